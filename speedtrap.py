@@ -1,0 +1,5 @@
+"""The `speedtrap` command: everything on one machine."""
+
+
+def main() -> None:
+    """Placeholder until the composition lands."""
