@@ -1,0 +1,25 @@
+"""What every suite may use: a real mongod for the session and a fresh database for each test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.mongo import Mongod, fresh_database, running_mongod
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """Shared by the whole session: do not kill it; start your own with `running_mongod`."""
+    with running_mongod(tmp_path_factory.mktemp("mongod")) as server:
+        yield server
+
+
+@pytest.fixture
+def mongo_uri(mongod: Mongod) -> str:
+    return mongod.uri
+
+
+@pytest.fixture
+def database_name(mongod: Mongod) -> Iterator[str]:
+    with fresh_database(mongod) as name:
+        yield name
