@@ -96,7 +96,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A run's outcome, the reason in words, and its observations (the best internet tool's figure a metric)."""
+    """A run's outcome, why in words, and its observations: the best internet tool's figures."""
 
     outcome: Outcome
     reason: str
@@ -121,7 +121,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One stretch in which a rule was broken: from its first bad run to the run that resolved it."""
+    """One stretch in which a rule was broken: from its first bad run to the one that ended it."""
 
     first_run_at: datetime
     opened_at: datetime

@@ -1,0 +1,176 @@
+"""What one run says: about the line, and to one rule.
+
+The subscribed speed is held against somebody, so every doubt goes to the ISP:
+
+- The observation is the *best* internet tool's figure a metric. One slow server is no evidence.
+- A figure is doubted when the household's own traffic or the local network can explain it. But both
+  only ever make a line look worse: they can excuse a bad figure, never spoil a good one. A run that
+  kept the rule in spite of them is therefore MEASURED, and ends a streak like any other good run.
+- Such a run vouches only for the metric of the rule that it kept. Its other figures stay doubtful
+  and are left out of `best`, so that no latency is blamed on a line that the household had filled.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+
+from speedtrap_graph.rules.model import (
+    FailureKind,
+    Judgement,
+    Metric,
+    Observation,
+    Outcome,
+    Plan,
+    Reading,
+    Rule,
+    RunFacts,
+)
+from speedtrap_graph.rules.plans import subscribed
+
+LOCAL_TOOLS = frozenset({"lan"})
+"""Tools that measure the way to speedtrap's own `/speed/`: they say nothing about the line."""
+
+CROSS_TRAFFIC_SHARE = 0.10
+"""Cross traffic beyond this share of the subscribed download (without a plan: of the measured one)
+makes a bad figure doubtful. A tenth cannot turn a line that delivers into one below half."""
+
+CROSS_TRAFFIC_FLOOR_MBPS = 0.2
+"""Never doubted for less: SamKnows calls a line idle up to 25 kB/s."""
+
+_ZERO_IS_A_FIGURE = frozenset({Metric.JITTER, Metric.PACKET_LOSS})
+
+_FAILURE_WORDS = {
+    FailureKind.NO_NETWORK: "no network",
+    FailureKind.TIMEOUT: "timed out",
+    FailureKind.RATE_LIMITED: "rate-limited",
+    FailureKind.TOOL_MISSING: "not installed",
+    FailureKind.TOOL_FAILED: "failed",
+    FailureKind.SKIPPED: "skipped",
+}
+
+
+def judge(run: RunFacts, plan: Plan | None, rule: Rule | None) -> Judgement:
+    """The outcome of *run*, under the plan in force at its start and the download rule."""
+    best = _best(reading for reading in run.readings if reading.tool not in LOCAL_TOOLS)
+    if not best:
+        return _unmeasured(run)
+    bound = None if rule is None else threshold(rule, plan)
+    doubt = _busy_line(run, plan, best) or _slow_local_network(run, rule, bound)
+    if doubt is None:
+        return Judgement(Outcome.MEASURED, _measured_by(run), best)
+    if rule is None or bound is None or rule.metric not in best:
+        return Judgement(Outcome.INCONCLUSIVE, doubt, {})
+    if _worse(best[rule.metric], bound, rule.metric):
+        return Judgement(Outcome.INCONCLUSIVE, doubt, {})
+    reason = f"{doubt} Its {_words(rule.metric)} kept the rule all the same, and only that counts."
+    return Judgement(Outcome.MEASURED, reason, {rule.metric: best[rule.metric]})
+
+
+def threshold(rule: Rule, plan: Plan | None) -> float | None:
+    """The rule's bound in its metric's unit under *plan*; None when the plan says nothing on it."""
+    if rule.below_ratio is not None:
+        promised = subscribed(plan, rule.metric)
+        return None if promised is None else rule.below_ratio * promised
+    for bound in (rule.below_mbps, rule.above_ms, rule.above_ratio):
+        if bound is not None:
+            return bound
+    return None
+
+
+def observation(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Rule) -> Observation:
+    """What *run* says to *rule* once it was judged."""
+    return Observation(
+        run_id=run.id,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        outcome=judgement.outcome,
+        value=judgement.best.get(rule.metric),
+        threshold=threshold(rule, plan),
+    )
+
+
+def broken(observation: Observation, rule: Rule) -> bool | None:
+    """Whether *observation* broke *rule*; None when it says nothing, and then a streak ignores it.
+
+    An outage is worse than every bound. But without a bound, that is without a plan for a relative
+    rule, nothing was promised and nothing can be broken, not even by an outage.
+    """
+    if observation.threshold is None or observation.outcome is Outcome.INCONCLUSIVE:
+        return None
+    if observation.outcome is Outcome.OUTAGE:
+        return True
+    if observation.value is None:
+        return None
+    return _worse(observation.value, observation.threshold, rule.metric)
+
+
+def _best(readings: Iterable[Reading]) -> dict[Metric, float]:
+    best: dict[Metric, float] = {}
+    for reading in readings:
+        for metric, value in reading.figures.items():
+            if not _is_figure(metric, value):
+                continue
+            if metric not in best or _worse(best[metric], value, metric):
+                best[metric] = value
+    return best
+
+
+def _is_figure(metric: Metric, value: float) -> bool:
+    """A throughput or latency of 0 is a broken tool's word; a loss or jitter of 0 is a good line."""
+    return isfinite(value) and (value > 0 or (value == 0 and metric in _ZERO_IS_A_FIGURE))
+
+
+def _worse(value: float, than: float, metric: Metric) -> bool:
+    return value < than if metric.more_is_better else value > than
+
+
+def _unmeasured(run: RunFacts) -> Judgement:
+    tools = [reading for reading in run.readings if reading.tool not in LOCAL_TOOLS]
+    if tools:
+        said = "; ".join(f"{reading.tool}: {_failure(reading)}" for reading in tools)
+        nothing = f"No internet tool measured anything ({said})"
+    else:
+        nothing = "No internet tool took part"
+    if run.line_up is False:
+        return Judgement(Outcome.OUTAGE, f"{nothing}, and the connectivity check failed.", {})
+    check = "passed" if run.line_up else "was not made"
+    reason = f"{nothing}, but the connectivity check {check}: this says nothing about the line."
+    return Judgement(Outcome.INCONCLUSIVE, reason, {})
+
+
+def _failure(reading: Reading) -> str:
+    return "no figure" if reading.failure is None else _FAILURE_WORDS[reading.failure]
+
+
+def _busy_line(run: RunFacts, plan: Plan | None, best: Mapping[Metric, float]) -> str | None:
+    if run.cross_traffic_mbps is None:
+        return None
+    reference = subscribed(plan, Metric.DOWNLOAD) or best.get(Metric.DOWNLOAD, 0.0)
+    allowed = max(CROSS_TRAFFIC_FLOOR_MBPS, CROSS_TRAFFIC_SHARE * reference)
+    if run.cross_traffic_mbps <= allowed:
+        return None
+    return (
+        f"The line was busy with other traffic: {run.cross_traffic_mbps:.4g} Mbps,"
+        f" and at most {allowed:.4g} are allowed."
+    )
+
+
+def _slow_local_network(run: RunFacts, rule: Rule | None, bound: float | None) -> str | None:
+    """A local network worse than the rule's bound cannot carry the evidence against the line."""
+    if rule is None or bound is None:
+        return None
+    local = _best(reading for reading in run.readings if reading.tool in LOCAL_TOOLS)
+    if rule.metric not in local or not _worse(local[rule.metric], bound, rule.metric):
+        return None
+    return (
+        f"The local network was the bottleneck: {_words(rule.metric)} {local[rule.metric]:.4g},"
+        f" where the rule asks for {bound:.4g}."
+    )
+
+
+def _measured_by(run: RunFacts) -> str:
+    tools = [r.tool for r in run.readings if r.tool not in LOCAL_TOOLS and _best([r])]
+    return f"Measured by {', '.join(tools)}."
+
+
+def _words(metric: Metric) -> str:
+    return metric.value.lower().replace("_", " ")
