@@ -115,7 +115,7 @@ def _best(readings: Iterable[Reading]) -> dict[Metric, float]:
 
 
 def _is_figure(metric: Metric, value: float) -> bool:
-    """A throughput or latency of 0 is a broken tool's word; a loss or jitter of 0 is a good line."""
+    """A throughput or latency of 0 is a broken tool's; a loss or jitter of 0 is a good line's."""
     return isfinite(value) and (value > 0 or (value == 0 and metric in _ZERO_IS_A_FIGURE))
 
 
