@@ -8,6 +8,7 @@ UV_VERSION := 0.13.9
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+UV_STAMP := $(VENV)/.uv-$(UV_VERSION)
 # `make up ARGS="--port 9000"`, `make test ARGS="tests/graph -x"`
 ARGS ?=
 
@@ -65,7 +66,7 @@ clean: ## remove what make and the tests made (not your data)
 	rm -rf web/speedtrap_web/vendor web/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(UV): Makefile
+$(UV_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "speedtrap needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Say which one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -76,16 +77,16 @@ $(UV): Makefile
 	  fi; }
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet uv==$(UV_VERSION)
-	@touch $(UV)
+	@touch $@
 
 # Without the dev group; --inexact leaves it alone where it is already there.
-$(VENV)/.run: $(UV) uv.lock $(PROJECTS)
+$(VENV)/.run: $(UV_STAMP) uv.lock $(PROJECTS)
 	@echo "Installing speedtrap into $(VENV) (the first time takes a minute or two)"
 	@$(SYNC) --no-dev --inexact
 	@$(MONGOD_LIBRARIES)
 	@touch $@
 
-$(VENV)/.dev: $(UV) uv.lock $(PROJECTS)
+$(VENV)/.dev: $(UV_STAMP) uv.lock $(PROJECTS)
 	@echo "Installing speedtrap with its development tools into $(VENV)"
 	@$(SYNC)
 	@$(MONGOD_LIBRARIES)

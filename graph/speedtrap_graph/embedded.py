@@ -1,0 +1,292 @@
+"""A private mongod for one machine: its own folder, loopback only, access control on.
+
+This module says how it is started and makes it usable; the caller owns the process.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+REPLICA_SET = "speedtrap"
+ROOT_USER = "root"
+APP_USER = "speedtrap"
+
+_ALREADY_INITIALIZED = 23
+_NOT_YET_INITIALIZED = 94
+_USER_EXISTS = 51003
+
+NO_MONGOD = """\
+speedtrap keeps its runs in MongoDB, and there is no mongod here. Three ways out:
+  1. On Linux x86-64: install the extra that carries one: pip install 'speedtrap-graph[embedded]'
+  2. Install MongoDB, so that mongod is on the PATH, or say where: SPEEDTRAP_MONGOD=/path/to/mongod
+  3. Use a server of your own: SPEEDTRAP_GRAPH_MONGODB_URI=mongodb://host/?replicaSet=name,
+     or run speedtrap with docker compose
+"""
+
+
+class EmbeddedError(Exception):
+    """The private mongod cannot be had or does not work; the message is for a person."""
+
+
+class NoMongodError(EmbeddedError):
+    """There is no mongod on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What graph needs to reach it. The password stays in its file, mode 0600."""
+
+    uri: str
+    username: str
+    password_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mongod:
+    """One private mongod, ready to be started on `port` with its files in `folder`."""
+
+    executable: Path
+    folder: Path
+    port: int
+
+    @property
+    def argv(self) -> list[str]:
+        """Without a secret: the key is in a file, users are made after the start."""
+        return [
+            str(self.executable),
+            *("--dbpath", str(self.folder / "db")),
+            *("--port", str(self.port)),
+            *("--bind_ip", "127.0.0.1"),
+            *("--replSet", REPLICA_SET),
+            *("--keyFile", str(self.folder / "keyfile")),
+            # 6.0.5 has an unpatched hole in zlib's decompressor.
+            *("--networkMessageCompressors", "snappy,zstd"),
+            *("--wiredTigerCacheSizeGB", "0.25"),
+            *("--oplogSize", "256"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # A single node has nobody to hand over to: do not wait 15 s for that at SIGTERM.
+            *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
+            "--nounixsocket",
+            "--quiet",
+        ]
+
+    @property
+    def access(self) -> Access:
+        uri = f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}&authSource=admin"
+        return Access(uri, APP_USER, self.folder / "app_password")
+
+
+def prepare(folder: Path, environ: Mapping[str, str] = os.environ) -> Mongod:
+    """Finds mongod and makes its files in *folder*; may be called again before every start."""
+    executable = find_mongod(folder, environ)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = folder / "db"
+    if database.exists() and not (folder / "ready").exists():
+        # The first start was cut off before anybody could have stored anything.
+        shutil.rmtree(database)
+    database.mkdir(mode=0o700, exist_ok=True)
+    for name in ("keyfile", "root_password", "app_password"):
+        _write_once(folder / name, secrets.token_hex(32))
+    return Mongod(executable, folder, _choose_port(folder / "port"))
+
+
+def find_mongod(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """From SPEEDTRAP_MONGOD, the PATH or the wheel of the `embedded` extra, in this order."""
+    if named := environ.get("SPEEDTRAP_MONGOD"):
+        if shutil.which(named) is None:
+            raise NoMongodError(
+                f"SPEEDTRAP_MONGOD={named} is not a program that can be started.\n{NO_MONGOD}"
+            )
+        return Path(str(shutil.which(named)))
+    if on_path := shutil.which("mongod", path=environ.get("PATH", os.defpath)):
+        return Path(on_path)
+    spec = find_spec("fiftyone")
+    for place in (spec and spec.submodule_search_locations) or ():
+        wheel = Path(place) / "db" / "bin" / "mongod"
+        if wheel.is_file():
+            return _executable(wheel, folder)
+    raise NoMongodError(NO_MONGOD)
+
+
+def settle(mongod: Mongod, timeout_s: float = 90) -> None:
+    """Makes a started mongod usable: replica set, users, port. Returns once it takes writes.
+
+    The time is generous: on a new port mongod first asks its old address whether it lives there,
+    for 30 s where somebody listens and does not answer.
+    """
+    try:
+        _settle(mongod, time.monotonic() + timeout_s)
+    except PyMongoError as error:
+        raise EmbeddedError(f"mongod on port {mongod.port} cannot be set up: {error}") from error
+
+
+def _settle(mongod: Mongod, deadline: float) -> None:
+    root_password = (mongod.folder / "root_password").read_text()
+    _wait_until_it_answers(mongod, deadline)
+    if not (mongod.folder / "ready").exists():
+        _initiate(mongod, root_password, deadline)
+    with _client(mongod, username=ROOT_USER, password=root_password) as client:
+        _follow_port(client, mongod.port, deadline)
+        _wait_until_writable(client, deadline)
+        _ensure_app_user(client, (mongod.folder / "app_password").read_text())
+    _write_once(mongod.folder / "ready", "")
+
+
+def check_libraries(executable: Path) -> None:
+    """Raises in plain words where mongod cannot even print its version."""
+    done = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise EmbeddedError(
+            f"{executable} does not start: {done.stderr.strip() or f'exit {done.returncode}'}\n"
+            "On Debian and Ubuntu the missing library usually comes with: apt-get install libcurl4"
+        )
+
+
+def _executable(wheel: Path, folder: Path) -> Path:
+    """A wheel cannot carry the run bit. Where site-packages are read-only, a copy gets it."""
+    if os.access(wheel, os.X_OK):
+        return wheel
+    try:
+        wheel.chmod(wheel.stat().st_mode | 0o111)
+    except OSError:
+        copy = folder / "bin" / "mongod"
+        if not copy.exists() or copy.stat().st_size != wheel.stat().st_size:
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(wheel, copy)
+            copy.chmod(0o700)
+        return copy
+    return wheel
+
+
+def _choose_port(file: Path) -> int:
+    """The port of last time where it is still free, otherwise another, which is kept."""
+    if file.exists():
+        try:
+            port = int(file.read_text())
+        except ValueError:
+            port = 0
+        if port and _is_free(port):
+            return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    file.write_text(str(port))
+    return port
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Whole or not at all, readable by its owner only, and never changed afterwards."""
+    if file.exists():
+        return
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+
+
+@contextmanager
+def _client(
+    mongod: Mongod, username: str | None = None, password: str | None = None
+) -> Iterator[MongoClient[dict[str, Any]]]:
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        "127.0.0.1",
+        mongod.port,
+        directConnection=True,
+        serverSelectionTimeoutMS=2_000,
+        username=username,
+        password=password,
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _wait_until_it_answers(mongod: Mongod, deadline: float) -> None:
+    with _client(mongod) as client:
+        while True:
+            try:
+                client.admin.command("ping")
+            except PyMongoError as error:
+                if time.monotonic() > deadline:
+                    raise EmbeddedError(f"mongod does not answer on port {mongod.port}") from error
+                time.sleep(0.1)
+            else:
+                return
+
+
+def _initiate(mongod: Mongod, root_password: str, deadline: float) -> None:
+    """MongoDB lets the first client on loopback do exactly this while there is no user."""
+    member = {"_id": 0, "host": f"127.0.0.1:{mongod.port}"}
+    with _client(mongod) as client:
+        try:
+            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
+        except OperationFailure as error:
+            if error.code != _ALREADY_INITIALIZED:
+                raise
+        _wait_until_writable(client, deadline)
+        client.admin.command(
+            "createUser", ROOT_USER, pwd=root_password, roles=[{"role": "root", "db": "admin"}]
+        )
+
+
+def _follow_port(client: MongoClient[dict[str, Any]], port: int, deadline: float) -> None:
+    """A replica set knows its member by address: on another port it would not know itself."""
+    config = _replica_set_config(client, deadline)
+    host = f"127.0.0.1:{port}"
+    if config["members"][0]["host"] == host:
+        return
+    config["members"][0]["host"] = host
+    config["version"] += 1
+    client.admin.command("replSetReconfig", config, force=True)
+
+
+def _replica_set_config(client: MongoClient[dict[str, Any]], deadline: float) -> dict[str, Any]:
+    """mongod answers a moment before it has read its own configuration."""
+    while True:
+        try:
+            config: dict[str, Any] = client.admin.command("replSetGetConfig")["config"]
+        except OperationFailure as error:
+            if error.code != _NOT_YET_INITIALIZED or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return config
+
+
+def _wait_until_writable(client: MongoClient[dict[str, Any]], deadline: float) -> None:
+    while not client.admin.command("hello").get("isWritablePrimary"):
+        if time.monotonic() > deadline:
+            raise EmbeddedError("mongod answers but does not become writable")
+        time.sleep(0.1)
+
+
+def _ensure_app_user(client: MongoClient[dict[str, Any]], password: str) -> None:
+    roles = [{"role": role, "db": "speedtrap"} for role in ("readWrite", "dbAdmin")]
+    try:
+        client.admin.command("createUser", APP_USER, pwd=password, roles=roles)
+    except OperationFailure as error:
+        if error.code != _USER_EXISTS:
+            raise

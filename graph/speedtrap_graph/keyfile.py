@@ -1,0 +1,110 @@
+"""Writing the key file: NGINX's map form, one line a key: `"<key>" "<name>:<role>";`.
+
+NGINX includes the file as it is, so names and keys are held to characters that need no escaping.
+"""
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+ROLES = ("probe", "viewer", "bot", "admin")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LINE = re.compile(r'"(?P<key>[^"]+)"\s+"(?P<name>[^":]+):(?P<role>[a-z]+)"\s*;')
+
+HEADER = """\
+# Who may call speedtrap: "<key>" "<name>:<role>"; with the roles probe, viewer, bot and admin.
+# Written by `speedtrap keys`; whoever reads this file can do everything its keys can.
+"""
+
+
+class KeyFileError(Exception):
+    """The key file or what should be written into it is not right; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One caller. The key stays out of its repr, so that no log line shows it."""
+
+    name: str
+    role: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Entry(name={self.name!r}, role={self.role!r})"
+
+
+def read(file: Path) -> list[Entry]:
+    """Every caller in *file*, in its order; none where there is no file yet."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{file}: cannot be read: {error}") from error
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        match = _LINE.fullmatch(text)
+        if match is None or match["role"] not in ROLES:
+            raise KeyFileError(
+                f'{file}, line {number}: not of the form "<key>" "<name>:<role>"; '
+                f"with a role out of {', '.join(ROLES)}"
+            )
+        entries.append(Entry(match["name"], match["role"], match["key"]))
+    return entries
+
+
+def add(file: Path, name: str, role: str) -> Entry:
+    """Makes a new random key for *name* and writes it down."""
+    if not _NAME.fullmatch(name):
+        raise KeyFileError(
+            f"name: {name!r} is not allowed; letters, digits, dot, underscore and hyphen, "
+            "beginning with a letter or digit, at most 64"
+        )
+    if role not in ROLES:
+        raise KeyFileError(f"role: {role!r} is not one of {', '.join(ROLES)}")
+    entries = read(file)
+    if any(entry.name == name for entry in entries):
+        raise KeyFileError(f"name: {name!r} has a key already; revoke it first or choose another")
+    entry = Entry(name, role, secrets.token_urlsafe(32))
+    _write(file, [*entries, entry])
+    return entry
+
+
+def revoke(file: Path, name: str) -> Entry:
+    """Removes the key of *name*. Whoever holds it is a stranger from then on."""
+    entries = read(file)
+    gone = [entry for entry in entries if entry.name == name]
+    if not gone:
+        known = ", ".join(entry.name for entry in entries) or "nobody"
+        raise KeyFileError(f"name: {name!r} has no key in {file}; there are: {known}")
+    _write(file, [entry for entry in entries if entry.name != name])
+    return gone[0]
+
+
+def _write(file: Path, entries: list[Entry]) -> None:
+    """By rename, so that a reader sees the old file or the new one and a crash leaves one whole.
+
+    A symbolic link is followed: the file it points to is the one that a container has mounted.
+    """
+    target = file.resolve()
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(HEADER)
+            for entry in entries:
+                stream.write(f'"{entry.key}" "{entry.name}:{entry.role}";\n')
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise KeyFileError(f"{file}: cannot be written: {error}") from error
