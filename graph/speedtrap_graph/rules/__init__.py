@@ -20,4 +20,12 @@ streaks
     `episodes(observations, rule) -> list[Episode]`, `streak(...)`, `longest_streak(...)`.
     `window(observations, index, rule) -> range`: what to read again when one run came or changed;
     `ResetScan(rule).take(observation)`: the same, one by one, for a database cursor.
+report
+    `service_report(probe, since, until, runs, plans, rule) -> ServiceReport`, `Verdict`, `FccBand`.
+percentiles, peak
+    `percentile(values, share)`, `median(values)`; `local_hour(moment, zone)`, `is_peak(...)`.
+
+On the store, in `services`: `history.history(database, HistoryQuery(...), plans, rules) -> History`,
+`report.service_report(database, probe, since, until, plans, rules) -> ServiceReport`, and
+`figures.FIGURE_KEYS` and `readings_of(measurements)` between stored names and metrics.
 """

@@ -1,0 +1,32 @@
+"""How the rules' metrics are named in a stored measurement, and back."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from speedtrap_graph.rules.model import FailureKind, Metric, Reading
+
+FIGURE_KEYS: Mapping[Metric, str] = {
+    Metric.DOWNLOAD: "download_mbps",
+    Metric.UPLOAD: "upload_mbps",
+    Metric.LATENCY: "latency_ms",
+    Metric.JITTER: "jitter_ms",
+    Metric.PACKET_LOSS: "packet_loss_ratio",
+    Metric.LOADED_LATENCY_DOWN: "loaded_latency_down_ms",
+    Metric.LOADED_LATENCY_UP: "loaded_latency_up_ms",
+}
+
+
+def readings_of(measurements: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
+    """What each tool said, from the measurements of a stored run."""
+    return tuple(_reading(measurement) for measurement in measurements)
+
+
+def _reading(measurement: Mapping[str, Any]) -> Reading:
+    figures = {
+        metric: float(measurement[key])
+        for metric, key in FIGURE_KEYS.items()
+        if measurement.get(key) is not None
+    }
+    failure = measurement.get("failure")
+    kind = FailureKind(failure["kind"]) if failure else None
+    return Reading(measurement["tool"], figures, kind)

@@ -1,0 +1,273 @@
+"""The history of one line in columns, one entry a bucket of time: what a chart draws."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from speedtrap_graph.rules.judgement import LOCAL_TOOLS, threshold
+from speedtrap_graph.rules.model import Metric, Outcome, Plan, Rule
+from speedtrap_graph.rules.percentiles import MEDIAN
+from speedtrap_graph.rules.plans import plan_at, subscribed
+from speedtrap_graph.services.errors import BadInputError
+from speedtrap_graph.services.figures import FIGURE_KEYS
+
+MOST_BUCKETS = 2000
+
+_MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Expression = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """[since, until) of one probe in at most `buckets` buckets of equal width.
+
+    With `tool`, that tool's own figures stand in for the best of all.
+    """
+
+    probe: str
+    since: datetime
+    until: datetime
+    metric: Metric = Metric.DOWNLOAD
+    tool: str | None = None
+    buckets: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Columns of equal length, in the metric's unit. A bucket without a figure is None, never 0.
+
+    `t` is each bucket's start in seconds since the epoch. `n` counts figures; `below` the runs that
+    broke the rule, outages included; `outages` and `inconclusive` runs with that outcome.
+    `subscribed_mbps` is of the plan in force as the bucket ends.
+    """
+
+    probe: str
+    metric: Metric
+    tool: str | None
+    bucket_s: float
+    t: tuple[float, ...]
+    median: tuple[float | None, ...]
+    p10: tuple[float | None, ...]
+    p90: tuple[float | None, ...]
+    min: tuple[float | None, ...]
+    max: tuple[float | None, ...]
+    n: tuple[int, ...]
+    below: tuple[int, ...]
+    outages: tuple[int, ...]
+    inconclusive: tuple[int, ...]
+    subscribed_mbps: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The summary of one bucket that holds at least one run."""
+
+    median: float | None = None
+    p10: float | None = None
+    p90: float | None = None
+    min: float | None = None
+    max: float | None = None
+    n: int = 0
+    below: int = 0
+    outages: int = 0
+    inconclusive: int = 0
+
+
+async def history(
+    database: AsyncDatabase[dict[str, Any]],
+    query: HistoryQuery,
+    plans: Sequence[Plan],
+    rules: Mapping[Metric, Rule],
+) -> History:
+    """The history that *query* asks for; *plans* are those of the probe, sorted by `since`.
+
+    Percentiles are exact, from the raw runs: the work grows with the runs in the range (about
+    200 ms for 100,000), and only the answer's size depends on `buckets`.
+    """
+    _check(query)
+    width = _width_ms(query)
+    filled = await _from_runs(database, query, width, _bound(plans, rules.get(query.metric)))
+    return _columns(query, width, filled, plans)
+
+
+def _check(query: HistoryQuery) -> None:
+    if not 1 <= query.buckets <= MOST_BUCKETS:
+        raise BadInputError(
+            f"buckets must be 1 to {MOST_BUCKETS}, not {query.buckets}", field="buckets"
+        )
+    if query.since >= query.until:
+        raise BadInputError("until must be later than since", field="until")
+
+
+def _width_ms(query: HistoryQuery) -> int:
+    """Whole milliseconds, the store's resolution, so that no run falls between two buckets."""
+    span = (query.until - query.since) // _MILLISECOND
+    return max(1, -(-span // query.buckets))
+
+
+async def _from_runs(
+    database: AsyncDatabase[dict[str, Any]], query: HistoryQuery, width_ms: int, bound: Expression
+) -> dict[int, Bucket]:
+    """The buckets that hold runs, by their number, from the raw runs."""
+    pipeline: list[Expression] = [
+        {
+            "$match": {
+                "probe": query.probe,
+                "started_at": {"$gte": query.since, "$lt": query.until},
+            }
+        },
+        {
+            "$project": {
+                "bucket": {
+                    "$floor": {
+                        "$divide": [{"$subtract": ["$started_at", query.since]}, width_ms],
+                    }
+                },
+                "value": {"$ifNull": [_value(query), "$$REMOVE"]},
+                "bound": bound,
+                "outcome": 1,
+            }
+        },
+        {
+            "$group": {
+                "_id": "$bucket",
+                "values": {"$push": "$value"},
+                "below": _count(_broken(query)),
+                "outages": _count({"$eq": ["$outcome", Outcome.OUTAGE]}),
+                "inconclusive": _count({"$eq": ["$outcome", Outcome.INCONCLUSIVE]}),
+            }
+        },
+        # mongod 6.0 has no $percentile: sort each bucket's figures and pick.
+        {"$set": {"values": {"$sortArray": {"input": "$values", "sortBy": 1}}}},
+        {
+            "$project": {
+                "below": 1,
+                "outages": 1,
+                "inconclusive": 1,
+                "n": {"$size": "$values"},
+                "min": {"$first": "$values"},
+                "p10": _percentile(0.10),
+                "median": _percentile(MEDIAN),
+                "p90": _percentile(0.90),
+                "max": {"$last": "$values"},
+            }
+        },
+    ]
+    cursor = await database["runs"].aggregate(pipeline, allowDiskUse=True)
+    return {int(row.pop("_id")): Bucket(**row) async for row in cursor}
+
+
+def _value(query: HistoryQuery) -> Expression | str:
+    """The run's observation, or the tool's own figure; null when there is none.
+
+    A run without an observation (an outage, a busy line) has no figure of an internet tool either.
+    """
+    observation = f"$best.{query.metric}"
+    if query.tool is None:
+        return observation
+    is_mine = {"$eq": ["$$this.tool", {"$literal": query.tool}]}
+    mine = {"$filter": {"input": "$measurements", "cond": is_mine}}
+    best = "$max" if query.metric.more_is_better else "$min"
+    key = FIGURE_KEYS[query.metric]
+    figure = {best: {"$map": {"input": mine, "in": f"$$this.{key}"}}}
+    if query.tool in LOCAL_TOOLS:
+        return figure
+    return {"$cond": [{"$gt": [observation, None]}, figure, None]}
+
+
+def _bound(plans: Sequence[Plan], rule: Rule | None) -> Expression:
+    """The rule's threshold at the run's start, as the server computes it."""
+    if rule is None:
+        return {"$literal": None}
+    branches = [
+        {"case": {"$gte": ["$started_at", plan.since]}, "then": threshold(rule, plan)}
+        for plan in reversed(plans)
+    ]
+    without_plan = threshold(rule, None)
+    if not branches:
+        return {"$literal": without_plan}
+    return {"$switch": {"branches": branches, "default": without_plan}}
+
+
+def _broken(query: HistoryQuery) -> Expression:
+    """`judgement.broken`, as the server computes it. No rule asks anything of a local tool."""
+    if query.tool in LOCAL_TOOLS:
+        return {"$literal": False}
+    worse = "$lt" if query.metric.more_is_better else "$gt"
+    # A missing value sorts below every number: only what is greater than null is a figure.
+    measured = {"$gt": ["$value", None]}
+    return {
+        "$and": [
+            {"$gt": ["$bound", None]},
+            {"$ne": ["$outcome", Outcome.INCONCLUSIVE]},
+            {
+                "$or": [
+                    {"$eq": ["$outcome", Outcome.OUTAGE]},
+                    {"$and": [measured, {worse: ["$value", "$bound"]}]},
+                ]
+            },
+        ]
+    }
+
+
+def _count(condition: Expression) -> Expression:
+    return {"$sum": {"$cond": [condition, 1, 0]}}
+
+
+def _percentile(share: float) -> Expression:
+    """`percentiles.percentile` of the sorted `$values`, as the server computes it."""
+    place = {"$multiply": [{"$subtract": [{"$size": "$values"}, 1]}, share]}
+    inside = {
+        "$let": {
+            "vars": {
+                "left": {"$arrayElemAt": ["$values", {"$floor": "$$place"}]},
+                "right": {"$arrayElemAt": ["$values", {"$ceil": "$$place"}]},
+                "part": {"$subtract": ["$$place", {"$floor": "$$place"}]},
+            },
+            "in": {
+                "$add": ["$$left", {"$multiply": ["$$part", {"$subtract": ["$$right", "$$left"]}]}]
+            },
+        }
+    }
+    return {
+        "$cond": [
+            {"$eq": ["$values", []]},
+            None,
+            {"$let": {"vars": {"place": place}, "in": inside}},
+        ]
+    }
+
+
+def _columns(
+    query: HistoryQuery, width_ms: int, filled: Mapping[int, Bucket], plans: Sequence[Plan]
+) -> History:
+    span = (query.until - query.since) // _MILLISECOND
+    count = max(1, -(-span // width_ms))
+    nothing = Bucket()
+    buckets = [filled.get(number, nothing) for number in range(count)]
+    starts = [query.since + number * width_ms * _MILLISECOND for number in range(count)]
+    ends = [*starts[1:], query.until]
+    return History(
+        probe=query.probe,
+        metric=query.metric,
+        tool=query.tool,
+        bucket_s=width_ms / 1000,
+        t=tuple((start - _EPOCH) / timedelta(seconds=1) for start in starts),
+        median=tuple(bucket.median for bucket in buckets),
+        p10=tuple(bucket.p10 for bucket in buckets),
+        p90=tuple(bucket.p90 for bucket in buckets),
+        min=tuple(bucket.min for bucket in buckets),
+        max=tuple(bucket.max for bucket in buckets),
+        n=tuple(bucket.n for bucket in buckets),
+        below=tuple(bucket.below for bucket in buckets),
+        outages=tuple(bucket.outages for bucket in buckets),
+        inconclusive=tuple(bucket.inconclusive for bucket in buckets),
+        subscribed_mbps=tuple(
+            subscribed(plan_at(plans, end - _MILLISECOND), query.metric) for end in ends
+        ),
+    )
