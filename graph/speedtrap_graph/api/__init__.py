@@ -1,0 +1,1 @@
+"""GraphQL: convert, call a service, convert back."""

@@ -1,0 +1,1 @@
+"""What the service does with runs, breaches and notices: rules applied to the store."""

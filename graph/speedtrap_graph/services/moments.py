@@ -1,0 +1,33 @@
+"""Moments on the wire: RFC 3339 with an offset, to the millisecond, as MongoDB keeps them."""
+
+import re
+from datetime import UTC, datetime
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+EXAMPLE = "2026-11-24T06:00:00+01:00"
+
+
+def parse_moment(value: object) -> datetime:
+    """*value* in UTC; ValueError unless it is a full date and time with an offset."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return in_milliseconds(value)
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError(f"must be a date and time with an offset, such as {EXAMPLE}")
+    try:
+        # Python reads at most microseconds; more digits are cut off.
+        shortened = re.sub(r"(\.\d{6})\d+", r"\1", value.upper())
+        return in_milliseconds(datetime.fromisoformat(shortened))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"is no date and time that exists; write it like {EXAMPLE}") from error
+
+
+def in_milliseconds(moment: datetime) -> datetime:
+    """*moment* as it comes back from the store."""
+    utc = moment.astimezone(UTC)
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
+def format_moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

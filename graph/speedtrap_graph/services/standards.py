@@ -1,0 +1,93 @@
+"""What a probe's runs are held against: its plans and its rules, or else those for every probe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
+from speedtrap_graph.rules.plans import plan_at
+from speedtrap_graph.store.database import Row, Session, Store
+from speedtrap_graph.store.documents import PlanDocument, RuleDocument
+
+EVERY_PROBE = "*"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_RULE_FIELDS = (
+    "below_ratio", "below_mbps", "above_ms", "above_ratio", "more_than", "recovered_after",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standards:
+    """`plans` by `since`; `rules` by metric, one each."""
+
+    plans: tuple[PlanDocument, ...]
+    rules: tuple[RuleDocument, ...]
+
+    @property
+    def pure_plans(self) -> list[Plan]:
+        return [pure_plan(plan) for plan in self.plans]
+
+    @property
+    def download_rule(self) -> Rule | None:
+        for rule in self.rules:
+            if rule.metric == Metric.DOWNLOAD:
+                return pure_rule(rule)
+        return None
+
+    def plan_document_at(self, moment: datetime) -> PlanDocument | None:
+        in_force = plan_at(self.pure_plans, moment)
+        if in_force is None:
+            return None
+        return next(plan for plan in self.plans if plan.since == in_force.since)
+
+    def rule_for(self, metric: Metric) -> RuleDocument | None:
+        return next((rule for rule in self.rules if rule.metric == metric), None)
+
+
+def pure_plan(plan: PlanDocument) -> Plan:
+    return Plan(
+        provider=plan.provider,
+        download_mbps=plan.download_mbps,
+        upload_mbps=plan.upload_mbps,
+        time_zone=plan.time_zone,
+        since=plan.since,
+    )
+
+
+def pure_rule(rule: RuleDocument) -> Rule:
+    bounds: dict[str, Any] = {name: getattr(rule, name) for name in _RULE_FIELDS}
+    return Rule(metric=Metric(rule.metric), **bounds)
+
+
+def rule_document(rule: Rule, probe: str | None) -> RuleDocument:
+    return RuleDocument(
+        id=f"{probe or EVERY_PROBE}/{rule.metric}",
+        probe=probe,
+        metric=rule.metric,
+        **{name: getattr(rule, name) for name in _RULE_FIELDS},
+    )
+
+
+def choose(probe: str, plans: Sequence[Row], rules: Sequence[Row]) -> Standards:
+    """The standards of *probe* out of all plans and rules."""
+    parsed_plans = [PlanDocument.model_validate(row) for row in plans]
+    own = [plan for plan in parsed_plans if plan.probe == probe]
+    applying = own or [plan for plan in parsed_plans if plan.probe is None]
+    by_metric = {DEFAULT_RULE.metric.value: rule_document(DEFAULT_RULE, None)}
+    parsed_rules = [RuleDocument.model_validate(row) for row in rules]
+    for wanted in (None, probe):
+        by_metric |= {rule.metric: rule for rule in parsed_rules if rule.probe == wanted}
+    return Standards(
+        plans=tuple(sorted(applying, key=lambda plan: plan.since)),
+        rules=tuple(by_metric[metric] for metric in sorted(by_metric)),
+    )
+
+
+async def load_standards(store: Store, probe: str, session: Session | None = None) -> Standards:
+    # Own ones and those for every probe; a home has a handful of each.
+    mine = {"probe": {"$in": [probe, None]}}
+    plans = await store["plans"].find(mine, session=session).to_list()
+    rules = await store["rules"].find(mine, session=session).to_list()
+    return choose(probe, plans, rules)

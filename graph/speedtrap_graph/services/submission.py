@@ -1,0 +1,234 @@
+"""A run as it arrives, checked field by field: one bad run does not sink its batch."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from speedtrap_graph.services.moments import parse_moment
+
+MAX_BATCH = 500
+MAX_MEASUREMENTS = 32
+FUTURE_SKEW = timedelta(minutes=5)
+"""A probe's clock may be ahead by this much before its run is refused."""
+_LONGEST = timedelta(days=1)
+_MAX_MBPS = 1_000_000.0
+_MAX_MS = 3_600_000.0
+_MAX_BYTES = 2**63 - 1
+
+PROBE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+PROBE_NAME_WORDS = (
+    "1 to 64 characters: a to z, 0 to 9, dot, hyphen and underscore, not starting with a sign"
+)
+
+
+def _moment(value: object) -> datetime:
+    try:
+        return parse_moment(value)
+    except ValueError as error:
+        raise _refusal(str(error)) from error
+
+
+def _refusal(message: str) -> PydanticCustomError:
+    # The text goes in as a value: braces in it must not be read as a template.
+    return PydanticCustomError("refused", "{why}", {"why": message})
+
+
+def _probe_name(value: str) -> str:
+    if not PROBE_NAME.fullmatch(value):
+        raise _refusal(f"must be {PROBE_NAME_WORDS}")
+    return value
+
+
+def _throughput(value: float) -> float:
+    if value < 0:
+        raise _refusal("a throughput is never negative, in Mbps above 0")
+    if value == 0:
+        raise _refusal("0 is no measured throughput: leave out what was not measured")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise _refusal("must be an address that starts with https:// or http://")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Text = Annotated[str, Field(max_length=200)]
+Mbps = Annotated[float, Field(le=_MAX_MBPS), AfterValidator(_throughput)]
+Milliseconds = Annotated[float, Field(ge=0, le=_MAX_MS)]
+ByteCount = Annotated[int, Field(ge=0, le=_MAX_BYTES)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+    )
+
+
+class SubmittedServer(_Part):
+    id: Text | None = None
+    name: Text | None = None
+    host: Text | None = None
+    location: Text | None = None
+
+
+class SubmittedFailure(_Part):
+    kind: Literal["NO_NETWORK", "TIMEOUT", "RATE_LIMITED", "TOOL_MISSING", "TOOL_FAILED", "SKIPPED"]
+    message: Annotated[str, Field(max_length=2000)]
+
+
+class SubmittedMeasurement(_Part):
+    tool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
+    tool_version: Text | None = None
+    started_at: Moment
+    duration_s: Annotated[float, Field(ge=0, le=_LONGEST.total_seconds())]
+    download_mbps: Mbps | None = None
+    upload_mbps: Mbps | None = None
+    latency_ms: Milliseconds | None = None
+    jitter_ms: Milliseconds | None = None
+    packet_loss_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    loaded_latency_down_ms: Milliseconds | None = None
+    loaded_latency_up_ms: Milliseconds | None = None
+    bytes_received: ByteCount | None = None
+    bytes_sent: ByteCount | None = None
+    server: SubmittedServer | None = None
+    result_url: Annotated[str, Field(max_length=500), AfterValidator(_web_address)] | None = None
+    failure: SubmittedFailure | None = None
+
+
+class SubmittedConditions(_Part):
+    line_up: bool | None = None
+    medium: Literal["WIRED", "WIFI", "UNKNOWN"] = "UNKNOWN"
+    cross_traffic_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None = None
+    cpu_percent: Annotated[float, Field(ge=0, le=100_000)] | None = None
+    public_ip_hash: Text | None = None
+    platform: Text | None = None
+    probe_version: Text | None = None
+
+
+class SubmittedRun(_Part):
+    id: UUID
+    probe: Annotated[str, AfterValidator(_probe_name)]
+    started_at: Moment
+    finished_at: Moment
+    conditions: SubmittedConditions = SubmittedConditions()
+    measurements: Annotated[list[SubmittedMeasurement], Field(max_length=MAX_MEASUREMENTS)]
+
+    @model_validator(mode="after")
+    def _times_follow_each_other(self) -> Self:
+        if self.finished_at < self.started_at:
+            raise _refusal("finishedAt: lies before startedAt")
+        if self.finished_at - self.started_at > _LONGEST:
+            raise _refusal("finishedAt: lies more than a day after startedAt")
+        return self
+
+    def row(self) -> dict[str, Any]:
+        """As stored, before it is judged. What was not measured is absent."""
+        found = self.model_dump(exclude_none=True)
+        found["_id"] = found.pop("id")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a run was not taken. `field` is the path, e.g. `measurements[1].downloadMbps`."""
+
+    id: str | None
+    index: int
+    field: str
+    message: str
+
+
+def validate(
+    raw_runs: Sequence[object], now: datetime
+) -> tuple[list[tuple[int, SubmittedRun]], list[Rejection]]:
+    """The good runs with their places in the batch, and the reasons for the others."""
+    good: list[tuple[int, SubmittedRun]] = []
+    bad: list[Rejection] = []
+    for index, raw in enumerate(raw_runs):
+        checked = _validate_one(raw, now)
+        if isinstance(checked, SubmittedRun):
+            good.append((index, checked))
+        else:
+            bad.append(Rejection(_submitted_id(raw), index, *checked))
+    return good, bad
+
+
+def _validate_one(raw: object, now: datetime) -> SubmittedRun | tuple[str, str]:
+    if isinstance(raw, Mapping) and "conditions" in raw and raw["conditions"] is None:
+        raw = {name: value for name, value in raw.items() if name != "conditions"}
+    try:
+        # Strict JSON mode takes ids and times as text and nothing else; NaN arrives as NaN.
+        run = SubmittedRun.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        return _first_problem(error.errors(include_url=False, include_input=False))
+    except (TypeError, ValueError, RecursionError):
+        return "run", "must be a JSON object"
+    latest = now + FUTURE_SKEW
+    for field, moment in (("startedAt", run.started_at), ("finishedAt", run.finished_at)):
+        if moment > latest:
+            return field, "lies in the future: check the probe's clock"
+    for place, measurement in enumerate(run.measurements):
+        if measurement.started_at > latest:
+            field = f"measurements[{place}].startedAt"
+            return field, "lies in the future: check the probe's clock"
+    return run
+
+
+def _first_problem(problems: Sequence[ErrorDetails]) -> tuple[str, str]:
+    # An unknown field is often a misspelt one: it explains the missing one better.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    path = _path(problem["loc"])
+    message = _words(problem)
+    if not path:
+        named, _, rest = message.partition(": ")
+        if rest and named.isidentifier():
+            return named, rest
+        return "run", message
+    return path, message
+
+
+def _words(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "there is no such field"
+    if problem["type"] == "missing":
+        return "is required"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _path(loc: Sequence[int | str]) -> str:
+    path = ""
+    for step in loc:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if path else str(step)
+    return path[:200]
+
+
+def _submitted_id(raw: object) -> str | None:
+    if isinstance(raw, Mapping) and isinstance(raw.get("id"), str):
+        return str(raw["id"])[:64]
+    return None

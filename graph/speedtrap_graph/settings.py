@@ -1,0 +1,55 @@
+"""The settings of graph: `SPEEDTRAP_GRAPH_<NAME>`, or `<NAME>_FILE` for what is secret."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GraphSettings(BaseSettings):
+    """Frozen, built once by the composition root and handed down."""
+
+    model_config = SettingsConfigDict(env_prefix="SPEEDTRAP_GRAPH_", frozen=True, extra="forbid")
+
+    mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=speedtrap")
+    mongodb_username: str = ""
+    mongodb_username_file: Path | None = None
+    mongodb_password: SecretStr = SecretStr("")
+    mongodb_password_file: Path | None = None
+    database: str = Field("speedtrap", pattern=r"^[A-Za-z0-9_-]{1,60}$")
+    keys_file: Path | None = None
+    """NGINX map lines, `"<key>" "<name>:<role>";`. Needed with `callers=keys`."""
+    callers: Literal["keys", "gateway"] = "keys"
+    """`keys`: graph reads the key file. `gateway`: it trusts the caller header, which only the
+    gateway may be able to send."""
+    host: str = "127.0.0.1"
+    port: int = Field(8081, ge=0, le=65535)
+    auto_approve: str = ""
+    """Channels whose notices need no person's leave, separated by commas."""
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024)
+
+    @property
+    def auto_approve_channels(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in self.auto_approve.split(",") if name.strip())
+
+    @property
+    def username(self) -> str:
+        return _first_line(self.mongodb_username_file) or self.mongodb_username
+
+    @property
+    def password(self) -> str:
+        return _first_line(self.mongodb_password_file) or self.mongodb_password.get_secret_value()
+
+    @model_validator(mode="after")
+    def _keys_need_a_file(self) -> Self:
+        if self.callers == "keys" and self.keys_file is None:
+            raise ValueError(
+                "SPEEDTRAP_GRAPH_KEYS_FILE is not set: name the key file, "
+                "or set SPEEDTRAP_GRAPH_CALLERS=gateway behind the gateway"
+            )
+        return self
+
+
+def _first_line(path: Path | None) -> str:
+    return "" if path is None else path.read_text(encoding="utf-8").strip()

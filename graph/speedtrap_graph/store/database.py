@@ -1,0 +1,82 @@
+"""The connection. Writes are acknowledged by the majority, or a failover may take them back."""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from beanie import init_beanie
+from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import CollectionInvalid
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from speedtrap_graph.store.documents import DOCUMENTS
+
+Row = dict[str, Any]
+Session = AsyncClientSession
+T = TypeVar("T")
+
+_MAJORITY = WriteConcern(w="majority")
+_SNAPSHOT = ReadConcern("snapshot")
+
+
+@dataclass(frozen=True)
+class Store:
+    """The collections by name, for what is hot; Beanie's documents use the same ones."""
+
+    client: AsyncMongoClient[Row]
+    database: AsyncDatabase[Row]
+
+    def __getitem__(self, collection: str) -> AsyncCollection[Row]:
+        return self.database[collection]
+
+    async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Runs *work*, again from the start when another transaction was in its way."""
+        async with self.client.start_session() as session:
+            return await session.with_transaction(
+                work,
+                read_concern=_SNAPSHOT,
+                write_concern=_MAJORITY,
+                read_preference=ReadPreference.PRIMARY,
+            )
+
+    async def ping(self) -> None:
+        """Raises PyMongoError unless the primary answers soon."""
+        hello = await self.database.command("hello", maxTimeMS=2000)
+        if not hello.get("isWritablePrimary"):
+            raise ConnectionError("MongoDB has no primary that takes writes")
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+def connect(uri: str, database: str, username: str = "", password: str = "") -> Store:
+    """A store that has not been spoken to yet."""
+    options: dict[str, Any] = {}
+    if username:
+        options = {"username": username, "password": password}
+    client: AsyncMongoClient[Row] = AsyncMongoClient(
+        uri,
+        tz_aware=True,
+        uuidRepresentation="standard",
+        w="majority",
+        appname="speedtrap-graph",
+        **options,
+    )
+    return Store(client, client[database])
+
+
+async def prepare(store: Store) -> None:
+    """Binds the documents and makes the indexes; safe for several copies at once."""
+    await init_beanie(database=store.database, document_models=DOCUMENTS)
+    # A transaction that has to make a collection conflicts with every other one that does.
+    present = set(await store.database.list_collection_names())
+    for name in {document.get_collection_name() for document in DOCUMENTS} - present:
+        # Another copy may have been faster.
+        with contextlib.suppress(CollectionInvalid):
+            await store.database.create_collection(name)
+    await store["counters"].update_one({"_id": "events"}, {"$setOnInsert": {"seq": 0}}, upsert=True)

@@ -1,0 +1,272 @@
+"""What is kept in MongoDB. Beanie owns names, indexes and the ordinary reads."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from beanie import Document
+from pydantic import BaseModel, Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+
+class NamedDocument(Document):
+    """Its `_id` is a text that means something."""
+
+    id: str  # type: ignore[assignment] # Beanie's base class knows ObjectIds only
+
+
+class ProbeDocument(NamedDocument):
+    """Bumped first in every transaction on its probe: this is what puts them in one order."""
+
+    seq: int = 0
+    run_count: int = 0
+    first_run_at: datetime | None = None
+    last_seen_at: datetime | None = None
+
+    class Settings:
+        name = "probes"
+
+
+class ServerPart(BaseModel):
+    id: str | None = None
+    name: str | None = None
+    host: str | None = None
+    location: str | None = None
+
+
+class FailurePart(BaseModel):
+    kind: str
+    message: str
+
+
+class MeasurementPart(BaseModel):
+    """One tool's execution. What was not measured is absent in the store and None here."""
+
+    tool: str
+    tool_version: str | None = None
+    started_at: datetime
+    duration_s: float
+    download_mbps: float | None = None
+    upload_mbps: float | None = None
+    latency_ms: float | None = None
+    jitter_ms: float | None = None
+    packet_loss_ratio: float | None = None
+    loaded_latency_down_ms: float | None = None
+    loaded_latency_up_ms: float | None = None
+    bytes_received: int | None = None
+    bytes_sent: int | None = None
+    server: ServerPart | None = None
+    result_url: str | None = None
+    failure: FailurePart | None = None
+
+
+class ConditionsPart(BaseModel):
+    line_up: bool | None = None
+    medium: str = "UNKNOWN"
+    cross_traffic_mbps: float | None = None
+    cpu_percent: float | None = None
+    public_ip_hash: str | None = None
+    platform: str | None = None
+    probe_version: str | None = None
+
+
+class RunDocument(Document):
+    id: UUID  # type: ignore[assignment] # Beanie's base class knows ObjectIds only
+    probe: str
+    started_at: datetime
+    finished_at: datetime
+    received_at: datetime
+    conditions: ConditionsPart = Field(default_factory=ConditionsPart)
+    measurements: list[MeasurementPart]
+    outcome: str
+    outcome_reason: str
+    best: dict[str, float] = Field(default_factory=dict)
+
+    class Settings:
+        name = "runs"
+        indexes: ClassVar = [
+            IndexModel([("probe", ASCENDING), ("started_at", DESCENDING), ("_id", DESCENDING)]),
+            IndexModel([("started_at", DESCENDING), ("_id", DESCENDING)]),
+        ]
+
+
+class PlanDocument(NamedDocument):
+    """`_id` is `<probe or *>/<since>`: setting a plan for the same moment replaces it."""
+
+    probe: str | None = None
+    provider: str
+    download_mbps: float
+    upload_mbps: float | None = None
+    time_zone: str
+    since: datetime
+
+    class Settings:
+        name = "plans"
+
+
+class RuleDocument(NamedDocument):
+    """`_id` is `<probe or *>/<METRIC>`."""
+
+    probe: str | None = None
+    metric: str
+    below_ratio: float | None = None
+    below_mbps: float | None = None
+    above_ms: float | None = None
+    above_ratio: float | None = None
+    more_than: int
+    recovered_after: int
+
+    class Settings:
+        name = "rules"
+
+
+class RulePart(BaseModel):
+    """The rule as it stood when the breach was last judged."""
+
+    id: str
+    probe: str | None = None
+    metric: str
+    below_ratio: float | None = None
+    below_mbps: float | None = None
+    above_ms: float | None = None
+    above_ratio: float | None = None
+    more_than: int
+    recovered_after: int
+
+
+class PlanPart(BaseModel):
+    """The plan in force at the breach's first run."""
+
+    id: str
+    probe: str | None = None
+    provider: str
+    download_mbps: float
+    upload_mbps: float | None = None
+    time_zone: str
+    since: datetime
+
+
+class BreachDocument(NamedDocument):
+    reference: str
+    probe: str
+    metric: str
+    rule: RulePart
+    plan: PlanPart | None = None
+    status: str
+    first_run_at: datetime
+    first_run: UUID
+    opened_at: datetime
+    last_run_at: datetime
+    resolved_at: datetime | None = None
+    bad_count: int
+    median: float | None = None
+    subscribed_mbps: float | None = None
+    stale: bool = False
+    known_at: datetime
+
+    class Settings:
+        name = "breaches"
+        indexes: ClassVar = [
+            IndexModel([("probe", ASCENDING), ("metric", ASCENDING), ("first_run_at", ASCENDING)]),
+            IndexModel([("probe", ASCENDING), ("opened_at", DESCENDING), ("_id", DESCENDING)]),
+            IndexModel([("opened_at", DESCENDING), ("_id", DESCENDING)]),
+            IndexModel([("reference", ASCENDING)]),
+        ]
+
+
+class EventDocument(Document):
+    """`_id` is the sequence number: in commit order and without holes."""
+
+    id: int  # type: ignore[assignment] # Beanie's base class knows ObjectIds only
+    kind: str
+    breach: str
+    probe: str
+    at: datetime
+
+    class Settings:
+        name = "events"
+
+
+class AttachmentPart(BaseModel):
+    name: str
+    media_type: str
+    alt_text: str | None = None
+    sha256: str
+    content: bytes
+
+
+class StepPart(BaseModel):
+    at: datetime
+    by: str
+    status: str
+    why: str | None = None
+
+
+class NoticeDocument(NamedDocument):
+    """`_id` is made of breach, stage, channel and recipient, so that planning is idempotent."""
+
+    breach: str
+    probe: str
+    reference: str
+    stage: str
+    channel: str
+    recipient: str
+    status: str
+    subject: str
+    text: str
+    html: str | None = None
+    attachments: list[AttachmentPart] = Field(default_factory=list)
+    digest: str
+    planned_at: datetime
+    approved_at: datetime | None = None
+    sent_at: datetime | None = None
+    due_at: datetime | None = None
+    counted_at: datetime | None = None
+    attempts: int = 0
+    fence: int = 0
+    lease_until: datetime | None = None
+    worker: str | None = None
+    external_reference: str | None = None
+    steps: list[StepPart] = Field(default_factory=list)
+
+    class Settings:
+        name = "notices"
+        indexes: ClassVar = [
+            IndexModel([("planned_at", DESCENDING), ("_id", DESCENDING)]),
+            IndexModel([("breach", ASCENDING), ("planned_at", DESCENDING)]),
+            IndexModel([("channel", ASCENDING), ("status", ASCENDING), ("due_at", ASCENDING)]),
+            IndexModel([("recipient", ASCENDING), ("stage", ASCENDING), ("counted_at", ASCENDING)]),
+        ]
+
+
+class SilenceDocument(NamedDocument):
+    """`_id` is the probe: the last word counts."""
+
+    until: datetime
+    reason: str
+    by: str
+
+    class Settings:
+        name = "silences"
+
+
+class CursorDocument(NamedDocument):
+    """Where a consumer got to in the events; `_id` is its name."""
+
+    cursor: int
+
+    class Settings:
+        name = "cursors"
+
+
+DOCUMENTS: list[type[Document]] = [
+    ProbeDocument,
+    RunDocument,
+    PlanDocument,
+    RuleDocument,
+    BreachDocument,
+    EventDocument,
+    NoticeDocument,
+    SilenceDocument,
+    CursorDocument,
+]

@@ -1,0 +1,54 @@
+"""The breach events: numbered inside the transaction that made them, so without holes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pymongo.errors import OperationFailure
+
+from speedtrap_graph.store.database import Row, Session, Store
+
+COUNTER = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    kind: str
+    breach: str
+    probe: str
+
+
+async def append_events(
+    store: Store, session: Session, pending: Sequence[PendingEvent], now: datetime
+) -> None:
+    """Only transactions with news touch the counter, which puts them in one order."""
+    if not pending:
+        return
+    counter = await store["counters"].find_one_and_update(
+        {"_id": COUNTER}, {"$inc": {"seq": len(pending)}}, return_document=True, session=session
+    )
+    if counter is None:
+        raise OperationFailure("the counter of the events has vanished")
+    first = counter["seq"] - len(pending) + 1
+    rows: list[Row] = [
+        {
+            "_id": first + place,
+            "kind": event.kind,
+            "breach": event.breach,
+            "probe": event.probe,
+            "at": now,
+        }
+        for place, event in enumerate(pending)
+    ]
+    await store["events"].insert_many(rows, session=session)
+
+
+async def last_seq(store: Store) -> int:
+    counter = await store["counters"].find_one({"_id": COUNTER})
+    return int(counter["seq"]) if counter else 0
+
+
+async def events_after(store: Store, seq: int, limit: int) -> list[Row]:
+    """In order, at most *limit*."""
+    found = store["events"].find({"_id": {"$gt": seq}}).sort("_id", 1).limit(limit)
+    return await found.to_list()
