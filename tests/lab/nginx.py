@@ -1,0 +1,183 @@
+"""The gateway's own templates under this machine's NGINX, as an ordinary process on high ports.
+
+It does what the official image's entrypoint does: fills in the templates, runs the scripts of
+nginx/entrypoint.d in order, then becomes NGINX.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.lab.mongo import free_port
+
+SOURCES = Path(__file__).resolve().parents[2] / "nginx"
+START_TIMEOUT_S = 20.0
+
+MAIN = """\
+{user}
+worker_processes 2;
+error_log {folder}/error.log notice;
+pid {folder}/nginx.pid;
+events {{ worker_connections 512; }}
+http {{
+    default_type application/octet-stream;
+    client_body_temp_path {folder}/temp/body;
+    proxy_temp_path {folder}/temp/proxy;
+    fastcgi_temp_path {folder}/temp/fastcgi;
+    uwsgi_temp_path {folder}/temp/uwsgi;
+    scgi_temp_path {folder}/temp/scgi;
+    access_log off;
+    include {folder}/conf.d/*.conf;
+}}
+"""
+
+
+def nginx_executable() -> str:
+    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which("nginx", path=search)
+    if found is None:
+        raise FileNotFoundError("no nginx: on Debian and Ubuntu, apt-get install nginx-light")
+    return found
+
+
+def fill_in(templates: Path, target: Path, values: Mapping[str, str]) -> None:
+    """As envsubst does it: only the variables that are named, NGINX's own stay as they are."""
+    for template in sorted(templates.rglob("*.template")):
+        output = target / template.relative_to(templates).with_suffix("")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        text = template.read_text(encoding="utf-8")
+        output.write_text(
+            re.sub(r"\$\{(\w+)\}", lambda m: values.get(m[1], m[0]), text), encoding="utf-8"
+        )
+
+
+@dataclass
+class Gateway:
+    """One NGINX in front of `graph` and `web` (base URLs), with its key file."""
+
+    folder: Path
+    graph: str
+    web: str
+    speed_dir: Path
+    """Holds /speed/'s files. They take a second to make, so one folder may serve many gateways."""
+    port: int = field(default_factory=free_port)
+    internal_port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def internal_url(self) -> str:
+        """Where web and the bots knock: the same site on the port that is never published."""
+        return f"http://127.0.0.1:{self.internal_port}"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.folder / "api_keys"
+
+    def write_keys(self, keys: Mapping[str, str]) -> None:
+        """*keys*: the key, then `name:role`. NGINX sees them after a reload, or by its watcher."""
+        lines = [f'"{key}" "{caller}";\n' for key, caller in keys.items()]
+        self.keys_file.write_text("".join(lines), encoding="utf-8")
+
+    def access_log(self) -> str:
+        return (self.folder / "access.log").read_text(encoding="utf-8")
+
+    def error_log(self) -> str:
+        return (self.folder / "error.log").read_text(encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        """What the image's Dockerfile sets, with this test's places."""
+        return {
+            "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
+            "SPEEDTRAP_GATEWAY_ACCESS_LOG": str(self.folder / "access.log"),
+            "SPEEDTRAP_GATEWAY_ACME_ROOT": str(self.folder / "acme"),
+            "SPEEDTRAP_GATEWAY_CONF_DIR": str(self.folder / "conf.d"),
+            "SPEEDTRAP_GATEWAY_GRAPH": self.graph,
+            "SPEEDTRAP_GATEWAY_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
+            "SPEEDTRAP_GATEWAY_KEYS_FILE": str(self.keys_file),
+            "SPEEDTRAP_GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
+            "SPEEDTRAP_GATEWAY_SPEED_DIR": str(self.speed_dir),
+            "SPEEDTRAP_GATEWAY_WATCH_SECONDS": "0.2",
+            "SPEEDTRAP_GATEWAY_WEB": self.web,
+        }
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        environment = self.environment()
+        for name in ("conf.d", "temp", "acme", "bin"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        if not self.keys_file.exists():
+            self.write_keys({})
+        fill_in(SOURCES / "templates", self.folder / "conf.d", environment)
+        # Started as root, its workers would become somebody who may not read a test's folder.
+        user = "user root;" if os.geteuid() == 0 else ""
+        main = self.folder / "nginx.conf"
+        main.write_text(MAIN.format(folder=self.folder, user=user), encoding="utf-8")
+        # The scripts call plain `nginx`, which in the image knows its configuration.
+        wrapper = self.folder / "bin" / "nginx"
+        arguments = f"-p {self.folder} -c {main} -e {self.folder}/error.log"
+        wrapper.write_text(f'#!/bin/sh\nexec {nginx_executable()} {arguments} "$@"\n')
+        wrapper.chmod(0o755)
+        scripts = sorted((SOURCES / "entrypoint.d").glob("*.sh"))
+        steps = [f"'{script}'" for script in scripts]
+        path = os.pathsep.join([str(self.folder / "bin"), os.environ.get("PATH", os.defpath)])
+        with (self.folder / "entrypoint.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-ec", "; ".join([*steps, "exec nginx -g 'daemon off;'"])],
+                env={**environment, "PATH": path},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_it_answers()
+
+    def reload(self) -> None:
+        """As `nginx -s reload` does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """Ends NGINX and its watcher; open connections are cut."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(START_TIMEOUT_S)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process = None
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                log = (self.folder / "entrypoint.log").read_text(encoding="utf-8")
+                raise RuntimeError(f"nginx ended at once: {log}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"nginx did not answer within {START_TIMEOUT_S:.0f} s")
+
+
+@contextlib.contextmanager
+def running_gateway(
+    folder: Path, graph: str, web: str, speed_dir: Path, keys: Mapping[str, str]
+) -> Iterator[Gateway]:
+    folder.mkdir(parents=True, exist_ok=True)
+    gateway = Gateway(folder, graph, web, speed_dir)
+    gateway.write_keys(keys)
+    try:
+        gateway.start()
+        yield gateway
+    finally:
+        gateway.stop()
