@@ -25,7 +25,7 @@ report
 percentiles, peak
     `percentile(values, share)`, `median(values)`; `local_hour(moment, zone)`, `is_peak(...)`.
 
-On the store, in `services`: `history.history(database, HistoryQuery(...), plans, rules) -> History`,
+On the store, in `services`: `history.history(database, HistoryQuery(...), plans, rules)`,
 `report.service_report(database, probe, since, until, plans, rules) -> ServiceReport`, and
 `figures.FIGURE_KEYS` and `readings_of(measurements)` between stored names and metrics.
 """
