@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -82,10 +82,12 @@ class Mongod:
             "--quiet",
         ]
 
-    @property
-    def access(self) -> Access:
-        uri = f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}&authSource=admin"
-        return Access(uri, APP_USER, self.folder / "app_password")
+
+def access(folder: Path) -> Access:
+    """How the mongod that was last prepared in *folder* is reached."""
+    port = int((folder / "port").read_text())
+    uri = f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}&authSource=admin"
+    return Access(uri, APP_USER, folder / "app_password")
 
 
 def prepare(folder: Path, environ: Mapping[str, str] = os.environ) -> Mongod:
@@ -120,26 +122,44 @@ def find_mongod(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
     raise NoMongodError(NO_MONGOD)
 
 
-def settle(mongod: Mongod, timeout_s: float = 90) -> None:
+def settle(mongod: Mongod, alive: Callable[[], bool], timeout_s: float = 90) -> None:
     """Makes a started mongod usable: replica set, users, port. Returns once it takes writes.
 
-    The time is generous: on a new port mongod first asks its old address whether it lives there,
-    for 30 s where somebody listens and does not answer.
+    Gives up as soon as *alive* says that the process has ended. The time is generous: on a new
+    port mongod first asks its old address whether it lives there, for 30 s where somebody
+    listens and does not answer.
     """
+    patience = _Patience(alive, time.monotonic() + timeout_s)
     try:
-        _settle(mongod, time.monotonic() + timeout_s)
+        _settle(mongod, patience)
     except PyMongoError as error:
         raise EmbeddedError(f"mongod on port {mongod.port} cannot be set up: {error}") from error
 
 
-def _settle(mongod: Mongod, deadline: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long a step is waited for."""
+
+    alive: Callable[[], bool]
+    deadline: float
+
+    def wait(self, what: str) -> None:
+        """Waits a moment, or raises with *what* did not happen."""
+        if not self.alive():
+            raise EmbeddedError(f"mongod ended before it {what}")
+        if time.monotonic() > self.deadline:
+            raise EmbeddedError(f"mongod runs, and after a long while it has not yet {what}")
+        time.sleep(0.1)
+
+
+def _settle(mongod: Mongod, patience: _Patience) -> None:
     root_password = (mongod.folder / "root_password").read_text()
-    _wait_until_it_answers(mongod, deadline)
+    _wait_until_it_answers(mongod, patience)
     if not (mongod.folder / "ready").exists():
-        _initiate(mongod, root_password, deadline)
+        _initiate(mongod, root_password, patience)
     with _client(mongod, username=ROOT_USER, password=root_password) as client:
-        _follow_port(client, mongod.port, deadline)
-        _wait_until_writable(client, deadline)
+        _follow_port(client, mongod.port, patience)
+        _wait_until_writable(client, patience)
         _ensure_app_user(client, (mongod.folder / "app_password").read_text())
     _write_once(mongod.folder / "ready", "")
 
@@ -224,20 +244,18 @@ def _client(
         client.close()
 
 
-def _wait_until_it_answers(mongod: Mongod, deadline: float) -> None:
+def _wait_until_it_answers(mongod: Mongod, patience: _Patience) -> None:
     with _client(mongod) as client:
         while True:
             try:
                 client.admin.command("ping")
-            except PyMongoError as error:
-                if time.monotonic() > deadline:
-                    raise EmbeddedError(f"mongod does not answer on port {mongod.port}") from error
-                time.sleep(0.1)
+            except PyMongoError:
+                patience.wait("answered")
             else:
                 return
 
 
-def _initiate(mongod: Mongod, root_password: str, deadline: float) -> None:
+def _initiate(mongod: Mongod, root_password: str, patience: _Patience) -> None:
     """MongoDB lets the first client on loopback do exactly this while there is no user."""
     member = {"_id": 0, "host": f"127.0.0.1:{mongod.port}"}
     with _client(mongod) as client:
@@ -246,15 +264,15 @@ def _initiate(mongod: Mongod, root_password: str, deadline: float) -> None:
         except OperationFailure as error:
             if error.code != _ALREADY_INITIALIZED:
                 raise
-        _wait_until_writable(client, deadline)
+        _wait_until_writable(client, patience)
         client.admin.command(
             "createUser", ROOT_USER, pwd=root_password, roles=[{"role": "root", "db": "admin"}]
         )
 
 
-def _follow_port(client: MongoClient[dict[str, Any]], port: int, deadline: float) -> None:
+def _follow_port(client: MongoClient[dict[str, Any]], port: int, patience: _Patience) -> None:
     """A replica set knows its member by address: on another port it would not know itself."""
-    config = _replica_set_config(client, deadline)
+    config = _replica_set_config(client, patience)
     host = f"127.0.0.1:{port}"
     if config["members"][0]["host"] == host:
         return
@@ -263,24 +281,22 @@ def _follow_port(client: MongoClient[dict[str, Any]], port: int, deadline: float
     client.admin.command("replSetReconfig", config, force=True)
 
 
-def _replica_set_config(client: MongoClient[dict[str, Any]], deadline: float) -> dict[str, Any]:
+def _replica_set_config(client: MongoClient[dict[str, Any]], patience: _Patience) -> dict[str, Any]:
     """mongod answers a moment before it has read its own configuration."""
     while True:
         try:
             config: dict[str, Any] = client.admin.command("replSetGetConfig")["config"]
         except OperationFailure as error:
-            if error.code != _NOT_YET_INITIALIZED or time.monotonic() > deadline:
+            if error.code != _NOT_YET_INITIALIZED:
                 raise
-            time.sleep(0.1)
+            patience.wait("read its configuration")
         else:
             return config
 
 
-def _wait_until_writable(client: MongoClient[dict[str, Any]], deadline: float) -> None:
+def _wait_until_writable(client: MongoClient[dict[str, Any]], patience: _Patience) -> None:
     while not client.admin.command("hello").get("isWritablePrimary"):
-        if time.monotonic() > deadline:
-            raise EmbeddedError("mongod answers but does not become writable")
-        time.sleep(0.1)
+        patience.wait("taken writes")
 
 
 def _ensure_app_user(client: MongoClient[dict[str, Any]], password: str) -> None:

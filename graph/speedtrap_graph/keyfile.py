@@ -9,10 +9,11 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-ROLES = ("probe", "viewer", "bot", "admin")
+from speedtrap_graph.callers import Role, parse_caller
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LINE = re.compile(r'"(?P<key>[^"]+)"\s+"(?P<name>[^":]+):(?P<role>[a-z]+)"\s*;')
+ROLES = tuple(role.value.lower() for role in Role)
+
+_LINE = re.compile(r'"(?P<key>[^"]{16,200})"\s+"(?P<caller>[^"]+)";')
 
 HEADER = """\
 # Who may call speedtrap: "<key>" "<name>:<role>"; with the roles probe, viewer, bot and admin.
@@ -50,24 +51,25 @@ def read(file: Path) -> list[Entry]:
         if not text or text.startswith("#"):
             continue
         match = _LINE.fullmatch(text)
-        if match is None or match["role"] not in ROLES:
+        caller = parse_caller(match["caller"]) if match else None
+        if match is None or caller is None:
             raise KeyFileError(
                 f'{file}, line {number}: not of the form "<key>" "<name>:<role>"; '
                 f"with a role out of {', '.join(ROLES)}"
             )
-        entries.append(Entry(match["name"], match["role"], match["key"]))
+        entries.append(Entry(caller.name, caller.role.value.lower(), match["key"]))
     return entries
 
 
 def add(file: Path, name: str, role: str) -> Entry:
     """Makes a new random key for *name* and writes it down."""
-    if not _NAME.fullmatch(name):
-        raise KeyFileError(
-            f"name: {name!r} is not allowed; letters, digits, dot, underscore and hyphen, "
-            "beginning with a letter or digit, at most 64"
-        )
     if role not in ROLES:
         raise KeyFileError(f"role: {role!r} is not one of {', '.join(ROLES)}")
+    if parse_caller(f"{name}:{role}") is None:
+        raise KeyFileError(
+            f"name: {name!r} is not allowed; small letters, digits, dot, underscore and hyphen, "
+            "beginning with a letter or digit, at most 64"
+        )
     entries = read(file)
     if any(entry.name == name for entry in entries):
         raise KeyFileError(f"name: {name!r} has a key already; revoke it first or choose another")

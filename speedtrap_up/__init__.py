@@ -1,0 +1,1 @@
+"""Everything on one machine: the data folder, the parts, and who keeps them running."""

@@ -1,0 +1,150 @@
+"""Which parts there are on one machine, in the order in which they start, and what each is told."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+from speedtrap_graph import embedded
+
+from speedtrap_up.errors import UpError
+from speedtrap_up.home import Home
+from speedtrap_up.supervisor import Command, Part
+
+READY_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person who started it asked for."""
+
+    home: Home
+    address: str
+    """Where the parts reach the service: http://127.0.0.1:<port>"""
+    listening: socket.socket
+    every: str
+    probe: bool
+    probe_name: str
+    environ: Mapping[str, str]
+
+
+def parts(wishes: Wishes) -> list[Part]:
+    """mongod (unless the person has one), the service, the bots, the probe."""
+    service = _service(wishes)
+    chosen = [service, _bots(wishes)]
+    if wishes.probe:
+        chosen.append(_probe(wishes))
+    if not wishes.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
+        chosen.insert(0, _mongod(wishes, service))
+    return chosen
+
+
+def _mongod(wishes: Wishes, service: Part) -> Part:
+    current = _prepare(wishes)
+    embedded.check_libraries(current.executable)
+
+    def command() -> Command:
+        nonlocal current
+        before, current = current, _prepare(wishes)
+        if current.port != before.port:
+            service.end()
+        return Command(current.argv, _environment(wishes))
+
+    async def ready() -> None:
+        try:
+            await asyncio.to_thread(embedded.settle, current, lambda: part.alive)
+        except embedded.EmbeddedError as error:
+            raise UpError(str(error)) from error
+
+    part = Part("mongod", command, ready, quiet=True, stop_timeout_s=30)
+    return part
+
+
+def _prepare(wishes: Wishes) -> embedded.Mongod:
+    try:
+        return embedded.prepare(wishes.home.folder / "mongo", wishes.environ)
+    except embedded.EmbeddedError as error:
+        raise UpError(str(error)) from error
+    except OSError as error:
+        raise UpError(f"{wishes.home.folder / 'mongo'} cannot be used: {error}") from error
+
+
+def _service(wishes: Wishes) -> Part:
+    home = wishes.home
+    descriptor = wishes.listening.fileno()
+
+    def command() -> Command:
+        told = {
+            "SPEEDTRAP_GRAPH_KEYS_FILE": str(home.keys_file),
+            "SPEEDTRAP_WEB_GRAPH_URL": wishes.address,
+            "SPEEDTRAP_WEB_KEY_FILE": str(home.key("web")),
+            "SPEEDTRAP_WEB_SESSION_SECRET_FILE": str(home.session_secret),
+        }
+        if not wishes.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
+            access = embedded.access(home.folder / "mongo")
+            told |= {
+                "SPEEDTRAP_GRAPH_MONGODB_URI": access.uri,
+                "SPEEDTRAP_GRAPH_MONGODB_USERNAME": access.username,
+                "SPEEDTRAP_GRAPH_MONGODB_PASSWORD_FILE": str(access.password_file),
+            }
+        argv = _python("speedtrap_up.service", "--fd", str(descriptor))
+        return Command(argv, _environment(wishes, "GRAPH", "WEB", **told), (descriptor,))
+
+    async def ready() -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READY_WITHIN_S
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            while loop.time() < deadline:
+                try:
+                    if (await client.get(f"{wishes.address}/readyz")).status_code == httpx.codes.OK:
+                        return
+                except httpx.HTTPError:
+                    pass
+                await asyncio.sleep(0.1)
+        raise UpError(f"does not get ready within {READY_WITHIN_S:g} s")
+
+    return Part("service", command, ready)
+
+
+def _bots(wishes: Wishes) -> Part:
+    told = {
+        "SPEEDTRAP_BOTS_GRAPH_URL": wishes.address,
+        "SPEEDTRAP_BOTS_KEY_FILE": str(wishes.home.key("bots")),
+    }
+    argv = _python("speedtrap", "bots", "run")
+    return Part("bots", lambda: Command(argv, _environment(wishes, "BOTS", **told)))
+
+
+def _probe(wishes: Wishes) -> Part:
+    home = wishes.home
+    told = {
+        "SPEEDTRAP_PROBE_URL": wishes.address,
+        "SPEEDTRAP_PROBE_KEY_FILE": str(home.key("probe")),
+        "SPEEDTRAP_PROBE_NAME": wishes.probe_name,
+        "SPEEDTRAP_PROBE_LAN_URL": wishes.address,
+        "SPEEDTRAP_PROBE_DATA_DIR": str(home.folder / "probe"),
+        "SPEEDTRAP_PROBE_CSV": str(home.report),
+    }
+    argv = _python("speedtrap", "probe", "watch", "--every", wishes.every)
+    return Part("probe", lambda: Command(argv, _environment(wishes, "PROBE", **told)))
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    # -P: whatever lies in the current folder must not be mistaken for a module of ours.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def _environment(wishes: Wishes, *services: str, **told: str) -> dict[str, str]:
+    """The machine's environment, with the settings of this part and of no other."""
+    own = tuple(f"SPEEDTRAP_{service}_" for service in services)
+    kept = {
+        name: value
+        for name, value in wishes.environ.items()
+        if not name.startswith("SPEEDTRAP_") or (own and name.startswith(own))
+    }
+    for name in told:
+        # A file that we name and a value that the person set would contradict each other.
+        kept.pop(name.removesuffix("_FILE"), None)
+    return kept | told | {"PYTHONUNBUFFERED": "1"}

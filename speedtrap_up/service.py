@@ -1,0 +1,78 @@
+"""graph and web as one process on one port, on a socket that the supervisor holds open.
+
+Because the socket outlives this process, a client that comes while it restarts waits a moment
+instead of being refused. Started as `python -m speedtrap_up.service --fd N`.
+"""
+
+import argparse
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+from speedtrap_graph.app import create_app as create_graph
+from speedtrap_graph.settings import GraphSettings
+from speedtrap_web.app import create_app as create_web
+from speedtrap_web.settings import Settings as WebSettings
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+GRAPH_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
+
+
+def compose(graph: Starlette, web: Starlette) -> ASGIApp:
+    """graph's four paths go to graph, everything else to web; both live as long as the process."""
+
+    @asynccontextmanager
+    async def both(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        async with AsyncExitStack() as stack:
+            state: dict[str, Any] = {}
+            for app in (graph, web):
+                own = await stack.enter_async_context(app.router.lifespan_context(app))
+                state.update(own or {})
+            yield state
+
+    lifespan = Starlette(lifespan=both)
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(scope, receive, send)
+        elif scope["path"] in GRAPH_PATHS:
+            await graph(scope, receive, send)
+        else:
+            await web(scope, receive, send)
+
+    return dispatch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="the listening socket")
+    descriptor: int = parser.parse_args().fd
+    try:
+        app = compose(create_graph(GraphSettings()), create_web(WebSettings()))
+    except ValidationError as error:
+        # Without the input: it may be a secret.
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        sys.exit(f"{error.title}: " + "; ".join(problems))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # Nobody stands in front: what a client says about its own address is not believed.
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+    with socket.socket(fileno=descriptor) as listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""`speedtrap up`: holds the folder and the port, starts the parts, says how to go on."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import typer
+
+from speedtrap_up.errors import UpError
+from speedtrap_up.home import Home
+from speedtrap_up.parts import Wishes, parts
+from speedtrap_up.supervisor import Supervisor
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line said."""
+
+    home: Home
+    host: str
+    port: int
+    every: str
+    probe: bool
+
+    @property
+    def address(self) -> str:
+        """Where this machine itself reaches the page."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def start(wanted: Wanted, environ: Mapping[str, str]) -> None:
+    """Returns when everything has stopped again; raises UpError where it cannot start."""
+    home = wanted.home
+    home.make()
+    with home.held(wanted.address), _listen(wanted.host, wanted.port) as listening:
+        name = home.probe_name(environ.get("SPEEDTRAP_PROBE_NAME"))
+        home.ensure_keys(name)
+        wishes = Wishes(home, wanted.address, listening, wanted.every, wanted.probe, name, environ)
+        supervisor = Supervisor(parts(wishes), home.folder / "logs", _say)
+        typer.echo(f"speedtrap starts; its data is in {home.folder}")
+        asyncio.run(_run(supervisor, wanted))
+    typer.echo("speedtrap has stopped.")
+
+
+async def _run(supervisor: Supervisor, wanted: Wanted) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run(on_ready=lambda: _welcome(wanted))
+
+
+def _welcome(wanted: Wanted) -> None:
+    home, address = wanted.home, wanted.address
+    reach = (
+        "Only this machine can open it; --host 0.0.0.0 lets your network in."
+        if wanted.host in LOOPBACK
+        else f"It listens on {wanted.host}: whoever can reach this machine can see the page."
+    )
+    typer.echo(
+        f"\n  The page    {address}/\n"
+        f"  To log in   open {address}/login and enter the key in {home.key('admin')}\n"
+        f"  Keys        {home.keys_file} (speedtrap keys list)\n"
+        f"  Runs        {home.report}, a table for any spreadsheet\n"
+        f"  Your plan   on the page, or: speedtrap plan set --provider NAME --download MBPS\n\n"
+        f"  {reach}\n"
+        "  Nothing is sent to anybody until you switch a channel on. Ctrl-C stops everything.\n"
+    )
+
+
+def _say(part: str, line: str) -> None:
+    typer.echo(f"{part:<8}| {line}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=256)
+    except socket.gaierror as error:
+        raise UpError(f"--host: {host!r} is not an address of this machine") from error
+    except PermissionError as error:
+        raise UpError(f"--port: {port} needs more rights than you have; try --port 8080") from error
+    except OSError as error:
+        other = port + 1 if port < 65535 else 8080
+        raise UpError(
+            f"--port: {port} on {host} cannot be used ({error.strerror}). "
+            f"Choose another: speedtrap up --port {other}"
+        ) from error
