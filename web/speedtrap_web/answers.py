@@ -1,0 +1,250 @@
+"""What graph answers, typed. Throughputs are Mbps, ratios 0..1, times UTC-aware."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Plan(Answer):
+    id: str
+    probe: str | None = None
+    provider: str
+    download_mbps: float
+    upload_mbps: float | None = None
+    time_zone: str
+    since: datetime
+
+
+class Rule(Answer):
+    metric: str = "DOWNLOAD"
+    below_ratio: float | None = None
+    below_mbps: float | None = None
+    more_than: int = 5
+    recovered_after: int = 1
+
+    def threshold_mbps(self, subscribed_mbps: float | None) -> float | None:
+        if self.below_mbps is not None:
+            return self.below_mbps
+        if self.below_ratio is not None and subscribed_mbps is not None:
+            return self.below_ratio * subscribed_mbps
+        return None
+
+
+class Failure(Answer):
+    kind: str
+    message: str
+
+
+class Server(Answer):
+    name: str | None = None
+    location: str | None = None
+
+
+class Measurement(Answer):
+    tool: str
+    tool_version: str | None = None
+    duration_s: float
+    download_mbps: float | None = None
+    upload_mbps: float | None = None
+    latency_ms: float | None = None
+    jitter_ms: float | None = None
+    packet_loss_ratio: float | None = None
+    server: Server | None = None
+    failure: Failure | None = None
+
+
+class Conditions(Answer):
+    line_up: bool | None = None
+    medium: str = "UNKNOWN"
+    cross_traffic_mbps: float | None = None
+
+
+class Run(Answer):
+    id: str
+    started_at: datetime
+    finished_at: datetime
+    outcome: str
+    outcome_reason: str
+    download_mbps: float | None = None
+    upload_mbps: float | None = None
+    latency_ms: float | None = None
+    ratio_of_subscribed: float | None = None
+    conditions: Conditions
+    measurements: list[Measurement]
+
+
+class OpenBreach(Answer):
+    id: str
+    reference: str
+    opened_at: datetime
+    first_run_at: datetime
+    count: int
+    median_mbps: float | None = None
+
+
+class Silence(Answer):
+    until: datetime
+    reason: str
+
+
+class Probe(Answer):
+    name: str
+    run_count: int
+    first_run_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    streak: int
+    plan: Plan | None = None
+    plans: list[Plan] = []
+    rules: list[Rule] = []
+    silence: Silence | None = None
+    open_breach: OpenBreach | None = None
+    last_run: Run | None = None
+
+    @property
+    def download_rule(self) -> Rule | None:
+        return next((rule for rule in self.rules if rule.metric == "DOWNLOAD"), None)
+
+
+class History(Answer):
+    """Columns of equal length, one entry a bucket; None where a bucket is empty."""
+
+    bucket_s: float
+    t: list[float]
+    median: list[float | None]
+    p10: list[float | None]
+    p90: list[float | None]
+    min: list[float | None]
+    max: list[float | None]
+    n: list[int]
+    below: list[int]
+    outages: list[int]
+    inconclusive: list[int]
+    subscribed_mbps: list[float | None]
+
+
+class Figure(Answer):
+    median: float | None = None
+    n: int
+
+
+class ToolFigure(Answer):
+    tool: str
+    median: float | None = None
+    n: int
+    failures: int
+
+
+class HourFigure(Answer):
+    weekday: int
+    hour: int
+    median: float | None = None
+    n: int
+
+
+class OutageSummary(Answer):
+    count: int
+    duration_s: float
+
+
+class Report(Answer):
+    verdict: str
+    n: int
+    outage_runs: int
+    inconclusive_runs: int
+    plan: Plan | None = None
+    median_mbps: float | None = None
+    median_ratio: float | None = None
+    fcc_band: str | None = None
+    consistent_mbps: float | None = None
+    consistent_ratio: float | None = None
+    peak: Figure
+    off_peak: Figure
+    below_count: int
+    below_share: float | None = None
+    outages: OutageSummary
+    longest_streak: int
+    current_streak: int
+    tools: list[ToolFigure]
+    hours: list[HourFigure]
+
+
+class NoticeStep(Answer):
+    at: datetime
+    status: str
+    why: str | None = None
+    by: str = ""
+
+
+class NoticeBrief(Answer):
+    id: str
+    stage: str
+    channel: str
+    status: str
+    planned_at: datetime
+    sent_at: datetime | None = None
+    due_at: datetime | None = None
+    steps: list[NoticeStep] = []
+
+    @property
+    def why(self) -> str | None:
+        """The reason for the present state, if one was given."""
+        return self.steps[-1].why if self.steps else None
+
+
+class Breach(Answer):
+    id: str
+    reference: str
+    status: str
+    first_run_at: datetime
+    opened_at: datetime
+    last_run_at: datetime
+    resolved_at: datetime | None = None
+    count: int
+    median_mbps: float | None = None
+    subscribed_mbps: float
+    stale: bool
+    rule: Rule
+    notices: list[NoticeBrief] = []
+
+
+class Attachment(Answer):
+    name: str
+    media_type: str
+    alt_text: str | None = None
+    sha256: str
+    size_bytes: int
+    content_base64: str
+
+
+class NoticeBreach(Answer):
+    id: str
+    reference: str
+    probe: str
+    status: str
+    count: int
+    opened_at: datetime
+    resolved_at: datetime | None = None
+    median_mbps: float | None = None
+    subscribed_mbps: float
+    plan: Plan
+
+
+class Notice(NoticeBrief):
+    """One notice with everything that would be sent."""
+
+    reference: str
+    recipient: str
+    subject: str
+    text: str
+    html: str | None = None
+    digest: str
+    approved_at: datetime | None = None
+    attempts: int
+    external_reference: str | None = None
+    attachments: list[Attachment] = []
+    breach: NoticeBreach

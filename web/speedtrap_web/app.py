@@ -1,0 +1,110 @@
+"""The composition root: one Starlette application from one set of settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+from starlette_compress import CompressMiddleware
+
+from speedtrap_web import admin, errors, notices, pages
+from speedtrap_web import site as web
+from speedtrap_web.catalogue import EN
+from speedtrap_web.graph import Graph
+from speedtrap_web.security import SameOriginOnly, SecurityHeaders
+from speedtrap_web.session import Sessions, Throttle
+from speedtrap_web.settings import Settings
+from speedtrap_web.speed import create_speed_app
+
+
+class Assets(StaticFiles):
+    """Files whose path names their version: a browser needs to ask for each only once."""
+
+    def file_response(
+        self, full_path: str, stat_result: object, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The page, and `/speed/` beside it, which needs none of the page's machinery."""
+    site_app = _site_app(settings)
+    routes: list[BaseRoute] = []
+    if settings.speed_endpoint:
+        routes.append(Mount("/speed", create_speed_app()))
+    routes.append(Mount("/", site_app))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # A mounted application's own lifespan is never run: its parent runs it.
+        async with site_app.router.lifespan_context(site_app):
+            yield
+
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _site_app(settings: Settings) -> Starlette:
+    assets = web.assets_version()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        timeout = httpx.Timeout(settings.graph_timeout_s)
+        # Settings say where graph is; a proxy of the environment must not see its keys.
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+            app.state.site = web.Site(
+                graph=Graph(
+                    client,
+                    settings.graph_url,
+                    settings.key.get_secret_value(),
+                    settings.graph_timeout_s,
+                ),
+                sessions=Sessions(settings.session_secret_or_random()),
+                throttle=Throttle(),
+                catalogue=EN,
+                templates=web.environment(),
+                assets=f"/assets/{assets}",
+            )
+            yield
+
+    return Starlette(
+        routes=_routes(assets),
+        lifespan=lifespan,
+        exception_handlers=errors.HANDLERS,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(SameOriginOnly),
+            Middleware(CompressMiddleware),
+        ],
+    )
+
+
+def _routes(assets: str) -> list[BaseRoute]:
+    return [
+        Route("/", pages.overview),
+        Route("/api/q/{operation}", pages.question),
+        Route("/login", admin.login_form, methods=["GET"]),
+        Route("/login", admin.login, methods=["POST"]),
+        Route("/logout", admin.logout, methods=["POST"]),
+        Route("/settings/plan", admin.plan_form, methods=["GET"]),
+        Route("/settings/plan", admin.set_plan, methods=["POST"]),
+        Route("/notices/{id}", notices.notice_page),
+        Route("/notices/{id}/letter", notices.letter),
+        Route("/notices/{id}/attachments/{index:int}", notices.attachment),
+        Route("/notices/{id}/approve", notices.approve, methods=["POST"]),
+        Route("/notices/{id}/reject", notices.reject, methods=["POST"]),
+        Route("/robots.txt", robots),
+        Mount(f"/assets/{assets}/vendor", Assets(directory=web.VENDOR_DIR, check_dir=False)),
+        Mount(f"/assets/{assets}", Assets(directory=web.STATIC_DIR)),
+    ]
+
+
+async def robots(_: Request) -> Response:
+    return PlainTextResponse("User-agent: *\nDisallow: /\n")

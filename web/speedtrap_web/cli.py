@@ -1,0 +1,38 @@
+"""`speedtrap-web serve`, and `speedtrap web serve`."""
+
+from typing import Annotated
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from speedtrap_web.app import create_app
+from speedtrap_web.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="The page: are you getting what you pay for?")
+
+
+@app.callback()
+def web() -> None:
+    """The page: are you getting what you pay for?"""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+) -> None:
+    """Serve the page. Settings: SPEEDTRAP_WEB_GRAPH_URL, _KEY, _SESSION_SECRET, _HOST, _PORT."""
+    given = {"host": host, "port": port}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as problem:
+        for error in problem.errors():
+            where = ".".join(str(part) for part in error["loc"]) or "settings"
+            typer.echo(f"{where}: {error['msg']}", err=True)
+        raise typer.Exit(2) from None
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="info")
+
+
+def main() -> None:
+    app()

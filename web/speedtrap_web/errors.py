@@ -1,0 +1,78 @@
+"""What a reader sees when something does not work: never a traceback, always what it means."""
+
+from typing import cast
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ExceptionHandler
+
+from speedtrap_web import site as web
+from speedtrap_web.admin import to_login
+from speedtrap_web.graph import (
+    BadVariableError,
+    GraphAwayError,
+    KeyRefusedError,
+    RefusedError,
+)
+
+RETRY_AFTER_S = 10
+
+
+def _is_question(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def _answer(request: Request, status: int, code: str, key: str, **values: str) -> Response:
+    """For a script JSON, for a person a page."""
+    site = web.of(request)
+    title = site.catalogue.text(f"error.{key}.title")
+    text = site.catalogue.text(f"error.{key}.text", **values)
+    response: Response
+    if _is_question(request):
+        message = f"{title} {text}"
+        response = JSONResponse({"error": {"code": code, "message": message}}, status)
+    else:
+        context = {"title": title, "text": text, "retry": status == 503}
+        response = site.page(request, "error.html", context, status)
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+async def graph_away(request: Request, problem: Exception) -> Response:
+    return _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem))
+
+
+async def key_refused(request: Request, _: Exception) -> Response:
+    """A session whose key no longer holds ends here; else it is the page's own key."""
+    site = web.of(request)
+    if site.session(request) is not None and not _is_question(request):
+        response = to_login(request, "expired")
+        site.sessions.end(request, response)
+        return response
+    return _answer(request, 503, "UNAVAILABLE", "key")
+
+
+async def refused(request: Request, problem: Exception) -> Response:
+    return _answer(request, 400, "BAD_INPUT", "refused", message=str(problem))
+
+
+async def http_error(request: Request, problem: Exception) -> Response:
+    status = cast(HTTPException, problem).status_code
+    key = str(status) if status in {404, 405} else "500"
+    return _answer(request, status, "NOT_FOUND" if status == 404 else "BAD_REQUEST", key)
+
+
+async def broken(request: Request, _: Exception) -> Response:
+    return _answer(request, 500, "INTERNAL", "500")
+
+
+HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
+    GraphAwayError: graph_away,
+    KeyRefusedError: key_refused,
+    RefusedError: refused,
+    BadVariableError: refused,
+    HTTPException: http_error,
+    500: broken,
+}

@@ -1,0 +1,155 @@
+"""Sends packaged documents to graph and turns its answers and failures into values."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+OPERATIONS_DIR = Path(__file__).parent / "operations"
+_HEAD = re.compile(r"^(query|mutation)\s+(\w+)\s*(?:\(([^)]*)\))?", re.MULTILINE)
+_VARIABLE = re.compile(r"\$(\w+)\s*:\s*(\w+)(!?)(\s*=)?")
+
+
+class GraphError(Exception):
+    """Graph gave no answer that a page can be made of."""
+
+
+class GraphAwayError(GraphError):
+    """Not reachable, too slow, or broken on its side."""
+
+
+class KeyRefusedError(GraphError):
+    """The key is missing, unknown or revoked, or its role may not."""
+
+
+class RefusedError(GraphError):
+    """Graph understood and said no; `field` names what was wrong, if anything was."""
+
+    def __init__(self, message: str, code: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.field = field
+
+
+class BadVariableError(GraphError):
+    """A variable that an operation does not have, misses, or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One packaged document; `variables` maps a name to (GraphQL type, must be given)."""
+
+    name: str
+    kind: str
+    document: str
+    variables: Mapping[str, tuple[str, bool]]
+
+    def variables_from_text(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """The variables of a query string, in their types."""
+        unknown = sorted(set(given) - set(self.variables))
+        if unknown:
+            allowed = ", ".join(self.variables) or "none"
+            raise BadVariableError(f"{unknown[0]}: no such variable; allowed: {allowed}")
+        for name, (_, required) in self.variables.items():
+            if required and name not in given:
+                raise BadVariableError(f"{name}: is missing")
+        return {name: _typed(name, text, self.variables[name][0]) for name, text in given.items()}
+
+
+def _typed(name: str, text: str, graphql_type: str) -> str | int | float:
+    try:
+        if graphql_type == "Int":
+            return int(text)
+        if graphql_type == "Float":
+            return float(text)
+    except ValueError:
+        raise BadVariableError(f"{name}: must be a number ({graphql_type})") from None
+    return text
+
+
+def read_operation(document: str) -> Operation:
+    head = _HEAD.search(document)
+    if head is None:
+        raise ValueError("an operation file must hold one named query or mutation")
+    kind, name, variables = head.groups()
+    found = _VARIABLE.findall(variables or "")
+    return Operation(
+        name=name,
+        kind=kind,
+        document=document,
+        variables={v: (type_, bool(bang) and not default) for v, type_, bang, default in found},
+    )
+
+
+def load_operations(folder: Path = OPERATIONS_DIR) -> dict[str, Operation]:
+    """Every operation by its name."""
+    read = (read_operation(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.graphql")))
+    return {operation.name: operation for operation in read}
+
+
+class Graph:
+    """One client for one graph. `key` is the page's own; a session's key is given call by call."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, base_url: str, key: str, timeout_s: float
+    ) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+        self._url = f"{base_url}/graphql"
+        self._key = key
+        self.operations = load_operations()
+
+    async def ask(
+        self, name: str, variables: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> dict[str, Any]:
+        """The answer's data, or one of the errors above."""
+        operation = self.operations[name]
+        body = {
+            "query": operation.document,
+            "operationName": operation.name,
+            "variables": dict(variables or {}),
+        }
+        headers = {"X-API-Key": key or self._key, "Accept": "application/json"}
+        try:
+            # httpx counts each read by itself; a trickle must not hold a page for ever.
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.post(self._url, json=body, headers=headers)
+        except (TimeoutError, httpx.TimeoutException):
+            raise GraphAwayError("did not answer in time") from None
+        except httpx.HTTPError as problem:
+            raise GraphAwayError(f"is not reachable ({type(problem).__name__})") from None
+        return _data(response)
+
+
+def _data(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code in {401, 403}:
+        raise KeyRefusedError("the key was refused")
+    try:
+        answer = response.json()
+    except ValueError:
+        raise GraphAwayError(f"answered with status {response.status_code} and no JSON") from None
+    if not isinstance(answer, dict):
+        raise GraphAwayError("answered with something that is no GraphQL response")
+    errors = answer.get("errors")
+    if errors:
+        raise _error(errors[0])
+    data = answer.get("data")
+    if response.status_code != 200 or not isinstance(data, dict):
+        raise GraphAwayError(f"answered with status {response.status_code}")
+    return data
+
+
+def _error(first: Mapping[str, Any]) -> GraphError:
+    extensions = first.get("extensions") or {}
+    code = str(extensions.get("code", ""))
+    message = str(first.get("message", "no reason was given"))
+    if code in {"FORBIDDEN", "UNAUTHENTICATED"}:
+        return KeyRefusedError(message)
+    if code in {"BAD_INPUT", "NOT_FOUND", "CONFLICT"}:
+        return RefusedError(message, code, extensions.get("field"))
+    return GraphAwayError(f"answered with an error: {message}")

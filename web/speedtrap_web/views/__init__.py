@@ -1,0 +1,1 @@
+"""From graph's answers to what a template prints: pure, no I/O."""

@@ -1,0 +1,125 @@
+"""Breaches, and for each what was said to whom, what waits, and why something was not sent."""
+
+from dataclasses import dataclass
+
+from speedtrap_web.answers import Breach, NoticeBrief
+from speedtrap_web.views.words import Words
+
+WAITING = frozenset({"PLANNED"})
+NOTICE_TONES = {
+    "SENT": "good",
+    "PLANNED": "warn",
+    "UNKNOWN": "warn",
+    "CHECKING": "warn",
+    "DEAD": "bad",
+}
+NOTICE_GLYPHS = {
+    "PLANNED": "✎",
+    "APPROVED": "…",
+    "DUE": "…",
+    "CLAIMED": "…",
+    "SENDING": "…",
+    "SENT": "✓",
+    "DEAD": "✖",
+    "UNKNOWN": "?",
+    "CHECKING": "?",
+    "REJECTED": "\N{EN DASH}",
+    "SUPPRESSED": "\N{EN DASH}",
+    "SILENCED": "\N{EN DASH}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeLine:
+    id: str
+    name: str
+    status: str
+    why: str | None
+    glyph: str
+    tone: str
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreachLine:
+    reference: str
+    span: str
+    figure: str
+    count: str
+    status: str
+    tone: str
+    glyph: str
+    stale: bool
+    notices: tuple[NoticeLine, ...]
+
+
+def breach_line(breach: Breach, words: Words) -> BreachLine:
+    tone, glyph = {
+        "OPEN": ("bad", "▼"),
+        "RESOLVED": ("none", "✓"),
+        "RETRACTED": ("none", "\N{EN DASH}"),
+    }[breach.status]
+    return BreachLine(
+        reference=breach.reference,
+        span=_span(breach, words),
+        figure=_figure(breach, words),
+        count=words.plural("breach.count", breach.count),
+        status=words.text(f"breach.status.{breach.status}"),
+        tone=tone,
+        glyph=glyph,
+        stale=breach.stale,
+        notices=tuple(notice_line(notice, words) for notice in breach.notices),
+    )
+
+
+def _span(breach: Breach, words: Words) -> str:
+    start = words.when(breach.first_run_at)
+    if breach.status == "OPEN":
+        return words.text("breach.span.open", start=start)
+    end = words.when(breach.resolved_at or breach.last_run_at)
+    return words.text("breach.span", start=start, end=end)
+
+
+def _figure(breach: Breach, words: Words) -> str:
+    if breach.median_mbps is None:
+        return words.text("breach.median.none")
+    return words.text(
+        "breach.median",
+        median=words.catalogue.mbps(breach.median_mbps),
+        ratio=words.catalogue.percent(breach.median_mbps / breach.subscribed_mbps),
+        subscribed=words.catalogue.plain(breach.subscribed_mbps),
+    )
+
+
+def channel_name(channel: str, words: Words) -> str:
+    """A channel that this page has no name for keeps its own."""
+    known = f"channel.{channel}" in words.catalogue.words
+    return words.text(f"channel.{channel}") if known else channel
+
+
+def notice_line(notice: NoticeBrief, words: Words) -> NoticeLine:
+    when = words.when(notice.sent_at) if notice.sent_at else ""
+    status = words.text(f"notice.status.{notice.status}", when=when)
+    return NoticeLine(
+        id=notice.id,
+        name=words.text(
+            "notice.line",
+            channel=channel_name(notice.channel, words),
+            stage=words.text(f"stage.{notice.stage}"),
+        ),
+        status=status,
+        why=_why(notice, words),
+        glyph=NOTICE_GLYPHS[notice.status],
+        tone=NOTICE_TONES.get(notice.status, "none"),
+        waits=notice.status in WAITING,
+    )
+
+
+def _why(notice: NoticeBrief, words: Words) -> str | None:
+    if notice.status == "SENT":
+        return None
+    if notice.why:
+        return words.text("notice.why", why=notice.why)
+    if notice.due_at is not None and notice.due_at > words.now:
+        return words.text("notice.due", when=words.when(notice.due_at))
+    return None

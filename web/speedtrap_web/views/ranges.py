@@ -1,0 +1,60 @@
+"""The span of time a page is about, and the buckets its chart is cut into."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+CHOICES: dict[str, timedelta | None] = {
+    "24h": DAY,
+    "7d": 7 * DAY,
+    "30d": 30 * DAY,
+    "90d": 90 * DAY,
+    "all": None,
+}
+DEFAULT = "30d"
+
+MOST_BUCKETS = 120
+MOST_POINTS = 720
+"""More dots than this are a smear on any screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """[since, until) in `buckets` equal buckets; `points` are the finer buckets of the dots."""
+
+    name: str
+    since: datetime
+    until: datetime
+    buckets: int
+    points: int
+
+
+def choose(name: str, now: datetime, zone: tzinfo, first_run_at: datetime | None) -> Range:
+    """The range called *name* as of *now*, on whole hours or days of the plan's clock."""
+    earliest = min(first_run_at or now, now)
+    span = CHOICES[name]
+    bucket = _bucket(span or now - earliest)
+    until = _ceil(now, min(bucket, DAY), zone)
+    count = max(1, -(-(span or until - earliest) // bucket))
+    since = until - count * bucket
+    return Range(name, since, until, count, max(count, MOST_POINTS - MOST_POINTS % count))
+
+
+def _bucket(span: timedelta) -> timedelta:
+    """An hour up to two days, a quarter of a day up to two weeks, then whole days."""
+    if span <= 2 * DAY:
+        return HOUR
+    if span <= 14 * DAY:
+        return 6 * HOUR
+    days = -(-span // (MOST_BUCKETS * DAY))
+    return days * DAY
+
+
+def _ceil(moment: datetime, step: timedelta, zone: tzinfo) -> datetime:
+    """The next whole *step* after *moment*, counted from local midnight."""
+    local = moment.astimezone(zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    steps = (moment - midnight) // step + 1
+    return (midnight + steps * step).astimezone(moment.tzinfo)

@@ -1,0 +1,55 @@
+"""What every view needs to put its figures into words: the language, the zone, the moment."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from speedtrap_web.answers import Plan, Rule
+from speedtrap_web.catalogue import Catalogue
+
+ENOUGH_TO_JUDGE = 6
+"""Fewer figures than this get no colour and no verdict; the service report draws the same line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    catalogue: Catalogue
+    zone: tzinfo
+    now: datetime
+
+    def text(self, key: str, **values: object) -> str:
+        return self.catalogue.text(key, **values)
+
+    def plural(self, key: str, n: int, **values: object) -> str:
+        return self.catalogue.plural(key, n, **values)
+
+    def when(self, moment: datetime) -> str:
+        """A time of day, with its year only when it is not this one."""
+        other_year = moment.astimezone(self.zone).year != self.now.astimezone(self.zone).year
+        return self.catalogue.when(moment, self.zone, year=other_year)
+
+    def ago(self, moment: datetime) -> str:
+        return self.catalogue.ago(self.now - moment)
+
+    def rule(self, rule: Rule | None) -> str:
+        """The bound of a download rule, as in "below ..."."""
+        if rule is not None and rule.below_ratio is not None:
+            return self.text("rule.ratio", ratio=self.catalogue.percent(rule.below_ratio))
+        if rule is not None and rule.below_mbps is not None:
+            return self.text("rule.mbps", mbps=self.catalogue.plain(rule.below_mbps))
+        return self.text("rule.none")
+
+    def rule_short(self, rule: Rule) -> str:
+        if rule.below_ratio is not None:
+            return self.catalogue.percent(rule.below_ratio)
+        return self.rule(rule)
+
+
+def zone_of(plan: Plan | None) -> tzinfo:
+    """The plan's time zone; UTC without a plan, or where this machine does not know the zone."""
+    if plan is None:
+        return UTC
+    try:
+        return ZoneInfo(plan.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
