@@ -66,7 +66,12 @@ def judge(run: RunFacts, plan: Plan | None, rule: Rule | None) -> Judgement:
 
 
 def threshold(rule: Rule, plan: Plan | None) -> float | None:
-    """The rule's bound in its metric's unit under *plan*; None when the plan says nothing on it."""
+    """The rule's bound in its metric's unit under *plan*; None when the plan says nothing on it.
+
+    Without a plan there is none, not even an absolute one: nobody promised anything.
+    """
+    if plan is None:
+        return None
     if rule.below_ratio is not None:
         promised = subscribed(plan, rule.metric)
         return None if promised is None else rule.below_ratio * promised
@@ -91,8 +96,8 @@ def observation(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Ru
 def broken(observation: Observation, rule: Rule) -> bool | None:
     """Whether *observation* broke *rule*; None when it says nothing, and then a streak ignores it.
 
-    An outage is worse than every bound. But without a bound, that is without a plan for a relative
-    rule, nothing was promised and nothing can be broken, not even by an outage.
+    An outage is worse than every bound. But where there is none, nothing was promised, and nothing
+    can be broken, not even by an outage.
     """
     if observation.threshold is None or observation.outcome is Outcome.INCONCLUSIVE:
         return None

@@ -182,16 +182,13 @@ def _value(query: HistoryQuery) -> Expression | str:
 
 def _bound(plans: Sequence[Plan], rule: Rule | None) -> Expression:
     """The rule's threshold at the run's start, as the server computes it."""
-    if rule is None:
+    if rule is None or not plans:
         return {"$literal": None}
     branches = [
         {"case": {"$gte": ["$started_at", plan.since]}, "then": threshold(rule, plan)}
         for plan in reversed(plans)
     ]
-    without_plan = threshold(rule, None)
-    if not branches:
-        return {"$literal": without_plan}
-    return {"$switch": {"branches": branches, "default": without_plan}}
+    return {"$switch": {"branches": branches, "default": None}}
 
 
 def _broken(query: HistoryQuery) -> Expression:

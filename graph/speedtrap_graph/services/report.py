@@ -7,12 +7,11 @@ from typing import Any
 from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 
-from speedtrap_graph.rules.judgement import threshold
-from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Observation, Outcome, Plan, Rule
-from speedtrap_graph.rules.plans import plan_at
+from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
 from speedtrap_graph.rules.report import SeenRun, ServiceReport
 from speedtrap_graph.rules.report import service_report as report_on
 from speedtrap_graph.services.errors import BadInputError
+from speedtrap_graph.services.facts import OBSERVED, observation_of
 from speedtrap_graph.services.figures import FIGURE_KEYS, readings_of
 
 
@@ -34,27 +33,15 @@ async def service_report(
     rows = database["runs"].find(
         {"probe": probe, "started_at": {"$gte": since, "$lt": until}},
         {
-            "started_at": 1,
-            "finished_at": 1,
-            "outcome": 1,
-            f"best.{rule.metric}": 1,
+            **OBSERVED,
             "measurements.tool": 1,
             f"measurements.{FIGURE_KEYS[rule.metric]}": 1,
             "measurements.failure.kind": 1,
         },
         sort=[("started_at", ASCENDING), ("_id", ASCENDING)],
     )
-    runs = [_seen(row, plans, rule) async for row in rows]
+    runs = [
+        SeenRun(observation_of(row, plans, rule), readings_of(row["measurements"]))
+        async for row in rows
+    ]
     return report_on(probe, since, until, runs, plans, rule)
-
-
-def _seen(row: Mapping[str, Any], plans: Sequence[Plan], rule: Rule) -> SeenRun:
-    observation = Observation(
-        run_id=row["_id"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        outcome=Outcome(row["outcome"]),
-        value=row.get("best", {}).get(rule.metric),
-        threshold=threshold(rule, plan_at(plans, row["started_at"])),
-    )
-    return SeenRun(observation, readings_of(row["measurements"]))
