@@ -1,0 +1,1 @@
+"""One file a channel, found by `speedtrap_bots.channel.kinds`."""

@@ -1,0 +1,362 @@
+"""Mail by aiosmtplib, the SMTP conversation driven step by step.
+
+Only so can "not accepted", "refused" and "may have arrived" be told apart: until the final
+dot has left, nothing can have been delivered; after it, only a reply tells.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import re
+import ssl
+from email import policy
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPNotSupported,
+    SMTPResponseException,
+)
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from speedtrap_bots.channel import ChannelKind
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.letter import Content, letter
+from speedtrap_bots.model import Attachment, Breach, Notice, Stage
+from speedtrap_bots.settings import EnvironmentSettings
+
+STEP_TIMEOUT_S = 10.0
+PRELUDE_TIMEOUT_S = 20.0
+"""From the connection to the 354; nothing has left until then."""
+VERDICT_TIMEOUT_S = 30.0
+"""For the reply to the final dot: scanners take their time, and giving up means not knowing."""
+QUIT_TIMEOUT_S = 2.0
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class MailSettings(EnvironmentSettings):
+    """`SPEEDTRAP_BOTS_MAIL_<NAME>`. Mail is sent when HOST, FROM and TO are set."""
+
+    model_config = SettingsConfigDict(env_prefix="SPEEDTRAP_BOTS_MAIL_", validate_by_name=True)
+
+    host: str = Field(default="", description="The SMTP server that takes our mail.")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="Default: 587 (starttls), 465 (implicit), 25."
+    )
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        default="starttls", description="none (clear text) is only allowed to loopback."
+    )
+    username: str = Field(default="", description="For AUTH; empty: no AUTH.")
+    password: SecretStr | None = Field(default=None, description="For AUTH.")
+    sender: str = Field(
+        default="",
+        validation_alias=AliasChoices("SPEEDTRAP_BOTS_MAIL_FROM", "sender"),
+        description="Who writes, e.g. Jane Doe <jane@example.org>; the name signs the letter.",
+    )
+    recipient: str = Field(
+        default="",
+        validation_alias=AliasChoices("SPEEDTRAP_BOTS_MAIL_TO", "recipient"),
+        description="Whom to write to: one address.",
+    )
+    reply_to: str = Field(default="", description="Where a person reads answers; default: FROM.")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of a private certificate authority to trust."
+    )
+
+    @field_validator("sender", "recipient", "reply_to")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value:
+            parse_address(value)
+        return value
+
+
+def parse_address(text: str) -> Address:
+    """*text* ("name <user@host>" or bare) as one address; ValueError when it is none."""
+    if _CONTROLS.search(text) or "=?" in text:
+        raise ValueError("must not contain control characters or encoded words")
+    name, bracket, rest = text.rpartition("<")
+    spec = rest.removesuffix(">") if bracket else text
+    try:
+        address = Address(name.strip().strip('"'), addr_spec=spec.strip())
+    except (ValueError, IndexError, HeaderParseError) as error:
+        raise ValueError("must be one mail address, e.g. Jane Doe <jane@example.org>") from error
+    if not address.username or not address.domain:
+        raise ValueError("must be one mail address, e.g. Jane Doe <jane@example.org>")
+    return address
+
+
+class Mail:
+    """Sends letters to one recipient."""
+
+    name = "mail"
+    timeout_s = PRELUDE_TIMEOUT_S + VERDICT_TIMEOUT_S + QUIT_TIMEOUT_S + 1
+
+    def __init__(self, settings: MailSettings) -> None:
+        self._settings = settings
+        if settings.tls == "none" and settings.host and not _is_loopback(settings.host):
+            raise ValueError(
+                "SPEEDTRAP_BOTS_MAIL_TLS: none sends in clear text and is only allowed to a"
+                " loopback SPEEDTRAP_BOTS_MAIL_HOST; use starttls or implicit"
+            )
+
+    @property
+    def recipient(self) -> str:
+        s = self._settings
+        return parse_address(s.recipient).addr_spec if s.host and s.sender and s.recipient else ""
+
+    def write(self, breach: Breach, stage: Stage) -> Content:
+        s = self._settings
+        sender = parse_address(s.sender).display_name if s.sender else ""
+        contact = s.reply_to or s.sender
+        return letter(
+            breach,
+            stage,
+            sender=sender,
+            contact=parse_address(contact).addr_spec if contact else "",
+        )
+
+    async def deliver(self, notice: Notice) -> str:
+        """One transaction; returns the server's final reply."""
+        message = message_bytes(notice, self._settings)
+        client = SMTP(
+            hostname=self._settings.host,
+            port=self._settings.port,
+            use_tls=self._settings.tls == "implicit",
+            start_tls=self._settings.tls == "starttls",
+            tls_context=self._tls,
+            timeout=STEP_TIMEOUT_S,
+            local_hostname=_helo_name(self._settings.sender),
+        )
+        try:
+            async with asyncio.timeout(PRELUDE_TIMEOUT_S):
+                await self._open(client)
+                await self._envelope(client, notice.recipient)
+                await _ask_for_the_message(client)
+        except TimeoutError as error:
+            client.close()
+            raise Unavailable("the mail server is too slow to take a message") from error
+        except BaseException:
+            # Cancelled or failed, a hung server must not be waited for.
+            client.close()
+            raise
+        try:
+            reply = await _hand_over(client, message)
+            await _say_goodbye(client)
+            return reply
+        finally:
+            client.close()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._settings.tls == "none":
+            return None
+        return ssl.create_default_context(cafile=self._settings.ca_file)
+
+    async def _open(self, client: SMTP) -> None:
+        """Connects, enforces TLS and logs in. Whatever fails here, no notice has left."""
+        try:
+            await client.connect()
+            if self._settings.username:
+                password = self._settings.password
+                await client.login(
+                    self._settings.username, password.get_secret_value() if password else ""
+                )
+        except SMTPAuthenticationError as error:
+            raise Unavailable(
+                f"the mail server does not accept the name or password ({error.code})",
+                # 454 and the like are the server's trouble; 535 is ours.
+                stops_channel=error.code >= 500,
+            ) from None  # the chain would hold the server's echo of what was sent
+        except ssl.SSLError as error:
+            raise Unavailable(f"TLS failed: {_reason(error)}") from error
+        except (SMTPException, OSError) as error:
+            raise Unavailable(f"no mail server session: {_reason(error)}") from error
+
+    async def _envelope(self, client: SMTP, recipient: str) -> None:
+        sender = parse_address(self._settings.sender).addr_spec
+        options = []
+        if not (sender + recipient).isascii():
+            if not client.supports_extension("smtputf8"):
+                raise Refused("the address needs SMTPUTF8, which the mail server does not offer")
+            options = ["SMTPUTF8", "BODY=8BITMIME"]
+        encoding = "utf-8" if options else "ascii"
+        try:
+            await client.mail(sender, options=options, encoding=encoding)
+            await client.rcpt(recipient, encoding=encoding)
+        except SMTPResponseException as error:
+            raise _answer(error.code, error.message) from error
+        except SMTPNotSupported as error:
+            raise Refused(_reason(error)) from error
+        except (SMTPException, OSError) as error:
+            raise Unavailable(f"cut before the message: {_reason(error)}") from error
+
+
+def message_bytes(notice: Notice, settings: MailSettings) -> bytes:
+    """What goes over the wire: a pure function of the frozen notice and our own addresses."""
+    try:
+        return _message(notice, settings).as_bytes()
+    except (ValueError, LookupError, HeaderParseError) as error:
+        raise Refused(f"the notice cannot be made into a mail: {error}") from error
+
+
+def message_id(notice: Notice, stage: Stage, settings: MailSettings) -> str:
+    """The same for the same letter to the same person: a recovery refers to its opening's."""
+    whom = hashlib.sha256(notice.recipient.encode()).hexdigest()[:16]
+    reference = re.sub(r"[^A-Za-z0-9-]", "", notice.reference)
+    domain = parse_address(settings.sender).domain
+    domain = domain if domain.isascii() else domain.encode("idna").decode()
+    return f"<{reference}.{stage.lower()}.{whom}@{domain}>"
+
+
+def _message(notice: Notice, settings: MailSettings) -> EmailMessage:
+    recipient = parse_address(notice.recipient)
+    sender = parse_address(settings.sender)
+    for text in (notice.subject, notice.reference):
+        if _CONTROLS.search(text) or "=?" in text:
+            raise ValueError("the subject contains control characters or an encoded word")
+    in_utf8 = not (sender.addr_spec + recipient.addr_spec).isascii()
+    message = EmailMessage(policy=policy.SMTPUTF8 if in_utf8 else policy.SMTP)
+    message["From"] = sender
+    message["To"] = recipient
+    message["Reply-To"] = parse_address(settings.reply_to) if settings.reply_to else sender
+    message["Subject"] = notice.subject
+    message["Date"] = format_datetime(notice.approved_at or notice.planned_at)
+    message["Message-ID"] = message_id(notice, notice.stage, settings)
+    if notice.stage != Stage.OPENING:
+        opening = message_id(notice, Stage.OPENING, settings)
+        message["In-Reply-To"] = opening
+        message["References"] = opening
+    message["Auto-Submitted"] = "auto-generated"
+    _fill(message, notice)
+    _name_boundaries(message, notice)
+    return message
+
+
+def _fill(message: EmailMessage, notice: Notice) -> None:
+    message.set_content(notice.text, cte="quoted-printable")
+    files = list(notice.attachments)
+    if notice.html is not None:
+        message.add_alternative(notice.html, subtype="html", cte="quoted-printable")
+        html = message.get_payload(1)
+        for image in [file for file in files if f"cid:{file.name}@speedtrap" in notice.html]:
+            files.remove(image)
+            main, _, sub = image.media_type.partition("/")
+            html.add_related(  # type: ignore[union-attr]  # an alternative's parts are messages
+                _checked(image),
+                maintype=main,
+                subtype=sub,
+                cid=f"<{image.name}@speedtrap>",
+                filename=_file_name(image.name),
+                disposition="inline",
+            )
+    for file in files:
+        main, _, sub = file.media_type.partition("/")
+        message.add_attachment(
+            _checked(file), maintype=main, subtype=sub, filename=_file_name(file.name)
+        )
+
+
+def _checked(file: Attachment) -> bytes:
+    content = file.content
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise ValueError(f"{file.name} is not what was frozen")
+    return content
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError("an attachment's name is not a plain file name")
+    return name
+
+
+def _name_boundaries(message: EmailMessage, notice: Notice) -> None:
+    """The library's boundaries are random; ours follow from the notice."""
+    seed = hashlib.sha256(f"{notice.id} {notice.digest} {notice.text}".encode()).hexdigest()[:32]
+    for number, part in enumerate(message.walk()):
+        if part.is_multipart():
+            part.set_boundary(f"=_{seed}.{number}")
+
+
+async def _ask_for_the_message(client: SMTP) -> None:
+    try:
+        reply = await client.execute_command(b"DATA")
+    except (SMTPException, OSError) as error:
+        raise Unavailable(f"cut before the message: {_reason(error)}") from error
+    if reply.code != 354:
+        raise _answer(reply.code, reply.message)
+
+
+async def _hand_over(client: SMTP, message: bytes) -> str:
+    """The message, the final dot, and the reply to it."""
+    protocol = client.protocol
+    if protocol is None:
+        raise Unavailable("cut before the message")
+    try:
+        # aiosmtplib's own data() does this and the DATA before it in one call, and there a
+        # timeout before the 354 and one after the dot look alike.
+        protocol.write(_dotted(message))
+        reply = await protocol.read_response(timeout=VERDICT_TIMEOUT_S)
+    except (SMTPException, OSError) as error:
+        raise Unknown(f"no reply to the message: {_reason(error)}") from error
+    text = f"{reply.code} {reply.message}"[:500]
+    if 200 <= reply.code < 300:
+        return text
+    if 400 <= reply.code < 600:
+        raise _answer(reply.code, reply.message)
+    raise Unknown(f"the reply to the message makes no sense: {text}")
+
+
+def _dotted(message: bytes) -> bytes:
+    """RFC 5321, 4.5.2: a line that starts with a dot gets a second one; a lone dot ends."""
+    lines = _LINE_END.split(message.rstrip(b"\r\n"))
+    return b"\r\n".join(b"." + line if line[:1] == b"." else line for line in lines) + b"\r\n.\r\n"
+
+
+async def _say_goodbye(client: SMTP) -> None:
+    """The message is accepted: whatever happens to the QUIT changes nothing."""
+    try:
+        async with asyncio.timeout(QUIT_TIMEOUT_S):
+            await client.quit()
+    except (SMTPException, OSError, TimeoutError):
+        return
+
+
+def _answer(code: int, message: str) -> ChannelError:
+    text = f"the mail server said {code} {message}"[:500]
+    if 500 <= code < 600:
+        return Refused(text)
+    # 4xx, and whatever is no reply to what was asked: not accepted.
+    return Unavailable(text)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _helo_name(sender: str) -> str:
+    """Our domain: looking the machine's own name up can hang, and tells it to the world."""
+    domain = parse_address(sender).domain
+    return domain if domain.isascii() else domain.encode("idna").decode()
+
+
+CHANNEL = ChannelKind("mail", MailSettings, Mail)

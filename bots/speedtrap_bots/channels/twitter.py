@@ -1,0 +1,302 @@
+"""Posts on X by tweepy: text and chart, from the operator's own account.
+
+tweepy has no timeout, follows redirects and has no media upload of v2; the session below
+and one request by hand mend that. A post that may have been made is never made again.
+"""
+
+import logging
+import re
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import tweepy
+from aiohttp.abc import AbstractResolver, ResolveResult
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+from tweepy.asynchronous import AsyncClient
+from twitter_text import extract_urls, parse_tweet
+
+from speedtrap_bots.channel import ChannelKind
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.letter import Content, post
+from speedtrap_bots.model import Attachment, Breach, Notice, Stage
+from speedtrap_bots.settings import EnvironmentSettings
+
+CONNECT_TIMEOUT_S = 8.0
+REQUEST_TIMEOUT_S = 15.0
+DELIVERY_TIMEOUT_S = 3 * REQUEST_TIMEOUT_S + 2
+MAX_IMAGE_BYTES = 5 * 1024 * 1024
+MAX_ALT_CHARACTERS = 1000
+TIMELINE = "timeline"
+_HOSTS = frozenset({"api.twitter.com", "api.x.com"})
+_RESETS = (
+    "x-rate-limit-reset", "x-user-limit-24hour-reset", "x-app-limit-24hour-reset",
+)  # fmt: skip
+_MENTION_OR_TAG = re.compile(r"[@\uff20#\uff03]\w|\$[A-Za-z]")
+
+# At DEBUG these write the signed headers, and with them the tokens.
+for _name in ("tweepy", "oauthlib", "requests_oauthlib"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class TwitterSettings(EnvironmentSettings):
+    """`SPEEDTRAP_BOTS_TWITTER_<NAME>`. Posts are made when ENABLED and all four keys are set."""
+
+    model_config = SettingsConfigDict(env_prefix="SPEEDTRAP_BOTS_TWITTER_")
+
+    enabled: bool = Field(default=False, description="Posting is off until this is true.")
+    consumer_key: SecretStr | None = Field(default=None, description="The app's API key.")
+    consumer_secret: SecretStr | None = Field(default=None, description="The app's API secret.")
+    access_token: SecretStr | None = Field(default=None, description="The account's token.")
+    access_token_secret: SecretStr | None = Field(
+        default=None, description="The account's token secret."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="For tests: PEM file of a certificate authority to trust."
+    )
+    address: str = Field(
+        default="", description="For tests: 127.0.0.1:port that stands in for X; loopback only."
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _is_loopback(cls, value: str) -> str:
+        if value and not re.fullmatch(r"127\.0\.0\.1:[1-9][0-9]{0,4}", value):
+            raise ValueError("must be 127.0.0.1:<port>")
+        return value
+
+    @property
+    def is_complete(self) -> bool:
+        keys = (
+            self.consumer_key,
+            self.consumer_secret,
+            self.access_token,
+            self.access_token_secret,
+        )
+        return self.enabled and all(keys)
+
+
+class Twitter:
+    """Posts to the account's own timeline."""
+
+    name = "twitter"
+    timeout_s = DELIVERY_TIMEOUT_S
+
+    def __init__(self, settings: TwitterSettings) -> None:
+        self._settings = settings
+
+    @property
+    def recipient(self) -> str:
+        return TIMELINE if self._settings.is_complete else ""
+
+    def write(self, breach: Breach, stage: Stage) -> Content:
+        return post(breach, stage)
+
+    async def deliver(self, notice: Notice) -> str:
+        """Uploads the chart, then posts; returns the post's id."""
+        check_post(notice.text)
+        async with self._session() as session:
+            client = self._client(session)
+            # An upload alone is seen by nobody, so all that goes wrong there can be tried again.
+            media = [
+                await _before_the_post(_upload(client, file))
+                for file in notice.attachments
+                if file.media_type.startswith("image/")
+            ]
+            return await _create(client, notice.text, media)
+
+    def _session(self) -> aiohttp.ClientSession:
+        address = self._settings.address
+        connector = aiohttp.TCPConnector(
+            ssl=self._tls,
+            force_close=True,  # a stale kept-alive connection fails in the middle of a post
+            resolver=_StandIn(address) if address else None,
+        )
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(_refuse_redirect)
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            trace_configs=[trace],
+        )
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._settings.ca_file)
+
+    def _client(self, session: aiohttp.ClientSession) -> AsyncClient:
+        s = self._settings
+        secrets = (s.consumer_key, s.consumer_secret, s.access_token, s.access_token_secret)
+        key, secret, token, token_secret = (x.get_secret_value() if x else "" for x in secrets)
+        client = AsyncClient(
+            consumer_key=key,
+            consumer_secret=secret,
+            access_token=token,
+            access_token_secret=token_secret,
+            return_type=dict,
+        )
+        client.session = session
+        return client
+
+
+class _Redirected(aiohttp.ClientError):
+    """X does not redirect; whoever does must not get the signed request."""
+
+
+class _StandIn(AbstractResolver):
+    """Answers for X's hosts with one loopback address, for no other host at all."""
+
+    def __init__(self, address: str) -> None:
+        self._host, _, port = address.partition(":")
+        self._port = int(port)
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,  # noqa: ARG002 - the stand-in has its own port
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - and its own family
+    ) -> list[ResolveResult]:
+        if host not in _HOSTS:
+            raise OSError(f"no stand-in for {host}")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=self._host,
+                port=self._port,
+                family=socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
+
+    async def close(self) -> None:
+        return
+
+
+def check_post(text: str) -> None:
+    """Refuses what X would turn away or what an automated account may not post."""
+    parsed = parse_tweet(text)
+    if not parsed.valid:
+        raise Refused(
+            f"the post has {parsed.weightedLength} weighted characters of 280, or bad ones"
+        )
+    if _MENTION_OR_TAG.search(text):
+        raise Refused("the post would mention or tag somebody")
+    if extract_urls(text):
+        raise Refused("the post contains a link")
+
+
+async def _refuse_redirect(
+    _session: aiohttp.ClientSession,
+    _context: SimpleNamespace,
+    _params: aiohttp.TraceRequestRedirectParams,
+) -> None:
+    raise _Redirected("X answered with a redirect")
+
+
+async def _upload(client: AsyncClient, file: Attachment) -> str:
+    content = file.content
+    if len(content) > MAX_IMAGE_BYTES:
+        raise Refused(f"{file.name} has {len(content)} bytes; X takes {MAX_IMAGE_BYTES}")
+    body = {
+        "media": b64encode(content).decode(),
+        "media_category": "tweet_image",
+        "media_type": file.media_type,
+    }
+    answer = await client._make_request("POST", "/2/media/upload", json=body, user_auth=True)  # noqa: SLF001 - tweepy has no v2 upload
+    media_id = _id_in(answer)
+    if media_id is None:
+        raise Unavailable("X took the image and gave no id")
+    if file.alt_text:
+        metadata = {
+            "id": media_id,
+            "metadata": {"alt_text": {"text": file.alt_text[:MAX_ALT_CHARACTERS]}},
+        }
+        await client._make_request("POST", "/2/media/metadata", json=metadata, user_auth=True)  # noqa: SLF001 - the same
+    return media_id
+
+
+async def _before_the_post(work: Coroutine[Any, Any, str]) -> str:
+    return str(await _classified(work, ambiguous=Unavailable))
+
+
+async def _create(client: AsyncClient, text: str, media: list[str]) -> str:
+    answer = await _classified(
+        client.create_tweet(text=text, media_ids=media or None, user_auth=True), ambiguous=Unknown
+    )
+    post_id = _id_in(answer)
+    if post_id is None:
+        # 200 with `errors` and no data happens.
+        raise Unknown("X answered without the post's id")
+    return post_id
+
+
+async def _classified(
+    work: Coroutine[Any, Any, Any], *, ambiguous: Callable[[str], ChannelError]
+) -> Any:
+    """Runs one request. *ambiguous* is what an end means that does not tell whether X acted.
+
+    Errors are raised `from None`: tweepy's and aiohttp's hold the signed request headers.
+    """
+    try:
+        return await work
+    except aiohttp.ClientConnectorError as error:
+        raise Unavailable(f"X cannot be reached ({type(error).__name__})") from None
+    except aiohttp.ConnectionTimeoutError:
+        raise Unavailable("no connection to X in time") from None
+    except tweepy.HTTPException as error:
+        raise _answered(error, ambiguous) from None
+    except (
+        aiohttp.ClientError,
+        TimeoutError,
+        tweepy.TweepyException,
+        # tweepy meets a malformed error answer with these
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ambiguous(f"no clear answer from X ({type(error).__name__})") from None
+
+
+def _answered(
+    error: tweepy.HTTPException, ambiguous: Callable[[str], ChannelError]
+) -> ChannelError:
+    status = int(error.response.status)
+    said = " ".join(str(message) for message in error.api_messages)[:300]
+    text = f"X said {status} {said}".strip()
+    if status == 429:
+        return Unavailable(text, retry_after_s=_until_reset_s(error.response.headers))
+    if status in {401, 402} or _is_used_up(said):
+        return Unavailable(text, stops_channel=True)
+    if status == 403 and "duplicate" in said.lower():
+        # Then it is there already: ours, from an attempt nobody heard the end of.
+        return Unknown(text)
+    return ambiguous(text) if status >= 500 else Refused(text)
+
+
+def _is_used_up(said: str) -> bool:
+    words = ("usage cap", "usagecap", "credits", "client-not-enrolled", "access level")
+    return any(word in said.lower() for word in words)
+
+
+def _until_reset_s(headers: Mapping[str, str]) -> float:
+    """Seconds until the latest of X's limits is lifted; 15 minutes when it does not say."""
+    resets = [float(headers[name]) for name in _RESETS if headers.get(name, "").isdigit()]
+    return max(max(resets) - time.time() + 1, 1.0) if resets else 900.0
+
+
+def _id_in(answer: Any) -> str | None:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    found = data.get("id") if isinstance(data, dict) else None
+    return str(found) if found else None
+
+
+CHANNEL = ChannelKind("twitter", TwitterSettings, Twitter)

@@ -1,0 +1,241 @@
+"""The ledger in graph, as the bots see it: packaged operations over HTTP and one WebSocket."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from gql import Client, GraphQLRequest
+from gql.client import AsyncClientSession
+from gql.transport.exceptions import TransportError, TransportQueryError, TransportServerError
+from gql.transport.httpx import HTTPXAsyncTransport
+from gql.transport.websockets import WebsocketsTransport
+from pydantic import ValidationError
+from websockets.exceptions import InvalidStatus, WebSocketException
+
+from speedtrap_bots.errors import LedgerAway, LedgerError, LedgerRefused
+from speedtrap_bots.letter import Content
+from speedtrap_bots.model import (
+    Breach,
+    BreachEvent,
+    BreachMark,
+    Claim,
+    Notice,
+    SettleOutcome,
+    Stage,
+)
+
+REQUEST_TIMEOUT_S = 15.0
+PING_EVERY_S = 20.0
+WINDOW_HOURS = 24
+"""How far around a breach the letter shows the other runs."""
+NEWEST_BREACHES = 100
+
+# At DEBUG these write every header of a handshake, and with it the key.
+for _name in ("websockets.client", "httpcore", "gql.transport.websockets"):
+    logging.getLogger(_name).setLevel(logging.INFO)
+logging.getLogger("gql.transport.httpx").setLevel(logging.WARNING)
+
+
+@cache
+def _document(operation: str) -> GraphQLRequest:
+    text = files("speedtrap_bots").joinpath("operations", f"{operation}.graphql").read_text("utf-8")
+    return GraphQLRequest(text)
+
+
+def _request(operation: str, variables: Mapping[str, Any]) -> GraphQLRequest:
+    return GraphQLRequest(_document(operation), variable_values=dict(variables))
+
+
+class Ledger:
+    """A connection to graph. Use it as an async context manager; one serves all channels."""
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self._url = f"{base_url}/graphql"
+        self._headers = {"X-API-Key": key} if key else {}
+        self._stack = AsyncExitStack()
+        self._session: AsyncClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        transport = HTTPXAsyncTransport(
+            self._url, headers=self._headers, timeout=REQUEST_TIMEOUT_S, follow_redirects=False
+        )
+        client = Client(transport=transport, execute_timeout=REQUEST_TIMEOUT_S)
+        self._session = await self._stack.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def breaches(self) -> list[BreachMark]:
+        """Open and resolved breaches, the newest NEWEST_BREACHES."""
+        answer = await self._ask("OpenBreaches", first=NEWEST_BREACHES)
+        return [BreachMark.model_validate(node) for node in answer["breaches"]["nodes"]]
+
+    async def evidence(self, breach_id: str) -> Breach | None:
+        """The breach with all its runs; None when there is no such breach (any more)."""
+        answer = await self._ask("Evidence", id=breach_id, hours=WINDOW_HOURS)
+        return Breach.model_validate(answer["breach"]) if answer["breach"] else None
+
+    async def plan(
+        self, breach_id: str, *, stage: Stage, channel: str, recipient: str, content: Content
+    ) -> Notice:
+        """Writes the notice down, frozen. The same again gives back the first."""
+        notice = {
+            "breach": breach_id,
+            "stage": stage.value,
+            "channel": channel,
+            "recipient": recipient,
+            "subject": content.subject,
+            "text": content.text,
+            "html": content.html,
+            "attachments": [
+                {
+                    "name": file.name,
+                    "mediaType": file.media_type,
+                    "altText": file.alt_text,
+                    "contentBase64": file.content_base64,
+                }
+                for file in content.files
+            ],
+        }
+        answer = await self._ask("PlanNotice", notice=notice)
+        return Notice.model_validate(answer["planNotice"])
+
+    async def claim(self, channel: str, worker: str) -> Claim | None:
+        """A lease on the next notice that is due in *channel*."""
+        answer = await self._ask("ClaimNotice", channel=channel, worker=worker)
+        return Claim.model_validate(answer["claimNotice"]) if answer["claimNotice"] else None
+
+    async def begin(self, claim: Claim) -> bool:
+        """Records that the first byte is about to leave; False: it must not."""
+        answer = await self._ask("BeginSending", id=claim.notice.id, fence=claim.fence)
+        return bool(answer["beginSending"])
+
+    async def settle(
+        self,
+        claim: Claim,
+        outcome: SettleOutcome,
+        *,
+        reference: str | None = None,
+        detail: str | None = None,
+        retry_at: datetime | None = None,
+    ) -> str:
+        """Records how the delivery ended; returns the notice's status."""
+        answer = await self._ask(
+            "SettleNotice",
+            id=claim.notice.id,
+            fence=claim.fence,
+            outcome=outcome.value,
+            reference=reference,
+            detail=detail,
+            retryAt=retry_at.isoformat() if retry_at else None,
+        )
+        return str(answer["settleNotice"]["status"])
+
+    async def cursor(self, consumer: str) -> str | None:
+        """Where *consumer* got to in the events; None before its first."""
+        answer = await self._ask("EventCursor", consumer=consumer)
+        return None if answer["eventCursor"] is None else str(answer["eventCursor"])
+
+    async def save_cursor(self, consumer: str, cursor: str) -> None:
+        await self._ask("SaveEventCursor", consumer=consumer, cursor=cursor)
+
+    async def notices(self, status: list[str] | None, first: int) -> list[Notice]:
+        answer = await self._ask("ListNotices", status=status, first=first)
+        return [Notice.model_validate(node) for node in answer["notices"]["nodes"]]
+
+    async def notice(self, notice_id: str) -> Notice | None:
+        answer = await self._ask("ShowNotice", id=notice_id)
+        return Notice.model_validate(answer["notice"]) if answer["notice"] else None
+
+    async def approve(self, notice_id: str, digest: str) -> Notice:
+        """Gives leave to send exactly what *digest* was computed over."""
+        answer = await self._ask("ApproveNotice", id=notice_id, digest=digest)
+        return Notice.model_validate(answer["approveNotice"])
+
+    async def reject(self, notice_id: str, reason: str) -> Notice:
+        answer = await self._ask("RejectNotice", id=notice_id, reason=reason)
+        return Notice.model_validate(answer["rejectNotice"])
+
+    async def events(self, after: str) -> AsyncIterator[BreachEvent]:
+        """Breach events behind the cursor *after*, as they happen. Close it with `aclosing`."""
+        transport = WebsocketsTransport(
+            self._url.replace("http", "ws", 1),
+            headers=self._headers,
+            subprotocols=[WebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
+            ssl=self._url.startswith("https://"),
+            ping_interval=PING_EVERY_S,
+            pong_timeout=PING_EVERY_S / 2,
+            close_timeout=1,
+        )
+        try:
+            async with Client(transport=transport) as session:
+                answers = session.subscribe(_request("BreachEvents", {"after": after}))
+                async with aclosing(answers) as stream:
+                    async for answer in stream:
+                        yield BreachEvent.model_validate(answer["breaches"])
+        except (
+            TransportError,
+            OSError,
+            TimeoutError,
+            WebSocketException,
+            ValidationError,
+        ) as error:
+            raise _ledger_error(error, self._url) from error
+
+    async def _ask(self, operation: str, **variables: Any) -> dict[str, Any]:
+        if self._session is None:
+            raise LedgerAway("the ledger is not connected")
+        try:
+            return await self._session.execute(_request(operation, variables))
+        except (TransportError, httpx.HTTPError, OSError, TimeoutError) as error:
+            raise _ledger_error(error, self._url) from error
+
+
+def _ledger_error(error: Exception, url: str) -> LedgerError:
+    """What *error* means for the caller, without headers or bodies in its text."""
+    status = _http_status(error)
+    if status == 401:
+        return LedgerRefused(
+            f"{url} does not accept the key (SPEEDTRAP_BOTS_KEY)", code="UNAUTHENTICATED"
+        )
+    if isinstance(error, TransportQueryError):
+        return _query_error(error)
+    if status is not None:
+        return LedgerAway(f"{url} answered HTTP {status}")
+    if isinstance(error, ValidationError):
+        return LedgerAway(f"{url} answered in a form that this version does not know")
+    if isinstance(error, TimeoutError | asyncio.TimeoutError | httpx.TimeoutException):
+        return LedgerAway(f"{url} did not answer in time")
+    return LedgerAway(f"{url} cannot be reached ({type(error).__name__})")
+
+
+def _http_status(error: Exception) -> int | None:
+    if isinstance(error, TransportServerError):
+        return error.code
+    causes: list[BaseException | None] = [error, error.__cause__, error.__context__]
+    for cause in causes:
+        if isinstance(cause, InvalidStatus):
+            return cause.response.status_code
+    return None
+
+
+def _query_error(error: TransportQueryError) -> LedgerError:
+    first: Mapping[str, Any] = error.errors[0] if error.errors else {}
+    code = str((first.get("extensions") or {}).get("code", ""))
+    message = str(first.get("message", "the query failed"))
+    if code == "INTERNAL":
+        return LedgerAway(f"graph failed: {message}")
+    return LedgerRefused(message, code=code)

@@ -1,0 +1,96 @@
+"""The letter's chart: runs against the subscribed throughput and the rule. Same breach, same bytes."""
+
+import io
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+
+from speedtrap_bots.letter.clean import clean
+from speedtrap_bots.letter.evidence import all_runs, figure, threshold
+from speedtrap_bots.model import Breach, Run
+
+_INK, _GREEN, _RED, _GREY = "#1f2937", "#15803d", "#b91c1c", "#6b7280"
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same pixels everywhere
+    "text.parse_math": False,  # a provider called "$x^2$" stays text
+    "axes.edgecolor": _GREY,
+    "text.color": _INK,
+}
+
+
+def chart_png(breach: Breach) -> bytes:
+    """A PNG of 1000 by 420 pixels, some 30 kB."""
+    metric = breach.rule.metric
+    runs = all_runs(breach)
+    ids = {run.id for run in breach.runs}
+    with mpl.rc_context(_STYLE):
+        canvas = FigureCanvasAgg(Figure(figsize=(10, 4.2), dpi=100, layout="constrained"))
+        axes = canvas.figure.add_subplot()
+        zone = ZoneInfo(breach.plan.time_zone)
+        _points(axes, [r for r in runs if r.id not in ids], metric, _GREEN, "o", "kept the rule")
+        _points(axes, [r for r in runs if r.id in ids], metric, _RED, "v", "broke the rule")
+        _outages(axes, runs)
+        _lines(axes, breach)
+        _labels(axes, breach, zone)
+        out = io.BytesIO()
+        # Without this the file would name matplotlib's version, and differ after an update.
+        canvas.print_png(out, metadata={"Software": None})  # type: ignore[no-untyped-call]  # matplotlib
+    return out.getvalue()
+
+
+def _points(axes: Axes, runs: list[Run], metric: str, colour: str, marker: str, label: str) -> None:
+    seen = [(r.started_at, f) for r in runs if (f := figure(r, metric)) is not None]
+    if seen:
+        times, figures = zip(*seen, strict=True)
+        axes.plot(times, figures, marker, color=colour, markersize=8, label=label, zorder=3)
+
+
+def _outages(axes: Axes, runs: list[Run]) -> None:
+    """Drawn on the floor of the chart: an outage has no figure, and is no measured zero."""
+    times: list[datetime] = [run.started_at for run in runs if run.outcome == "OUTAGE"]
+    if times:
+        axes.plot(
+            times,  # type: ignore[arg-type]  # matplotlib's stubs know no datetimes, its units do
+            [0.02] * len(times),
+            "x",
+            color=_RED,
+            markersize=9,
+            markeredgewidth=2,
+            label="no connection",
+            transform=axes.get_xaxis_transform(),
+        )
+
+
+def _lines(axes: Axes, breach: Breach) -> None:
+    if breach.rule.metric == "DOWNLOAD":
+        axes.axhline(breach.subscribed_mbps, color=_INK, linewidth=1.5, label="subscribed")
+    axes.axhline(threshold(breach), color=_RED, linewidth=1.2, linestyle="--", label="rule")
+
+
+def _labels(axes: Axes, breach: Breach, zone: ZoneInfo) -> None:
+    metric = breach.rule.metric
+    unit = "Mbps" if metric in {"DOWNLOAD", "UPLOAD"} else "ratio" if "LOSS" in metric else "ms"
+    name = metric.replace("_", " ").capitalize()
+    axes.set_title(
+        f"{clean(breach.plan.provider, 40)}: {name.lower()}, best tool of each run"
+        f" ({clean(breach.reference, 20)})",
+        loc="left",
+        fontsize=12,
+    )
+    axes.set_ylabel(f"{name}, {unit}")
+    axes.set_xlabel(f"Start of the run, {clean(breach.plan.time_zone, 40)}")
+    axes.margins(x=0.03)
+    axes.set_ylim(bottom=0, top=axes.dataLim.ymax * 1.08 if axes.dataLim.ymax > 0 else 1)
+    locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]  # matplotlib
+    axes.xaxis.set_major_locator(locator)
+    formatter = ConciseDateFormatter(locator, tz=zone)  # type: ignore[no-untyped-call]  # matplotlib
+    axes.xaxis.set_major_formatter(formatter)
+    axes.grid(axis="y", color="#e5e7eb")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=10)

@@ -1,0 +1,339 @@
+"""What a letter says about a breach, in words and figures ready for a template. Pure."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from zoneinfo import ZoneInfo
+
+from speedtrap_bots.letter.clean import MAX_SENTENCE_CHARACTERS, clean, clean_for_post, csv_cell
+from speedtrap_bots.model import Breach, Measurement, Rule, Run
+
+LOCAL_TOOL = "lan"
+"""Measures the home network, not the internet line."""
+
+_METRICS = {
+    "DOWNLOAD": ("download", "Mbps"),
+    "UPLOAD": ("upload", "Mbps"),
+    "LATENCY": ("latency", "ms"),
+    "JITTER": ("jitter", "ms"),
+    "PACKET_LOSS": ("packet loss", "%"),
+    "LOADED_LATENCY_DOWN": ("latency under download load", "ms"),
+    "LOADED_LATENCY_UP": ("latency under upload load", "ms"),
+}
+_FAILURES = {
+    "NO_NETWORK": "no network",
+    "TIMEOUT": "timed out",
+    "RATE_LIMITED": "rate-limited",
+    "TOOL_MISSING": "not installed",
+    "TOOL_FAILED": "failed",
+    "SKIPPED": "skipped",
+}
+_CSV_COLUMNS = (
+    "timestamp", "run_id", "probe", "tool", "tool_version", "download_mbps", "upload_mbps",
+    "latency_ms", "jitter_ms", "packet_loss_ratio", "server", "failure", "run_outcome",
+    "in_breach",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run as a line of the letter's tables."""
+
+    when: str
+    figure: str
+    share: str
+    tools: str
+    below: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMedian:
+    """One tool's medians, in the breach and over the whole period."""
+
+    tool: str
+    in_breach: str
+    overall: str
+    n: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the templates may use; each string is cleaned."""
+
+    reference: str
+    provider: str
+    provider_in_post: str
+    probe: str
+    zone: str
+    metric: str
+    unit: str
+    plan: str
+    rule: str
+    broken: str
+    kept: str
+    count: int
+    is_throughput: bool
+    subscribed: str
+    threshold: str
+    breach_median: str
+    breach_share: str
+    window_median: str
+    window_count: int
+    good_count: int
+    first_at: str
+    last_at: str
+    resolved_at: str
+    duration: str
+    media: str
+    rows: tuple[Row, ...]
+    window: tuple[Row, ...]
+    tools: tuple[ToolMedian, ...]
+    table_is_cut: bool
+    csv_sha256: str
+
+
+def figure(run: Run, metric: str) -> float | None:
+    """The observation: what the best internet tool gave, None unless the run was MEASURED."""
+    if run.outcome != "MEASURED":
+        return None
+    judged = {"DOWNLOAD": run.download_mbps, "UPLOAD": run.upload_mbps, "LATENCY": run.latency_ms}
+    if metric in judged:
+        return judged[metric]
+    figures = [_tool_figure(m, metric) for m in run.measurements if m.tool != LOCAL_TOOL]
+    return min((f for f in figures if f is not None), default=None)
+
+
+def threshold(breach: Breach) -> float:
+    """The rule's bound in the metric's unit (packet loss as a ratio)."""
+    rule = breach.rule
+    if rule.below_ratio is not None:
+        return rule.below_ratio * breach.subscribed_mbps
+    bounds = (rule.below_mbps, rule.above_ms, rule.above_ratio)
+    return next((bound for bound in bounds if bound is not None), 0.0)
+
+
+def all_runs(breach: Breach) -> list[Run]:
+    """The window with the breach's own runs, oldest first, each once."""
+    by_id = {run.id: run for run in (*breach.window, *breach.runs)}
+    return sorted(by_id.values(), key=lambda run: (run.started_at, run.id))
+
+
+def runs_csv(breach: Breach) -> bytes:
+    """Every measurement of the window, one a line: figures are those of the tool, unrounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(_CSV_COLUMNS)
+    in_breach = {run.id for run in breach.runs}
+    zone = ZoneInfo(breach.plan.time_zone)
+    for run in all_runs(breach):
+        for m in run.measurements:
+            writer.writerow(_csv_row(breach, run, m, zone, run.id in in_breach))
+    return out.getvalue().encode()
+
+
+def gather(breach: Breach, max_rows: int = 60) -> Evidence:
+    """*breach* in words. The tables end after *max_rows*; the CSV has every run."""
+    metric, unit = _METRICS.get(breach.rule.metric, ("download", "Mbps"))
+    zone = ZoneInfo(breach.plan.time_zone)
+    ids = {run.id for run in breach.runs}
+    window = all_runs(breach)
+    figures = [f for run in window if (f := figure(run, breach.rule.metric)) is not None]
+    own = [f for run in breach.runs if (f := figure(run, breach.rule.metric)) is not None]
+    rows = [_row(run, breach, zone, run.id in ids) for run in window]
+    own_rows = [row for row in rows if row.below]
+    own_median = median(own) if own else None
+    return Evidence(
+        reference=clean(breach.reference, 20),
+        provider=clean(breach.plan.provider),
+        provider_in_post=clean_for_post(breach.plan.provider),
+        probe=clean(breach.probe),
+        zone=clean(breach.plan.time_zone),
+        metric=metric,
+        unit=unit,
+        plan=_plan_in_words(breach),
+        rule=_rule_in_words(breach),
+        broken=_broken_in_words(breach),
+        kept=_kept_in_words(breach),
+        count=breach.count,
+        is_throughput=unit == "Mbps",
+        subscribed=_number(breach.subscribed_mbps),
+        threshold=_amount(threshold(breach), breach.rule.metric),
+        breach_median=_amount(own_median, breach.rule.metric),
+        breach_share=_share(own_median, breach),
+        window_median=_amount(median(figures) if figures else None, breach.rule.metric),
+        window_count=len(window),
+        good_count=sum(
+            1 for run in window if run.id not in ids and figure(run, breach.rule.metric) is not None
+        ),
+        first_at=_moment(breach.first_run_at, zone),
+        last_at=_moment(breach.last_run_at, zone),
+        resolved_at=_moment(breach.resolved_at, zone) if breach.resolved_at else "",
+        duration=_duration(breach),
+        media=_media(breach.runs),
+        rows=tuple(own_rows[-max_rows:]),
+        window=tuple(rows[-max_rows:]),
+        tools=_tool_medians(window, ids, breach.rule.metric),
+        table_is_cut=len(rows) > max_rows,
+        csv_sha256=hashlib.sha256(runs_csv(breach)).hexdigest(),
+    )
+
+
+def _csv_row(
+    breach: Breach, run: Run, m: Measurement, zone: ZoneInfo, in_breach: bool
+) -> list[str]:
+    figures = (m.download_mbps, m.upload_mbps, m.latency_ms, m.jitter_ms, m.packet_loss_ratio)
+    server = clean(", ".join(filter(None, (m.server.name, m.server.location))) if m.server else "")
+    failure = clean(
+        f"{m.failure.kind}: {m.failure.message}" if m.failure else "", MAX_SENTENCE_CHARACTERS
+    )
+    return [
+        m.started_at.astimezone(zone).isoformat(timespec="seconds"),
+        run.id,
+        csv_cell(clean(breach.probe)),
+        csv_cell(clean(m.tool)),
+        csv_cell(clean(m.tool_version, 30)),
+        *("" if value is None else repr(value) for value in figures),
+        csv_cell(server),
+        csv_cell(failure),
+        run.outcome,
+        "yes" if in_breach else "no",
+    ]
+
+
+def _row(run: Run, breach: Breach, zone: ZoneInfo, below: bool) -> Row:
+    value = figure(run, breach.rule.metric)
+    shown = {"OUTAGE": "no connection", "INCONCLUSIVE": "not judged"}.get(
+        run.outcome, _amount(value, breach.rule.metric)
+    )
+    return Row(
+        when=_moment(run.started_at, zone),
+        figure=shown,
+        share=_share(value, breach),
+        tools=", ".join(_tool_in_words(m, breach.rule.metric) for m in run.measurements[:8]),
+        below=below,
+    )
+
+
+def _tool_in_words(m: Measurement, metric: str) -> str:
+    tool = clean(m.tool, 30) + (" (home network)" if m.tool == LOCAL_TOOL else "")
+    if m.failure:
+        return f"{tool} {_FAILURES.get(m.failure.kind, 'failed')}"
+    value = _tool_figure(m, metric)
+    return f"{tool} {_plain(value, metric)}" if value is not None else f"{tool} none"
+
+
+def _tool_figure(m: Measurement, metric: str) -> float | None:
+    figures = {
+        "DOWNLOAD": m.download_mbps,
+        "UPLOAD": m.upload_mbps,
+        "LATENCY": m.latency_ms,
+        "JITTER": m.jitter_ms,
+        "PACKET_LOSS": m.packet_loss_ratio,
+        "LOADED_LATENCY_DOWN": m.loaded_latency_down_ms,
+        "LOADED_LATENCY_UP": m.loaded_latency_up_ms,
+    }
+    return None if m.failure else figures.get(metric)
+
+
+def _tool_medians(runs: Sequence[Run], breach_ids: set[str], metric: str) -> tuple[ToolMedian, ...]:
+    tools = sorted({m.tool for run in runs for m in run.measurements if m.tool != LOCAL_TOOL})
+    return tuple(_tool_median(tool, runs, breach_ids, metric) for tool in tools)
+
+
+def _tool_median(tool: str, runs: Sequence[Run], breach_ids: set[str], metric: str) -> ToolMedian:
+    ours = [(run.id, m) for run in runs for m in run.measurements if m.tool == tool]
+    figures = [(run, f) for run, m in ours if (f := _tool_figure(m, metric)) is not None]
+    in_breach = [f for run, f in figures if run in breach_ids]
+    return ToolMedian(
+        tool=clean(tool, 30),
+        in_breach=_amount(median(in_breach) if in_breach else None, metric),
+        overall=_amount(median(f for _, f in figures) if figures else None, metric),
+        n=len(figures),
+        failures=sum(1 for _, m in ours if m.failure),
+    )
+
+
+def _plan_in_words(breach: Breach) -> str:
+    plan = breach.plan
+    upload = f", {_number(plan.upload_mbps)} Mbps up" if plan.upload_mbps is not None else ""
+    return f"{clean(plan.provider)}: {_number(plan.download_mbps)} Mbps down{upload}"
+
+
+def _broken_in_words(breach: Breach) -> str:
+    """E.g. "below half of the subscribed 940 Mbps"."""
+    rule = breach.rule
+    if rule.below_ratio is not None:
+        share = "half" if rule.below_ratio == 0.5 else f"{_number(rule.below_ratio * 100)} %"
+        return f"below {share} of the subscribed {_number(breach.subscribed_mbps)} Mbps"
+    return _limit_in_words(breach)
+
+
+def _kept_in_words(breach: Breach) -> str:
+    """E.g. "at or above 470.0 Mbps"."""
+    side = "above" if _below(breach.rule) else "below"
+    return f"at or {side} {_amount(threshold(breach), breach.rule.metric)}"
+
+
+def _limit_in_words(breach: Breach) -> str:
+    side = "below" if _below(breach.rule) else "above"
+    return f"{side} {_amount(threshold(breach), breach.rule.metric)}"
+
+
+def _below(rule: Rule) -> bool:
+    return rule.below_ratio is not None or rule.below_mbps is not None
+
+
+def _rule_in_words(breach: Breach) -> str:
+    rule = breach.rule
+    metric = _METRICS.get(rule.metric, ("download", "Mbps"))[0]
+    bound = _limit_in_words(breach)
+    if rule.below_ratio is not None:
+        share = _number(rule.below_ratio * 100)
+        limit, subscribed = _number(threshold(breach)), _number(breach.subscribed_mbps)
+        bound = f"below {share} % of the subscribed {subscribed} Mbps ({limit} Mbps)"
+    return f"{metric} {bound} more than {rule.more_than} times in a row"
+
+
+def _moment(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _duration(breach: Breach) -> str:
+    end = breach.resolved_at or breach.last_run_at
+    minutes = round((end - breach.first_run_at).total_seconds() / 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"))
+    return " ".join(f"{n} {unit}" for n, unit in parts if n) or "under a minute"
+
+
+def _media(runs: Sequence[Run]) -> str:
+    media = {run.conditions.medium for run in runs}
+    if media == {"WIRED"}:
+        return "over a wired connection"
+    return "over Wi-Fi" if media == {"WIFI"} else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+
+
+def _plain(value: float, metric: str) -> str:
+    return f"{value * 100:.1f}" if metric == "PACKET_LOSS" else f"{value:.1f}"
+
+
+def _amount(value: float | None, metric: str) -> str:
+    if value is None:
+        return "no figure"
+    return f"{_plain(value, metric)} {_METRICS.get(metric, ('', 'Mbps'))[1]}"
+
+
+def _share(value: float | None, breach: Breach) -> str:
+    if value is None or breach.rule.metric not in {"DOWNLOAD", "UPLOAD"}:
+        return ""
+    return f"{value / breach.subscribed_mbps * 100:.0f} %" if breach.subscribed_mbps > 0 else ""

@@ -1,0 +1,197 @@
+"""The values that the bots work with, as graph answers them. Times are UTC-aware."""
+
+from base64 import b64decode
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Stage(StrEnum):
+    """Which letter of a breach's correspondence."""
+
+    OPENING = "OPENING"
+    RECOVERY = "RECOVERY"
+    DIGEST = "DIGEST"
+
+
+class SettleOutcome(StrEnum):
+    """How a delivery ended."""
+
+    SENT = "SENT"
+    UNAVAILABLE = "UNAVAILABLE"
+    REFUSED = "REFUSED"
+    UNKNOWN = "UNKNOWN"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, extra="ignore"
+    )
+
+
+class Plan(_Answer):
+    """What was purchased."""
+
+    provider: str
+    download_mbps: float
+    upload_mbps: float | None = None
+    time_zone: str = "UTC"
+
+
+class Rule(_Answer):
+    """When the line counts as broken; exactly one bound is set."""
+
+    metric: str = "DOWNLOAD"
+    below_ratio: float | None = None
+    below_mbps: float | None = None
+    above_ms: float | None = None
+    above_ratio: float | None = None
+    more_than: int = 5
+    recovered_after: int = 1
+
+
+class Failure(_Answer):
+    kind: str
+    message: str
+
+
+class Server(_Answer):
+    name: str | None = None
+    location: str | None = None
+
+
+class Measurement(_Answer):
+    """One execution of one tool. What was not measured is None."""
+
+    tool: str
+    tool_version: str | None = None
+    started_at: datetime
+    download_mbps: float | None = None
+    upload_mbps: float | None = None
+    latency_ms: float | None = None
+    jitter_ms: float | None = None
+    packet_loss_ratio: float | None = None
+    loaded_latency_down_ms: float | None = None
+    loaded_latency_up_ms: float | None = None
+    server: Server | None = None
+    failure: Failure | None = None
+
+
+class Conditions(_Answer):
+    medium: str = "UNKNOWN"
+
+
+class Run(_Answer):
+    """One round of all tools, with the best internet tool's figures as graph judged them."""
+
+    id: str
+    started_at: datetime
+    outcome: str
+    outcome_reason: str = ""
+    download_mbps: float | None = None
+    upload_mbps: float | None = None
+    latency_ms: float | None = None
+    conditions: Conditions = Conditions()
+    measurements: tuple[Measurement, ...] = ()
+
+
+class NoticeMark(_Answer):
+    """That a notice exists, and how far it got."""
+
+    stage: str
+    channel: str
+    recipient: str
+    status: str
+
+
+class BreachMark(_Answer):
+    """As much of a breach as the decision needs whether a letter is missing."""
+
+    id: str
+    reference: str
+    status: str
+    stale: bool
+    resolved_at: datetime | None = None
+    notices: tuple[NoticeMark, ...] = ()
+
+
+class Breach(_Answer):
+    """A breach with its evidence: its own runs, and all runs around it, the good ones too."""
+
+    id: str
+    reference: str
+    probe: str
+    status: str
+    rule: Rule
+    plan: Plan
+    first_run_at: datetime
+    opened_at: datetime
+    last_run_at: datetime
+    resolved_at: datetime | None = None
+    count: int
+    median_mbps: float | None = None
+    subscribed_mbps: float
+    runs: tuple[Run, ...]
+    window: tuple[Run, ...]
+
+
+class BreachEvent(_Answer):
+    """Something happened to a breach; `cursor` is where to go on."""
+
+    cursor: str
+    kind: str
+    breach: BreachMark
+
+
+class Attachment(_Answer):
+    """A frozen file."""
+
+    name: str
+    media_type: str
+    alt_text: str | None = None
+    sha256: str
+    content_base64: str
+
+    @property
+    def content(self) -> bytes:
+        return b64decode(self.content_base64, validate=True)
+
+
+class Step(_Answer):
+    """One change of a notice's state."""
+
+    at: datetime
+    by: str
+    status: str
+    why: str | None = None
+
+
+class Notice(_Answer):
+    """One message about a breach, through one channel to one recipient, frozen when planned."""
+
+    id: str
+    reference: str
+    stage: Stage
+    channel: str
+    recipient: str
+    status: str
+    subject: str = ""
+    text: str = ""
+    html: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    digest: str = ""
+    planned_at: datetime
+    approved_at: datetime | None = None
+    attempts: int = 0
+    external_reference: str | None = None
+    steps: tuple[Step, ...] = ()
+
+
+class Claim(_Answer):
+    """The right to send one notice until `lease_until`, as long as nobody holds a higher fence."""
+
+    notice: Notice
+    fence: int
+    lease_until: datetime
