@@ -8,7 +8,7 @@ from typing import Any
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
 from speedtrap_graph.rules.plans import plan_at
 from speedtrap_graph.store.database import Row, Session, Store
-from speedtrap_graph.store.documents import PlanDocument, RuleDocument
+from speedtrap_graph.store.documents import PlanDocument, RuleDocument, RulePart
 
 EVERY_PROBE = "*"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,8 +42,9 @@ class Standards:
             return None
         return next(plan for plan in self.plans if plan.since == in_force.since)
 
-    def rule_for(self, metric: Metric) -> RuleDocument | None:
-        return next((rule for rule in self.rules if rule.metric == metric), None)
+    @property
+    def pure_rules(self) -> dict[Metric, Rule]:
+        return {Metric(rule.metric): pure_rule(rule) for rule in self.rules}
 
 
 def pure_plan(plan: PlanDocument) -> Plan:
@@ -56,7 +57,7 @@ def pure_plan(plan: PlanDocument) -> Plan:
     )
 
 
-def pure_rule(rule: RuleDocument) -> Rule:
+def pure_rule(rule: RuleDocument | RulePart) -> Rule:
     bounds: dict[str, Any] = {name: getattr(rule, name) for name in _RULE_FIELDS}
     return Rule(metric=Metric(rule.metric), **bounds)
 

@@ -222,6 +222,7 @@ class NoticeDocument(NamedDocument):
     sent_at: datetime | None = None
     due_at: datetime | None = None
     counted_at: datetime | None = None
+    recipient_key: str | None = None
     attempts: int = 0
     fence: int = 0
     lease_until: datetime | None = None
@@ -235,7 +236,7 @@ class NoticeDocument(NamedDocument):
             IndexModel([("planned_at", DESCENDING), ("_id", DESCENDING)]),
             IndexModel([("breach", ASCENDING), ("planned_at", DESCENDING)]),
             IndexModel([("channel", ASCENDING), ("status", ASCENDING), ("due_at", ASCENDING)]),
-            IndexModel([("recipient", ASCENDING), ("stage", ASCENDING), ("counted_at", ASCENDING)]),
+            IndexModel([("recipient_key", ASCENDING)], sparse=True),
         ]
 
 

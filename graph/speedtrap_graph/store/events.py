@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from speedtrap_graph.store.database import Row, Session, Store
 
@@ -49,6 +50,7 @@ async def last_seq(store: Store) -> int:
 
 
 async def events_after(store: Store, seq: int, limit: int) -> list[Row]:
-    """In order, at most *limit*."""
-    found = store["events"].find({"_id": {"$gt": seq}}).sort("_id", 1).limit(limit)
+    """In order, at most *limit*; only what no failover can take back."""
+    events = store["events"].with_options(read_concern=ReadConcern("majority"))
+    found = events.find({"_id": {"$gt": seq}}).sort("_id", 1).limit(limit)
     return await found.to_list()

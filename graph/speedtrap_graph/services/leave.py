@@ -1,0 +1,128 @@
+"""Whether a notice may go out now. Pure: the rules that protect the people at the other end.
+
+How DESIGN §5's limits are applied:
+
+- They count OPENING and DIGEST notices, by recipient (letter case aside), over all channels. A
+  RECOVERY is not held back by them: whoever was told that a line is bad is told when it is good.
+- A notice counts from the moment it is claimed for sending, unknown outcomes included; one that
+  certainly never left the house (refused, unavailable) does not count.
+- At most 1 in 24 hours, at most 2 in 7 days, and 72 hours between two: the last to end wins. One
+  that comes too early keeps its leave and waits, APPROVED, with `due_at` at the end of the wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+PER_DAY = 1
+PER_WEEK = 2
+DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
+COOL_DOWN = timedelta(hours=72)
+
+
+class Stage(StrEnum):
+    OPENING = "OPENING"
+    RECOVERY = "RECOVERY"
+    DIGEST = "DIGEST"
+
+
+class NoticeStatus(StrEnum):
+    PLANNED = "PLANNED"
+    APPROVED = "APPROVED"
+    DUE = "DUE"
+    CLAIMED = "CLAIMED"
+    SENDING = "SENDING"
+    SENT = "SENT"
+    DEAD = "DEAD"
+    UNKNOWN = "UNKNOWN"
+    CHECKING = "CHECKING"
+    REJECTED = "REJECTED"
+    SUPPRESSED = "SUPPRESSED"
+    SILENCED = "SILENCED"
+
+
+WAITING = frozenset({NoticeStatus.PLANNED, NoticeStatus.APPROVED, NoticeStatus.DUE})
+"""Nothing has left the house and nobody is at work on it."""
+MAY_HAVE_ARRIVED = frozenset({NoticeStatus.SENT, NoticeStatus.UNKNOWN, NoticeStatus.CHECKING})
+IN_FLIGHT = frozenset({NoticeStatus.CLAIMED, NoticeStatus.SENDING})
+COUNTED_STAGES = frozenset({Stage.OPENING, Stage.DIGEST})
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known about a notice that wants to go out.
+
+    `opening` is the status of the same breach's OPENING to the same recipient by the same channel.
+    `earlier` are the moments at which other counted notices went to this recipient.
+    """
+
+    stage: Stage
+    breach_status: str
+    silenced_until: datetime | None
+    opening: NoticeStatus | None
+    earlier: Sequence[datetime]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The status that the notice gets, from when it is due, and why."""
+
+    status: NoticeStatus
+    due_at: datetime | None
+    why: str | None
+
+
+def leave(situation: Situation) -> Leave:
+    """DUE when nothing stands in the way; APPROVED until a wait is over; or held back for good."""
+    if obstacle := held_back(situation):
+        return obstacle
+    if situation.stage is Stage.RECOVERY and situation.opening in IN_FLIGHT:
+        why = "waits until its opening notice has gone out"
+        return Leave(NoticeStatus.APPROVED, situation.now, why)
+    if situation.stage in COUNTED_STAGES:
+        wait = earliest_moment(situation.earlier)
+        if wait is not None and wait[0] > situation.now:
+            return Leave(NoticeStatus.APPROVED, *wait)
+    return Leave(NoticeStatus.DUE, situation.now, None)
+
+
+def held_back(situation: Situation) -> Leave | None:
+    """Why this notice must not go out at all, if so."""
+    if why := _no_longer_true(situation):
+        return Leave(NoticeStatus.SUPPRESSED, None, why)
+    if situation.silenced_until is not None and situation.silenced_until > situation.now:
+        why = f"silenced until {situation.silenced_until:%Y-%m-%d %H:%M} UTC"
+        return Leave(NoticeStatus.SILENCED, None, why)
+    return None
+
+
+def earliest_moment(earlier: Sequence[datetime]) -> tuple[datetime, str] | None:
+    """From when the recipient may be written to again, and the limit that says so."""
+    past = sorted(earlier, reverse=True)
+    waits = [
+        (past[limit - 1] + span, why)
+        for limit, span, why in (
+            (1, COOL_DOWN, "cool-down: 72 hours between two notices to one recipient"),
+            (PER_DAY, DAY, "limit: 1 notice a day to one recipient"),
+            (PER_WEEK, WEEK, "limit: 2 notices a week to one recipient"),
+        )
+        if len(past) >= limit
+    ]
+    return max(waits, default=None, key=lambda wait: wait[0])
+
+
+def _no_longer_true(situation: Situation) -> str | None:
+    if situation.breach_status == "RETRACTED":
+        return "the breach does not stand: late runs showed that it never was one"
+    if situation.stage is Stage.OPENING and situation.breach_status == "RESOLVED":
+        return "the line recovered before this was sent"
+    if situation.stage is not Stage.RECOVERY:
+        return None
+    if situation.breach_status == "OPEN":
+        return "the line has not recovered after all"
+    if situation.opening in MAY_HAVE_ARRIVED | IN_FLIGHT:
+        return None
+    return "its opening notice was not sent, so there is nothing to take back"

@@ -1,0 +1,91 @@
+"""The ledger's moves on notices. Leases run by the database's clock, the only shared one."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from speedtrap_graph.store.database import Row, Session, Store
+
+_MILLISECOND = timedelta(milliseconds=1)
+_LEASE_IS_OVER: Row = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+_LEASE_HOLDS: Row = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}}
+
+
+def step(at: datetime, by: str, status: str, why: str | None) -> Row:
+    """One entry of a notice's record."""
+    return {"at": at, "by": by, "status": str(status), "why": why}
+
+
+async def next_candidate(
+    store: Store,
+    channel: str | None,
+    now: datetime,
+    tried: Sequence[str],
+    key: str | None = None,
+    session: Session | None = None,
+) -> Row | None:
+    """The longest due notice, or the one with *key* if it may still be claimed."""
+    ready: Row = {
+        "$or": [
+            {"status": {"$in": ["DUE", "APPROVED"]}, "due_at": {"$lte": now}},
+            {"status": "CLAIMED", **_LEASE_IS_OVER},
+        ]
+    }
+    if channel is not None:
+        ready["channel"] = channel
+    ready["_id"] = {"$nin": list(tried)} if key is None else key
+    return await store["notices"].find_one(ready, sort=[("due_at", 1), ("_id", 1)], session=session)
+
+
+async def find_leased(store: Store, key: str, fence: int, session: Session) -> Row | None:
+    wanted = {"_id": key, "fence": fence, "status": "CLAIMED", **_LEASE_HOLDS}
+    return await store["notices"].find_one(wanted, session=session)
+
+
+async def claim_lease(
+    store: Store,
+    row: Row,
+    entry: Row,
+    *,
+    lease: timedelta,
+    counted: bool,
+    session: Session,
+    worker: str | None = None,
+) -> Row | None:
+    """Moves on to the step's status with a new lease; a *worker* takes a new fence as well."""
+    fields: Row = {
+        "status": entry["status"],
+        "lease_until": {"$add": ["$$NOW", lease // _MILLISECOND]},
+        "steps": {"$concatArrays": ["$steps", {"$literal": [entry]}]},
+    }
+    if worker is None:
+        fields["attempts"] = {"$add": ["$attempts", 1]}
+    else:
+        fields |= {"worker": {"$literal": worker}, "fence": {"$add": ["$fence", 1]}}
+    if counted:
+        fields |= {
+            "counted_at": "$$NOW",
+            "recipient_key": {"$literal": row["recipient"].casefold()},
+        }
+    return await store["notices"].find_one_and_update(
+        {"_id": row["_id"], "fence": row["fence"], "status": row["status"]},
+        [{"$set": fields}],
+        return_document=True,
+        session=session,
+    )
+
+
+async def advance(store: Store, row: Row, fields: Row, entry: Row, session: Session) -> None:
+    """Sets *fields* and puts *entry* on record."""
+    await store["notices"].update_one(
+        {"_id": row["_id"]}, {"$set": fields, "$push": {"steps": entry}}, session=session
+    )
+
+
+async def expire_sendings(store: Store, now: datetime) -> None:
+    """A sending whose worker fell silent may have arrived: it is never repeated blindly."""
+    why = "the worker fell silent while sending: it may have arrived"
+    entry = step(now, "ledger", "UNKNOWN", why)
+    await store["notices"].update_many(
+        {"status": "SENDING", **_LEASE_IS_OVER},
+        {"$set": {"status": "UNKNOWN"}, "$push": {"steps": entry}},
+    )
