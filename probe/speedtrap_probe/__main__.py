@@ -1,0 +1,5 @@
+"""`python -m speedtrap_probe`."""
+
+from speedtrap_probe.cli import main
+
+main()

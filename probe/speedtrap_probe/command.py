@@ -1,0 +1,106 @@
+"""Runs a tool that is a program: with a deadline, bounded output, and no child left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream, the last ones: results come at the end
+CHUNK = 1 << 16
+GRACE_S = 2.0
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a program said. `exit_code` is None when the deadline ended it."""
+
+    exit_code: int | None
+    stdout: bytes
+    stderr: bytes
+
+
+def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str]) -> Output:
+    """Runs *argv* to its end or its deadline; raises OSError when it cannot be started.
+
+    The program leads its own process group, which is killed as a whole, also when this call
+    is interrupted.
+    """
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    ) as process:
+        tails = [_Tail(stream) for stream in (process.stdout, process.stderr) if stream]
+        exit_code: int | None = None
+        try:
+            exit_code = process.wait(timeout_s)
+            # A child that still holds the pipes is part of the tool: it shares the grace.
+            _join(tails, GRACE_S)
+        except subprocess.TimeoutExpired:
+            exit_code = None
+        finally:
+            _kill_group(process)
+            _join(tails, GRACE_S)
+        return Output(exit_code, tails[0].text(), tails[1].text())
+
+
+def environment(proxy: str | None, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The child's environment: no proxy unless asked for, no secret of ours, plain English."""
+    env = {
+        name: value
+        for name, value in base.items()
+        if name.lower() not in PROXY_VARIABLES and not name.startswith("SPEEDTRAP_")
+    }
+    if proxy is not None:
+        env |= {"http_proxy": proxy, "https_proxy": proxy}
+    return env | {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        if process.poll() is None:
+            taskkill = Path(os.environ["SYSTEMROOT"]) / "System32" / "taskkill.exe"
+            subprocess.run([taskkill, "/T", "/F", "/PID", str(process.pid)], check=False)
+    else:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return  # all of the group has ended (macOS answers EPERM for zombies)
+
+
+def _join(tails: Sequence["_Tail"], timeout_s: float) -> None:
+    for tail in tails:
+        tail.join(timeout_s)
+
+
+class _Tail(threading.Thread):
+    """Reads a stream to its end and keeps the last of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        # A descriptor of its own: a child that left the group may hold the pipe open for longer
+        # than the process object lives.
+        self._fd = os.dup(stream.fileno())
+        self._kept = bytearray()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            while chunk := os.read(self._fd, CHUNK):
+                self._kept += chunk
+                del self._kept[:-OUTPUT_LIMIT]
+        finally:
+            os.close(self._fd)
+
+    def text(self) -> bytes:
+        return bytes(self._kept)

@@ -1,0 +1,34 @@
+"""What can go wrong in the probe. Everything else is a bug and shows its traceback."""
+
+from speedtrap_probe.model import Failure, FailureKind, Figures
+
+
+class ProbeError(Exception):
+    """Something the user can understand and mend; its text is written for them."""
+
+
+class SettingsError(ProbeError):
+    """A setting or an argument cannot be used; the text names it and what is allowed."""
+
+
+class ToolError(ProbeError):
+    """A tool could not measure. Becomes the measurement's failure and never ends a run.
+
+    `figures` are those it had before it failed.
+    """
+
+    def __init__(self, kind: FailureKind, message: str, figures: Figures | None = None) -> None:
+        super().__init__(message)
+        self.failure = Failure(kind, message)
+        self.figures = figures or Figures()
+
+
+class UndeliveredError(ProbeError):
+    """The service did not take the runs; they stay in the outbox.
+
+    `divisible`: it may take some of them when they come alone.
+    """
+
+    def __init__(self, message: str, *, divisible: bool = False) -> None:
+        super().__init__(message)
+        self.divisible = divisible

@@ -1,0 +1,217 @@
+"""A run and what it is made of. Absent means not measured: no unknown figure is ever 0."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+MESSAGE_LIMIT = 500  # characters; a tool may print pages
+
+
+class FailureKind(StrEnum):
+    """Why a tool has no figure."""
+
+    NO_NETWORK = "NO_NETWORK"
+    TIMEOUT = "TIMEOUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    TOOL_MISSING = "TOOL_MISSING"
+    TOOL_FAILED = "TOOL_FAILED"
+    SKIPPED = "SKIPPED"
+
+
+class Medium(StrEnum):
+    """How the machine is attached to its network."""
+
+    WIRED = "WIRED"
+    WIFI = "WIFI"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no figure, for the rules (`kind`) and for people (`message`, one line)."""
+
+    kind: FailureKind
+    message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message))
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What was measured against."""
+
+    id: str | None = None
+    name: str | None = None
+    host: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one tool measured. Throughputs are 10^6 bits of payload per second."""
+
+    download_mbps: float | None = None
+    upload_mbps: float | None = None
+    latency_ms: float | None = None
+    jitter_ms: float | None = None
+    packet_loss_ratio: float | None = None
+    loaded_latency_down_ms: float | None = None
+    loaded_latency_up_ms: float | None = None
+    bytes_received: int | None = None
+    bytes_sent: int | None = None
+    server: Server | None = None
+    result_url: str | None = None
+    tool_version: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in _NEVER_ZERO:
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}: a figure is above 0, or absent")
+        for name in _NEVER_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}: it cannot be below 0")
+
+
+# A rate or a round trip of 0 is how tools say "I don't know".
+_NEVER_ZERO = (
+    "download_mbps",
+    "upload_mbps",
+    "latency_ms",
+    "loaded_latency_down_ms",
+    "loaded_latency_up_ms",
+)
+_NEVER_NEGATIVE = ("jitter_ms", "packet_loss_ratio", "bytes_received", "bytes_sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One execution of one tool: figures, a failure, or both (one direction failed)."""
+
+    tool: str
+    started_at: datetime
+    duration_s: float
+    figures: Figures = field(default_factory=Figures)
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the run was made under. `line_up` is the connectivity check's word, None if unknown."""
+
+    line_up: bool | None = None
+    medium: Medium | None = None
+    cross_traffic_mbps: float | None = None
+    cpu_percent: float | None = None
+    public_ip_hash: str | None = None
+    platform: str | None = None
+    probe_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One round: every configured tool once, and the conditions."""
+
+    id: UUID
+    probe: str
+    started_at: datetime
+    finished_at: datetime
+    conditions: Conditions
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def failed(self) -> bool:
+        """No tool has a single figure."""
+        return all(measurement.failure is not None for measurement in self.measurements)
+
+
+def one_line(text: str) -> str:
+    """Printable, on one line, bounded: tool output goes into CSV cells and tables."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    joined = " ".join(printable.split())
+    return joined if len(joined) <= MESSAGE_LIMIT else joined[: MESSAGE_LIMIT - 1] + "…"
+
+
+def positive(value: object) -> float | None:
+    """A tool's figure as a float; None for what tools write when they do not know."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def to_json(run: Run) -> dict[str, Any]:
+    """The schema's `RunInput`; what is unknown is left out."""
+    return {
+        "id": str(run.id),
+        "probe": run.probe,
+        "startedAt": _moment(run.started_at),
+        "finishedAt": _moment(run.finished_at),
+        "conditions": _known(run.conditions),
+        "measurements": [_measurement_json(measurement) for measurement in run.measurements],
+    }
+
+
+def from_json(document: Mapping[str, Any]) -> Run:
+    """The inverse of `to_json`, for runs that wait in the outbox."""
+    conditions = {_snake(name): value for name, value in document["conditions"].items()}
+    if "medium" in conditions:
+        conditions["medium"] = Medium(conditions["medium"])
+    return Run(
+        id=UUID(document["id"]),
+        probe=document["probe"],
+        started_at=datetime.fromisoformat(document["startedAt"]),
+        finished_at=datetime.fromisoformat(document["finishedAt"]),
+        conditions=Conditions(**conditions),
+        measurements=tuple(_measurement(entry) for entry in document["measurements"]),
+    )
+
+
+def _measurement_json(measurement: Measurement) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "tool": measurement.tool,
+        "startedAt": _moment(measurement.started_at),
+        "durationS": round(measurement.duration_s, 3),
+        **_known(measurement.figures),
+    }
+    if measurement.figures.server is not None:
+        document["server"] = _known(measurement.figures.server)
+    if measurement.failure is not None:
+        document["failure"] = _known(measurement.failure)
+    return document
+
+
+def _measurement(document: Mapping[str, Any]) -> Measurement:
+    values = {_snake(name): value for name, value in document.items()}
+    failure, server = values.pop("failure", None), values.pop("server", None)
+    return Measurement(
+        tool=values.pop("tool"),
+        started_at=datetime.fromisoformat(values.pop("started_at")),
+        duration_s=values.pop("duration_s"),
+        figures=Figures(server=Server(**server) if server else None, **values),
+        failure=Failure(FailureKind(failure["kind"]), failure["message"]) if failure else None,
+    )
+
+
+def _known(value: Conditions | Figures | Server | Failure) -> dict[str, Any]:
+    pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
+    return {_camel(name): known for name, known in pairs if known is not None}
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)

@@ -1,0 +1,163 @@
+"""The probe's settings, from the environment, secret files and speedtrap.toml."""
+
+import re
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from platformdirs import user_config_path, user_data_path
+
+from speedtrap_probe.conditions import DEFAULT_CHECKS, Address
+from speedtrap_probe.errors import SettingsError
+from speedtrap_probe.tool import Option
+
+PREFIX = "SPEEDTRAP_PROBE_"
+DEFAULT_URL = "http://127.0.0.1:8080"  # where `speedtrap up` listens
+DEFAULT_CSV = "report.csv"
+SECRETS = Path("/run/secrets")
+NAMES = ("url", "key", "key_file", "name", "tools", "data_dir", "csv", "proxy", "checks")
+NAME_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the probe can be told. Made once, at the composition root."""
+
+    url: str
+    key: str | None = field(repr=False)
+    name: str
+    tools: tuple[str, ...]  # empty: all there are
+    data_dir: Path
+    csv: Path
+    proxy: str | None = field(repr=False)  # may hold a password
+    checks: tuple[Address, ...]
+    options: Mapping[str, str]
+
+    @property
+    def outbox(self) -> Path:
+        return self.data_dir / "outbox.sqlite3"
+
+
+def default_config_file() -> Path:
+    """speedtrap.toml in this platform's configuration folder."""
+    return user_config_path("speedtrap", appauthor=False) / "speedtrap.toml"
+
+
+def read(
+    environ: Mapping[str, str],
+    options: Sequence[Option] = (),
+    config_file: Path | None = None,
+    secrets: Path = SECRETS,
+) -> Settings:
+    """Reads the settings; *options* are those that the tools declare."""
+    known = (*NAMES, *(option.name for option in options))
+    table = _table(config_file or default_config_file(), known)
+    table |= {
+        name: environ[variable] for name in known if environ.get(variable := PREFIX + name.upper())
+    }
+    defaults = {option.name: option.default for option in options if option.default}
+    chosen = {option.name: _text(table, option.name) for option in options if option.name in table}
+    for name, value in chosen.items():
+        if name.endswith("_url"):
+            checked_url(name, value)
+    return Settings(
+        url=checked_url("url", _text(table, "url") or DEFAULT_URL),
+        key=_key(environ, table, secrets),
+        name=_name(_text(table, "name") or default_name()),
+        tools=_list(table, "tools"),
+        data_dir=_path(table, "data_dir") or user_data_path("speedtrap", appauthor=False),
+        csv=_path(table, "csv") or Path(DEFAULT_CSV),
+        proxy=checked_url("proxy", table["proxy"]) if table.get("proxy") else None,
+        checks=tuple(_address(text) for text in _list(table, "checks") or DEFAULT_CHECKS),
+        options=defaults | chosen,
+    )
+
+
+def default_name() -> str:
+    """This machine's name, with what the service would refuse left out."""
+    host = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-.")
+    return host[:NAME_LIMIT] or "probe"
+
+
+def _table(path: Path, known: Sequence[str]) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no valid TOML: {error}") from error
+    table = document.get("probe", {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: probe must be a table: [probe]")
+    if unknown := sorted(set(table) - set(known)):
+        raise SettingsError(f"{path}: no setting {unknown[0]!r}; known: {', '.join(known)}")
+    return table
+
+
+def _key(environ: Mapping[str, str], table: Mapping[str, Any], secrets: Path) -> str | None:
+    """Environment, then a key file named there, then /run/secrets, then speedtrap.toml."""
+    if key := environ.get(PREFIX + "KEY"):
+        return key.strip()
+    if path := environ.get(PREFIX + "KEY_FILE"):
+        return _key_from(Path(path))
+    if (secret := secrets / "speedtrap_probe_key").exists():
+        return _key_from(secret)
+    if table.get("key"):
+        return _text(table, "key")
+    return _key_from(Path(_text(table, "key_file"))) if table.get("key_file") else None
+
+
+def _key_from(path: Path) -> str:
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"the key file {path} cannot be read: {error.strerror}") from error
+    if not key or "\n" in key:
+        raise SettingsError(f"the key file {path} must hold one line, the key")
+    return key
+
+
+def _text(table: Mapping[str, Any], name: str) -> str:
+    value = table.get(name, "")
+    if not isinstance(value, str):
+        raise SettingsError(f"{name} must be text, not {value!r}")
+    return value.strip()
+
+
+def _list(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = table.get(name, "")
+    entries = value.split(",") if isinstance(value, str) else value
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise SettingsError(f"{name} must be a list of texts, or one with commas")
+    return tuple(entry.strip() for entry in entries if entry.strip())
+
+
+def _path(table: Mapping[str, Any], name: str) -> Path | None:
+    text = _text(table, name)
+    return Path(text).expanduser() if text else None
+
+
+def checked_url(name: str, value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError(f"{name} must be an http:// or https:// address")
+    return value
+
+
+def _name(value: str) -> str:
+    if len(value) > NAME_LIMIT or not value.isprintable():
+        raise SettingsError(f"name must be 1 to {NAME_LIMIT} printable characters: {value!r}")
+    return value
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise SettingsError(f"checks: {text!r} is no host:port")
+    return Address(host.strip("[]"), int(port))

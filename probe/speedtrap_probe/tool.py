@@ -1,0 +1,69 @@
+"""What a tool is: a name, the options it reads, and a way to measure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from speedtrap_probe.model import Figures
+
+Progress = Callable[[str, float], None]
+"""Called with what is measured ("download") and the Mbps of the moment."""
+
+
+def silent(_phase: str, _mbps: float) -> None:
+    """Nobody looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting of one tool: `SPEEDTRAP_PROBE_<NAME>`, or `<name>` in speedtrap.toml."""
+
+    name: str
+    help: str
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a tool may know of the world when it measures.
+
+    `line_up` is the connectivity check's word: a tool that needs the internet still tries when it
+    is False, but shortly. `proxy` is set only when the user asked for one.
+    """
+
+    service_url: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    line_up: bool | None = None
+    proxy: str | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """Whether a tool can run here; `hint` says why not and how to get it."""
+
+    ok: bool
+    version: str | None = None
+    hint: str | None = None
+
+
+class Tool(Protocol):
+    """One file in `tools/` exports one of these as `TOOL`."""
+
+    @property
+    def name(self) -> str:
+        """As it appears in runs, e.g. `speedtest-cli`."""
+
+    @property
+    def internet(self) -> bool:
+        """Measures the internet line (False: one's own network)."""
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The settings that it reads from `Setup.options`."""
+
+    def usable(self, setup: Setup) -> Usable:
+        """Looks, without measuring."""
+
+    def measure(self, setup: Setup) -> Figures:
+        """One measurement; raises ToolError when there are no figures."""

@@ -1,0 +1,145 @@
+"""sivel's speedtest-cli, our own dependency, run as the program that it is.
+
+It reports bits per second and half of a request's time as `ping`. Known ways to lie: a direction
+that failed is 0 with exit code 0, a server that does not answer has a ping of 1,800,000 ms
+(three times 3600 s, over six), bad arguments exit 0 with nothing on stdout.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from speedtrap_probe import command
+from speedtrap_probe.errors import ToolError
+from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
+from speedtrap_probe.tool import Option, Setup, Usable
+
+TIMEOUT_S = 120.0
+SHORT_TIMEOUT_S = 15.0  # when the line is said to be down
+NO_ANSWER_PING_MS = 600_000  # one of the three probes failed: 3600 s / 6
+URLOPEN = re.compile(r"(?:ERROR: )?<urlopen error (?:\[Errno -?\d+\] )?(.*)>")
+NETWORK_WORDS = (
+    "not known",
+    "name resolution",
+    "unreachable",
+    "no route",
+    "refused",
+    "getaddrinfo",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedtestCli:
+    """Runs `python -m speedtest --json --secure`, with `--mini` when a server is configured."""
+
+    name: str = "speedtest-cli"
+    internet: bool = True
+    options: tuple[Option, ...] = (
+        Option("mini_url", "a Speedtest-Mini-like server to measure against (speedtest-cli)"),
+    )
+    argv: tuple[str, ...] = (sys.executable, "-m", "speedtest", "--json", "--secure")
+    timeout_s: float = TIMEOUT_S
+
+    def usable(self, _setup: Setup) -> Usable:
+        try:
+            return Usable(True, version("speedtest-cli"))
+        except PackageNotFoundError:
+            return Usable(False, hint="not installed; get it by: pip install speedtest-cli")
+
+    def measure(self, setup: Setup) -> Figures:
+        usable = self.usable(setup)
+        if not usable.ok:
+            raise ToolError(FailureKind.TOOL_MISSING, f"speedtest-cli is {usable.hint}")
+        mini = setup.options.get("mini_url")
+        argv = [*self.argv, "--mini", mini] if mini else list(self.argv)
+        timeout_s = self.timeout_s
+        if setup.line_up is False and not mini:
+            timeout_s = min(timeout_s, SHORT_TIMEOUT_S)
+        try:
+            output = command.run(argv, timeout_s, command.environment(setup.proxy))
+        except OSError as error:
+            raise ToolError(
+                FailureKind.TOOL_MISSING, f"speedtest-cli could not be started: {error.strerror}"
+            ) from error
+        if output.exit_code is None:
+            raise ToolError(
+                FailureKind.TIMEOUT, f"speedtest-cli did not end within {timeout_s:g} s"
+            )
+        return parse(output.exit_code, output.stdout, output.stderr, usable.version)
+
+
+def parse(exit_code: int, stdout: bytes, stderr: bytes, tool_version: str | None = None) -> Figures:
+    """What the program printed, as figures; raises ToolError when there are none."""
+    said = one_line(stderr.decode(errors="replace"))
+    document = _json(stdout)
+    if exit_code != 0 or document is None:
+        raise ToolError(_kind(said), _reason(said, exit_code, stdout))
+    download, upload = positive(document.get("download")), positive(document.get("upload"))
+    if download is None and upload is None:
+        raise ToolError(
+            FailureKind.TOOL_FAILED,
+            "speedtest-cli reached its server, but no data came through in either direction",
+        )
+    ping_ms = positive(document.get("ping"))
+    return Figures(
+        download_mbps=download / 1e6 if download else None,
+        upload_mbps=upload / 1e6 if upload else None,
+        latency_ms=ping_ms if ping_ms and ping_ms < NO_ANSWER_PING_MS else None,
+        bytes_received=_count(document.get("bytes_received")),
+        bytes_sent=_count(document.get("bytes_sent")),
+        server=_server(document.get("server")),
+        tool_version=tool_version,
+    )
+
+
+def _json(stdout: bytes) -> Mapping[str, Any] | None:
+    try:
+        document = json.loads(stdout)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _kind(said: str) -> FailureKind:
+    lower = said.lower()
+    if "error 403" in lower or "error 429" in lower:
+        return FailureKind.RATE_LIMITED
+    if any(word in lower for word in NETWORK_WORDS):
+        return FailureKind.NO_NETWORK
+    return FailureKind.TIMEOUT if "timed out" in lower else FailureKind.TOOL_FAILED
+
+
+def _reason(said: str, exit_code: int, stdout: bytes) -> str:
+    if said:
+        # "Cannot retrieve speedtest configuration ERROR: <urlopen error [Errno -2] Name …>"
+        return "speedtest-cli: " + URLOPEN.sub(r"(\1)", said)
+    what = f"{len(stdout)} bytes that are no result" if stdout.strip() else "nothing"
+    return f"speedtest-cli printed {what} (exit code {exit_code})"
+
+
+def _count(value: object) -> int | None:
+    number = positive(value)
+    return int(number) if number else None
+
+
+def _server(value: object) -> Server | None:
+    if not isinstance(value, dict):
+        return None
+    return Server(
+        id=_text(value.get("id")),
+        name=_text(value.get("sponsor")),
+        host=_text(value.get("host")),
+        location=_text(value.get("name")),
+    )
+
+
+def _text(value: object) -> str | None:
+    text = one_line(str(value)) if value not in (None, "", 0) else ""
+    return text or None
+
+
+TOOL = SpeedtestCli()
