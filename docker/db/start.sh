@@ -1,0 +1,13 @@
+#!/bin/bash
+# Hands mongod its own copies of the secrets (it gives up root before it reads them, and insists on
+# a key file that nobody else may read), then goes the image's own way.
+set -eu
+
+for name in speedtest-db_root_username speedtest-db_root_password speedtest-db_keyfile; do
+    install -m 0400 -o mongodb -g mongodb "/run/secrets/$name" "/run/speedtrap/$name"
+done
+rm -f /run/speedtrap/ready
+
+export MONGO_INITDB_ROOT_USERNAME_FILE=/run/speedtrap/speedtest-db_root_username
+export MONGO_INITDB_ROOT_PASSWORD_FILE=/run/speedtrap/speedtest-db_root_password
+exec docker-entrypoint.sh mongod "$@"
