@@ -43,7 +43,10 @@ def parts(wishes: Wishes) -> list[Part]:
 
 def _mongod(wishes: Wishes, service: Part) -> Part:
     current = _prepare(wishes)
-    embedded.check_libraries(current.executable)
+    try:
+        embedded.check_libraries(current.executable)
+    except embedded.EmbeddedError as error:
+        raise UpError(str(error)) from error
 
     def command() -> Command:
         nonlocal current

@@ -25,6 +25,7 @@ ATTEMPTS_TO_START = 6
 """So often a part may die before it was ever ready; with the pauses this is about half a minute,
 longer than a mongod that lost its supervisor needs to let go of the data folder."""
 LOG_BYTES = 5_000_000
+LONGEST_LINE = 1 << 16
 
 _PR_SET_PDEATHSIG = 1
 
@@ -74,6 +75,7 @@ class Supervisor:
         self._parts = parts
         self._logs = logs
         self._say = say
+        self.attempts_to_start = ATTEMPTS_TO_START
         self._stopping = asyncio.Event()
         self._keeper: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,7 +116,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             attempts += 1
-            if not part.was_ready.is_set() and attempts >= ATTEMPTS_TO_START:
+            if not part.was_ready.is_set() and attempts >= self.attempts_to_start:
                 raise UpError(
                     f"{part.name} does not start: {why}. "
                     f"The end of {self._log(part)}:\n" + "\n".join(part.last_lines)
@@ -128,42 +130,44 @@ class Supervisor:
     async def _run_once(self, part: Part) -> str:
         """Starts a part, waits for its end and says in words how it ended."""
         try:
-            process = await self._start(part)
+            process, pump = await self._start(part)
         except UpError as error:
             return str(error)
-        with self._open_log(part) as log:
-            pump = asyncio.create_task(self._pump(part, process, log))
-            ready = asyncio.create_task(self._announce(part))
-            code = await process.wait()
-            ready.cancel()
-            # A grandchild may hold the pipe open; what the part itself said is there by now.
-            await asyncio.wait({pump}, timeout=1)
-            pump.cancel()
-            await asyncio.gather(pump, ready, return_exceptions=True)
+        ready = asyncio.create_task(self._announce(part))
+        code = await process.wait()
         self._tell_keeper("-", process.pid)
         _end_group(process.pid)
+        ready.cancel()
+        # What it said last is on its way through the pipe.
+        await asyncio.wait({pump}, timeout=1)
+        pump.cancel()
+        await asyncio.gather(pump, ready, return_exceptions=True)
         return f"signal {-code}" if code < 0 else f"exit {code}"
 
-    async def _start(self, part: Part) -> asyncio.subprocess.Process:
+    async def _start(self, part: Part) -> tuple[asyncio.subprocess.Process, asyncio.Task[None]]:
         command = part.command()
+        # A pipe of our own: asyncio's would make wait() last as long as any grandchild holds it.
+        reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.argv,
                 env=dict(command.environment),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=writing,
+                stderr=writing,
                 # Its own group: Ctrl-C reaches the supervisor alone, which stops in order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent(os.getpid()),
                 pass_fds=command.pass_fds,
-                limit=1 << 20,
             )
         except OSError as error:
+            os.close(reading)
             raise UpError(f"cannot be executed: {error}") from error
+        finally:
+            os.close(writing)
         part.process = process
         self._tell_keeper("+", process.pid)
-        return process
+        return process, asyncio.create_task(self._pump(part, reading))
 
     async def _announce(self, part: Part) -> None:
         try:
@@ -174,15 +178,22 @@ class Supervisor:
         else:
             part.was_ready.set()
 
-    async def _pump(self, part: Part, process: asyncio.subprocess.Process, log: TextIO) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was started with a pipe
-        while line := await process.stdout.readline():
-            text = line.decode("utf-8", "replace").rstrip()
-            log.write(text + "\n")
-            log.flush()
-            part.last_lines.append(text)
-            if not part.quiet:
-                self._say(part.name, text)
+    async def _pump(self, part: Part, descriptor: int) -> None:
+        reader = asyncio.StreamReader(limit=LONGEST_LINE)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+        )
+        try:
+            with self._open_log(part) as log:
+                while line := await _line(reader):
+                    text = line.decode("utf-8", "replace").rstrip()
+                    log.write(text + "\n")
+                    log.flush()
+                    part.last_lines.append(text)
+                    if not part.quiet:
+                        self._say(part.name, text)
+        finally:
+            transport.close()
 
     async def _stop_parts(self) -> None:
         """In reverse: those who speak to a part stop before it does."""
@@ -239,6 +250,16 @@ class Supervisor:
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         return log.open("a", encoding="utf-8")
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """One line, or a piece of one that is too long; empty at the end."""
+    try:
+        return await reader.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError:
+        return await reader.read(LONGEST_LINE)
 
 
 def _end_group(group: int) -> None:
