@@ -16,16 +16,17 @@ FIGURE_KEYS: Mapping[Metric, str] = {
 }
 
 
-def readings_of(measurements: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
-    """What each tool said, from the measurements of a stored run."""
-    return tuple(_reading(measurement) for measurement in measurements)
+def readings_of(
+    measurements: Iterable[Mapping[str, Any]], metrics: Iterable[Metric] = tuple(Metric)
+) -> tuple[Reading, ...]:
+    """What each tool said on *metrics*, from the measurements of a stored run."""
+    keys = [(metric, FIGURE_KEYS[metric]) for metric in metrics]
+    return tuple(_reading(measurement, keys) for measurement in measurements)
 
 
-def _reading(measurement: Mapping[str, Any]) -> Reading:
+def _reading(measurement: Mapping[str, Any], keys: Iterable[tuple[Metric, str]]) -> Reading:
     figures = {
-        metric: float(measurement[key])
-        for metric, key in FIGURE_KEYS.items()
-        if measurement.get(key) is not None
+        metric: float(measurement[key]) for metric, key in keys if measurement.get(key) is not None
     }
     failure = measurement.get("failure")
     kind = FailureKind(failure["kind"]) if failure else None

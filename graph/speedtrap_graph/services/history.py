@@ -86,8 +86,8 @@ async def history(
 ) -> History:
     """The history that *query* asks for; *plans* are those of the probe, sorted by `since`.
 
-    Percentiles are exact, from the raw runs: the work grows with the runs in the range (about
-    200 ms for 100,000), and only the answer's size depends on `buckets`.
+    Percentiles are exact, from the raw runs: the work grows with the runs in the range (about 4 µs
+    each: 40 ms for a year of hourly runs), and only the answer's size depends on `buckets`.
     """
     _check(query)
     width = _width_ms(query)

@@ -1,5 +1,6 @@
 """The service report of a stored range of runs."""
 
+from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -25,7 +26,8 @@ async def service_report(
 ) -> ServiceReport:
     """What *probe*'s line delivered in [*since*, *until*), by the download rule.
 
-    Every figure is exact, from the raw runs: work and memory grow with the runs in the range.
+    Every figure is exact, from the raw runs: work and memory grow with the runs in the range (about
+    60 µs each: half a second for a year of hourly runs).
     """
     if since >= until:
         raise BadInputError("until must be later than since", field="until")
@@ -40,8 +42,16 @@ async def service_report(
         },
         sort=[("started_at", ASCENDING), ("_id", ASCENDING)],
     )
-    runs = [
-        SeenRun(observation_of(row, plans, rule), readings_of(row["measurements"]))
-        async for row in rows
-    ]
-    return report_on(probe, since, until, runs, plans, rule)
+    found = await rows.to_list()
+
+    def compute() -> ServiceReport:
+        runs = [
+            SeenRun(
+                observation_of(row, plans, rule), readings_of(row["measurements"], [rule.metric])
+            )
+            for row in found
+        ]
+        return report_on(probe, since, until, runs, plans, rule)
+
+    # Half of that is arithmetic: the event loop goes on meanwhile.
+    return await to_thread(compute)
