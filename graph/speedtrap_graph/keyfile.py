@@ -8,6 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from speedtrap_graph.callers import Role, parse_caller
 
@@ -90,23 +91,32 @@ def revoke(file: Path, name: str) -> Entry:
 
 
 def _write(file: Path, entries: list[Entry]) -> None:
-    """By rename, so that a reader sees the old file or the new one and a crash leaves one whole.
-
-    A symbolic link is followed: the file it points to is the one that a container has mounted.
+    """A file that is there is overwritten in place: a container that has mounted it would never see
+    another put in its stead. The draft beside it is what a crash in that moment leaves whole.
     """
     target = file.resolve()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+    lines = (f'"{entry.key}" "{entry.name}:{entry.role}";\n' for entry in entries)
+    text = (HEADER + "".join(lines)).encode()
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(HEADER)
-            for entry in entries:
-                stream.write(f'"{entry.key}" "{entry.name}:{entry.role}";\n')
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(target)
+        with os.fdopen(descriptor, "wb") as stream:
+            _write_down(stream, text)
+        if not target.exists():
+            draft.replace(target)
+            return
+        with target.open("r+b") as stream:
+            _write_down(stream, text)
+        draft.unlink()
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise KeyFileError(f"{file}: cannot be written: {error}") from error
+
+
+def _write_down(stream: BinaryIO, text: bytes) -> None:
+    stream.write(text)
+    stream.truncate()
+    stream.flush()
+    os.fsync(stream.fileno())

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
+from speedtrap_graph import keyfile
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -223,6 +224,28 @@ def test_a_changed_key_file_counts_without_a_restart(
         assert becomes(200, lambda: ask(KEYS.admin))
         assert gateway.process.poll() is None
         assert gateway.process.pid == master
+
+
+def test_what_the_keys_command_writes_arrives_in_a_container_that_has_mounted_the_file(
+    tmp_path: Path, speed_dir: Path, echo_url: str
+) -> None:
+    secrets = tmp_path / "api_keys"
+    revoked = keyfile.add(secrets, "laptop", "probe")
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    # A mounted file is the same file under a second name: a new one under the first is not seen.
+    (folder / "api_keys").hardlink_to(secrets)
+    with running_gateway(folder, echo_url, echo_url, speed_dir) as gateway:
+
+        def ask(entry: keyfile.Entry) -> httpx.Response:
+            return httpx.post(f"{gateway.url}/graphql", headers={"X-API-Key": entry.key})
+
+        assert ask(revoked).status_code == 200
+        added = keyfile.add(secrets, "pi-attic", "probe")
+        assert becomes(200, lambda: ask(added))
+        keyfile.revoke(secrets, "laptop")
+        assert becomes(401, lambda: ask(revoked))
+        assert ask(added).status_code == 200
 
 
 def becomes_logged(gateway: Gateway, text: str) -> bool:

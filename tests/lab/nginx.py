@@ -117,8 +117,6 @@ class Gateway:
         environment = self.environment()
         for name in ("conf.d", "temp", "acme", "bin"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        if not self.keys_file.exists():
-            self.write_keys({})
         fill_in(SOURCES / "templates", self.folder / "conf.d", environment)
         # Started as root, its workers would become somebody who may not read a test's folder.
         user = "user root;" if os.geteuid() == 0 else ""
@@ -171,11 +169,13 @@ class Gateway:
 
 @contextlib.contextmanager
 def running_gateway(
-    folder: Path, graph: str, web: str, speed_dir: Path, keys: Mapping[str, str]
+    folder: Path, graph: str, web: str, speed_dir: Path, keys: Mapping[str, str] | None = None
 ) -> Iterator[Gateway]:
+    """Without *keys*, with the key file that is in *folder* already."""
     folder.mkdir(parents=True, exist_ok=True)
     gateway = Gateway(folder, graph, web, speed_dir)
-    gateway.write_keys(keys)
+    if keys is not None:
+        gateway.write_keys(keys)
     try:
         gateway.start()
         yield gateway
