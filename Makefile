@@ -28,7 +28,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up setup vendor check test test-tools bench format clean
+.PHONY: help up secrets setup vendor check test test-tools bench format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ up: $(VENV)/.run $(VENV)/.vendor ## start everything on this machine (Ctrl-C sto
 	@exec $(VENV)/bin/speedtrap up $(ARGS)
 
 setup: $(VENV)/.dev $(VENV)/.vendor test-tools ## install what development and tests need
+
+secrets: $(VENV)/.run ## make the secret files that compose needs (never overwrites one)
+	@$(VENV)/bin/speedtrap secrets init
 
 vendor: $(VENV)/.run ## fetch the browser's libraries (uPlot) from npm again
 	$(PY) web/vendor.py

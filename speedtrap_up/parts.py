@@ -126,7 +126,6 @@ def _probe(wishes: Wishes) -> Part:
         "SPEEDTRAP_PROBE_URL": wishes.address,
         "SPEEDTRAP_PROBE_KEY_FILE": str(home.key("probe")),
         "SPEEDTRAP_PROBE_NAME": wishes.probe_name,
-        "SPEEDTRAP_PROBE_LAN_URL": wishes.address,
         "SPEEDTRAP_PROBE_DATA_DIR": str(home.folder / "probe"),
         "SPEEDTRAP_PROBE_CSV": str(home.report),
     }

@@ -60,7 +60,8 @@ def main() -> None:
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
-        sys.exit(f"{error.title}: " + "; ".join(problems))
+        sys.stderr.write(f"{error.title}: {'; '.join(problems)}\n")
+        sys.exit(2)
     config = uvicorn.Config(
         app,
         log_level="warning",

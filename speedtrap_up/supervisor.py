@@ -24,6 +24,8 @@ STEADY_S = 60.0
 ATTEMPTS_TO_START = 6
 """So often a part may die before it was ever ready; with the pauses this is about half a minute,
 longer than a mongod that lost its supervisor needs to let go of the data folder."""
+USAGE = 2
+"""The exit code of a part whose settings are wrong: trying again would not help."""
 LOG_BYTES = 5_000_000
 LONGEST_LINE = 1 << 16
 
@@ -99,7 +101,11 @@ class Supervisor:
                 if stopping.done():
                     return
             on_ready()
-            await asyncio.wait({stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {stopping}:
+                task.result()
         finally:
             self._stopping.set()
             await self._stop_parts()
@@ -116,7 +122,8 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             attempts += 1
-            if not part.was_ready.is_set() and attempts >= self.attempts_to_start:
+            hopeless = why == f"exit {USAGE}"
+            if hopeless or (not part.was_ready.is_set() and attempts >= self.attempts_to_start):
                 raise UpError(
                     f"{part.name} does not start: {why}. "
                     f"The end of {self._log(part)}:\n" + "\n".join(part.last_lines)

@@ -102,6 +102,14 @@ async def test_a_part_that_never_gets_ready_ends_the_start_with_its_last_words(
     assert "the setting FOO is missing" in str(raised.value)
 
 
+async def test_wrong_settings_end_the_start_at_once(tmp_path: Path, terminal: Terminal) -> None:
+    part = a_part("bots", "import sys; print('MAIL_TLS: must be starttls'); sys.exit(2)")
+    supervisor = Supervisor([a_part("first"), part], tmp_path, terminal.say)
+    with pytest.raises(UpError, match=r"bots does not start: exit 2(.|\n)*MAIL_TLS: must be"):
+        await supervisor.run(on_ready=lambda: None)
+    assert "starting it again" not in terminal.text()
+
+
 async def test_a_part_that_ignores_the_request_to_stop_is_killed(
     tmp_path: Path, terminal: Terminal
 ) -> None:
