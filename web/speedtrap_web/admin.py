@@ -1,6 +1,6 @@
 """Logging in, and the plan: what only an admin may change, asked of graph with the admin's key."""
 
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
@@ -118,11 +118,12 @@ async def set_plan(request: Request) -> Response:
 
 
 def read_plan(given: dict[str, str], words: Catalogue) -> tuple[dict[str, Any], dict[str, str]]:
-    """The plan that a form holds, and for each field that holds none, why."""
-    problems = {}
-    for name in ("provider", "download_mbps", "time_zone"):
-        if not given[name]:
-            problems[name] = words.text("plan.missing")
+    """The plan that a form holds, and for each field that cannot be read, why."""
+    problems = {
+        name: words.text("plan.missing")
+        for name in ("provider", "download_mbps", "time_zone")
+        if not given[name]
+    }
     plan: dict[str, Any] = {"provider": given["provider"], "timeZone": given["time_zone"]}
     for name, key in (("download_mbps", "downloadMbps"), ("upload_mbps", "uploadMbps")):
         if given[name]:
@@ -133,15 +134,20 @@ def read_plan(given: dict[str, str], words: Catalogue) -> tuple[dict[str, Any], 
         problems["time_zone"] = words.text("plan.zone")
     if given["probe"]:
         plan["probe"] = given["probe"]
-    if given["since"]:
-        try:
-            day = date.fromisoformat(given["since"])
-        except ValueError:
+    if given["since"] and "time_zone" not in problems:
+        plan["since"] = _midnight(given["since"], given["time_zone"])
+        if plan["since"] is None:
             problems["since"] = words.text("plan.date")
-        else:
-            zone = UTC if "time_zone" in problems else ZoneInfo(given["time_zone"])
-            plan["since"] = datetime.combine(day, time(), zone).isoformat()
     return plan, problems
+
+
+def _midnight(text: str, time_zone: str) -> str | None:
+    """The start of the day *text* on the clock of *time_zone*."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return datetime.combine(day, time(), ZoneInfo(time_zone)).isoformat()
 
 
 def _mbps(text: str) -> float | None:

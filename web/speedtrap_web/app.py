@@ -1,5 +1,6 @@
 """The composition root: one Starlette application from one set of settings."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,7 +28,11 @@ class Assets(StaticFiles):
     """Files whose path names their version: a browser needs to ask for each only once."""
 
     def file_response(
-        self, full_path: str, stat_result: object, scope: Scope, status_code: int = 200
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"

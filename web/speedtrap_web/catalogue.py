@@ -45,6 +45,7 @@ ENGLISH: Mapping[str, str] = {
     # Verdict
     "verdict.delivered": "Yes, you get what you pay for.",
     "verdict.delivered_but_peak": "Yes, though evenings are slower.",
+    "verdict.not_now": "Mostly, but not right now.",
     "verdict.partly": "Mostly, but not always.",
     "verdict.partly_peak": "Mostly, but evenings fall short.",
     "verdict.not_delivered": "No, the line falls short.",
@@ -326,6 +327,7 @@ ENGLISH: Mapping[str, str] = {
     "time.days.one": "{n} day ago",
     "time.days.other": "{n} days ago",
     "time.duration.minutes": "{minutes} min",
+    "time.duration.full_hours": "{hours} h",
     "time.duration.hours": "{hours} h {minutes} min",
     "time.duration.days": "{days} d {hours} h",
 }
@@ -396,6 +398,8 @@ class Catalogue:
         if minutes < 60:
             return self.text("time.duration.minutes", minutes=minutes)
         hours, minutes = divmod(minutes, 60)
+        if hours < 48 and minutes == 0:
+            return self.text("time.duration.full_hours", hours=hours)
         if hours < 48:
             return self.text("time.duration.hours", hours=hours, minutes=minutes)
         return self.text("time.duration.days", days=hours // 24, hours=hours % 24)

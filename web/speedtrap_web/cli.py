@@ -1,6 +1,6 @@
 """`speedtrap-web serve`, and `speedtrap web serve`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -23,7 +23,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
 ) -> None:
     """Serve the page. Settings: SPEEDTRAP_WEB_GRAPH_URL, _KEY, _SESSION_SECRET, _HOST, _PORT."""
-    given = {"host": host, "port": port}
+    given: dict[str, Any] = {"host": host, "port": port}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as problem:

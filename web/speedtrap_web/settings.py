@@ -14,7 +14,9 @@ MIN_SECRET_LENGTH = 32
 class Settings(BaseSettings):
     """Frozen; made by a composition root and handed down."""
 
-    model_config = SettingsConfigDict(env_prefix="SPEEDTRAP_WEB_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SPEEDTRAP_WEB_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     graph_url: str = Field(
         default="http://127.0.0.1:8000", description="Base URL of graph; /graphql is appended."

@@ -51,7 +51,8 @@ class LastRun:
 
 
 def tool_table(report: Report, words: Words) -> ToolTable:
-    fastest = max((tool.median or 0 for tool in report.tools), default=0) or 1
+    internet = [tool.median or 0 for tool in report.tools if tool.tool not in LOCAL_TOOLS]
+    fastest = max(internet, default=0) or 1
     subscribed = report.plan.download_mbps if report.plan else None
     lines = []
     for tool in report.tools:

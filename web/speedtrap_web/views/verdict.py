@@ -32,16 +32,33 @@ def verdict(probe: Probe, report: Report, range_name: str, words: Words) -> Verd
     if report.verdict == "TOO_FEW":
         few = words.plural("verdict.too_few.text", report.n, range=range_words)
         return _made("none", "verdict.too_few", [few, *_typical(report, range_words, words)], words)
-    sentences = [*_typical(report, range_words, words), *_peak(report, words)]
     rule = probe.download_rule
-    sentences += _share(report, rule, words) + _open(probe, rule, words)
+    sentences = [
+        *_open(probe, rule, words),
+        *_typical(report, range_words, words),
+        *_peak(report, words),
+        *_share(report, rule, words),
+    ]
+    tone, key = _headline(probe, report)
+    return _made(tone, key, sentences, words)
+
+
+def _headline(probe: Probe, report: Report) -> tuple[str, str]:
+    """Tone and key. What holds now comes before what holds on the whole."""
+    if probe.open_breach is not None and report.verdict != "NOT_DELIVERED":
+        return "bad", "verdict.not_now"
     slow_peak = peak_drop(report.peak, report.off_peak) is not None
-    tone, key = {
-        "DELIVERED": ("good", "delivered_but_peak" if slow_peak else "delivered"),
-        "PARTLY": ("warn", "partly_peak" if slow_peak else "partly"),
-        "NOT_DELIVERED": ("bad", "not_delivered_peak" if slow_peak else "not_delivered"),
+    return {
+        "DELIVERED": (
+            "good",
+            "verdict.delivered_but_peak" if slow_peak else "verdict.delivered",
+        ),
+        "PARTLY": ("warn", "verdict.partly_peak" if slow_peak else "verdict.partly"),
+        "NOT_DELIVERED": (
+            "bad",
+            "verdict.not_delivered_peak" if slow_peak else "verdict.not_delivered",
+        ),
     }[report.verdict]
-    return _made(tone, f"verdict.{key}", sentences, words)
 
 
 def peak_drop(peak: Figure, off_peak: Figure) -> float | None:

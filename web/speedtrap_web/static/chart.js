@@ -1,0 +1,299 @@
+// The live chart: uPlot gives scales, axes, cursor and zoom; the drawing is done here, because
+// empty buckets must stay open and outages have a row of their own.
+let shown = null;
+
+export async function drawChart() {
+  const place = document.querySelector("#chart");
+  if (!place || !window.uPlot) return;
+  const facts = JSON.parse(place.dataset.facts);
+  const words = facts.words;
+  let history;
+  try {
+    history = await ask(facts);
+  } catch {
+    document.querySelector("#chart-read").textContent = words["chart.failed"];
+    return;
+  }
+  shown?.stop();
+  shown = show(place, facts, history);
+}
+
+async function ask(facts) {
+  const query = new URLSearchParams();
+  for (const name of ["probe", "since", "until", "buckets", "points"]) query.set(name, facts[name]);
+  const response = await fetch(`/api/q/history?${query}`);
+  if (!response.ok) throw new Error(String(response.status));
+  return response.json();
+}
+
+function show(place, facts, { trend, detail }) {
+  const words = facts.words;
+  const format = formats(facts);
+  const since = Date.parse(facts.since) / 1000;
+  const until = Date.parse(facts.until) / 1000;
+  const bounds = trend.subscribedMbps.map((s) => facts.belowMbps ?? (facts.belowRatio && s ? facts.belowRatio * s : null));
+  const centres = trend.t.map((t) => t + trend.bucketS / 2);
+  const top = 1.06 * Math.max(10, ...trend.p90, ...trend.subscribedMbps, ...detail.median);
+  const lane = top * 0.07;
+  const tip = document.createElement("div");
+  tip.className = "chart-tip";
+  tip.hidden = true;
+  const read = document.querySelector("#chart-read");
+  let colours = palette();
+
+  const options = {
+    width: place.clientWidth,
+    height: chartHeight(),
+    padding: [10, 10, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
+    scales: {
+      x: { time: true, range: (_, min, max) => (min <= centres[0] && max >= centres.at(-1) ? [since, until] : [min, max]) },
+      y: { range: [-lane, top] },
+    },
+    axes: [
+      {
+        stroke: () => colours.quiet, grid: { stroke: () => colours.grid }, ticks: { show: false }, size: 34, space: 70,
+        font: "12px system-ui, sans-serif",
+        values: (_, splits, __, ___, step) => splits.map((t) => (step < 86400 && !format.isMidnight(t) ? format.hour(t) : format.day(t))),
+      },
+      {
+        stroke: () => colours.quiet, grid: { stroke: () => colours.grid }, ticks: { show: false }, size: 50,
+        font: "12px system-ui, sans-serif",
+        splits: (_, __, ___, max, step) => Array.from({ length: Math.floor(max / step) + 1 }, (____, i) => i * step),
+        values: (_, splits) => splits.map((v) => format.number(v)),
+      },
+    ],
+    series: [{}, { paths: () => null, points: { show: false } }],
+    tzDate: (t) => window.uPlot.tzDate(new Date(t * 1000), facts.zone),
+    hooks: { drawClear: [backdrop], draw: [figures], setCursor: [point] },
+  };
+
+  // Everything is drawn in canvas pixels inside the plot's own box.
+  function inPlot(u, draw) {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    draw(ctx, bbox, (t) => u.valToPos(t, "x", true), (v) => u.valToPos(v, "y", true), window.devicePixelRatio || 1);
+    ctx.restore();
+  }
+
+  function backdrop(u) {
+    inPlot(u, (ctx, box, x) => {
+      ctx.fillStyle = colours.breach;
+      for (const [from, to] of facts.breaches) {
+        const left = x(Math.max(from, since));
+        ctx.fillRect(left, box.top, Math.max(2, x(Math.min(to, until)) - left), box.height);
+      }
+    });
+  }
+
+  function figures(u) {
+    inPlot(u, (ctx, box, x, y, px) => {
+      ctx.fillStyle = colours.band;
+      trend.t.forEach((t, i) => {
+        if (trend.p10[i] === null) return;
+        const left = x(t);
+        ctx.fillRect(left, y(trend.p90[i]), x(t + trend.bucketS) - left, y(trend.p10[i]) - y(trend.p90[i]));
+      });
+      stairs(ctx, x, y, trend.subscribedMbps, colours.quiet, 1.5 * px, [6 * px, 4 * px]);
+      stairs(ctx, x, y, bounds, colours.bad, 1.5 * px, [3 * px, 3 * px]);
+      dots(ctx, x, y, px);
+      stairs(ctx, x, y, trend.median, colours.median, 2.25 * px, []);
+      captions(ctx, box, y, px);
+      marks(ctx, x, y, px);
+    });
+  }
+
+  function stairs(ctx, x, y, values, colour, width, dash) {
+    ctx.beginPath();
+    let down = false;
+    values.forEach((value, i) => {
+      if (value === null) {
+        down = false;
+        return;
+      }
+      const left = x(trend.t[i]);
+      ctx[down ? "lineTo" : "moveTo"](left, y(value));
+      ctx.lineTo(x(trend.t[i] + trend.bucketS), y(value));
+      down = true;
+    });
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = width;
+    ctx.setLineDash(dash);
+    ctx.stroke();
+    ctx.setLineDash([]);
+  }
+
+  function dots(ctx, x, y, px) {
+    detail.t.forEach((t, i) => {
+      if (!detail.n[i]) return;
+      const low = detail.below[i] > detail.outages[i];
+      const value = low ? detail.min[i] : detail.median[i];
+      if (!low && detail.bucketS >= trend.bucketS) return;
+      ctx.beginPath();
+      ctx.arc(x(t + detail.bucketS / 2), y(value), (low ? 3 : 1.6) * px, 0, 2 * Math.PI);
+      ctx.fillStyle = low ? colours.bad : colours.dot;
+      ctx.fill();
+      if (low) {
+        ctx.lineWidth = px;
+        ctx.strokeStyle = colours.card;
+        ctx.stroke();
+      }
+    });
+  }
+
+  function captions(ctx, box, y, px) {
+    const last = trend.subscribedMbps.findLastIndex((s) => s !== null);
+    if (last < 0) return;
+    ctx.font = `${12 * px}px system-ui, sans-serif`;
+    ctx.textBaseline = "bottom";
+    ctx.textAlign = "left";
+    const write = (text, value) => {
+      const width = ctx.measureText(text).width;
+      ctx.fillStyle = colours.card;
+      ctx.globalAlpha = 0.8;
+      ctx.fillRect(box.left + 4 * px, y(value) - 18 * px, width + 8 * px, 16 * px);
+      ctx.globalAlpha = 1;
+      ctx.fillStyle = colours.ink;
+      ctx.fillText(text, box.left + 8 * px, y(value) - 3 * px);
+    };
+    const subscribed = trend.subscribedMbps[last];
+    write(fill(words["chart.subscribed"], { mbps: format.number(subscribed) }), subscribed);
+    if (bounds[last] !== null) {
+      write(fill(words["chart.threshold"], { ratio: format.percent(bounds[last] / subscribed) }), bounds[last]);
+    }
+  }
+
+  function marks(ctx, x, y, px) {
+    const from = y(-lane * 0.15);
+    const height = y(-lane * 0.85) - from;
+    detail.t.forEach((t, i) => {
+      const kind = detail.outages[i] ? "bad" : detail.inconclusive[i] ? "quiet" : null;
+      if (!kind) return;
+      const left = x(t);
+      const width = Math.max(3 * px, x(t + detail.bucketS) - left);
+      if (kind === "bad") {
+        ctx.fillStyle = colours.bad;
+        ctx.fillRect(left, from, width, height);
+      } else {
+        ctx.strokeStyle = colours.quiet;
+        ctx.lineWidth = px;
+        ctx.strokeRect(left + px / 2, from, width - px, height);
+      }
+    });
+  }
+
+  function describe(i) {
+    const when = trend.bucketS < 86400 ? format.moment(trend.t[i]) : format.date(trend.t[i]);
+    const median = trend.median[i];
+    if (median === null) return fill(words["chart.read_gap"], { when });
+    const subscribed = trend.subscribedMbps[i];
+    return fill(words[subscribed ? "chart.read_ratio" : "chart.read"], {
+      when,
+      median: format.mbps(median),
+      ratio: subscribed ? format.percent(median / subscribed) : "",
+      p10: format.mbps(trend.p10[i]),
+      p90: format.mbps(trend.p90[i]),
+      n: format.number(trend.n[i]),
+    });
+  }
+
+  function point(u) {
+    const { left } = u.cursor;
+    if (left === null || left < 0) {
+      tip.hidden = true;
+      return;
+    }
+    const i = Math.min(trend.t.length - 1, Math.max(0, Math.floor((u.posToVal(left, "x") - trend.t[0]) / trend.bucketS)));
+    tip.textContent = describe(i);
+    tip.hidden = false;
+    const at = left + u.bbox.left / (window.devicePixelRatio || 1);
+    const right = at > place.clientWidth / 2;
+    tip.style.left = right ? "" : `${at + 12}px`;
+    tip.style.right = right ? `${place.clientWidth - at + 12}px` : "";
+  }
+
+  place.replaceChildren();
+  const plot = new window.uPlot(options, [centres, trend.median], place);
+  place.append(tip);
+  place.tabIndex = 0;
+  place.setAttribute("role", "application");
+  place.setAttribute("aria-label", words["chart.label"]);
+  read.textContent = words["chart.hint"];
+  // Tests and the curious: where the chart stands.
+  place.dataset.ready = "yes";
+
+  let index = trend.t.length;
+  function key(event) {
+    const jump = { ArrowLeft: -1, ArrowRight: 1, PageUp: -7, PageDown: 7, Home: -Infinity, End: Infinity }[event.key];
+    if (jump === undefined) return;
+    event.preventDefault();
+    index = Math.min(trend.t.length - 1, Math.max(0, index + jump));
+    plot.setCursor({ left: plot.valToPos(centres[index], "x"), top: 0 });
+    read.textContent = describe(index);
+  }
+  const resized = new ResizeObserver(() => {
+    if (place.clientWidth !== plot.width) plot.setSize({ width: place.clientWidth, height: chartHeight() });
+  });
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  function repaint() {
+    colours = palette();
+    plot.redraw();
+  }
+  place.addEventListener("keydown", key);
+  resized.observe(place);
+  scheme.addEventListener("change", repaint);
+  return {
+    stop() {
+      place.removeEventListener("keydown", key);
+      resized.disconnect();
+      scheme.removeEventListener("change", repaint);
+      plot.destroy();
+    },
+  };
+}
+
+function chartHeight() {
+  return window.innerWidth < 640 ? 300 : 360;
+}
+
+function palette() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["quiet", "grid", "ink", "card", "bad", "median", "band", "dot", "breach"];
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+function fill(template, values) {
+  return template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+}
+
+function formats({ zone, words }) {
+  const clock = new Intl.DateTimeFormat("en", {
+    timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit",
+  });
+  // The catalogue's own names, so that chart, table and text agree.
+  const read = (t) => {
+    const part = Object.fromEntries(clock.formatToParts(new Date(t * 1000)).map(({ type, value }) => [type, value]));
+    const weekday = (new Date(Date.UTC(part.year, part.month - 1, part.day)).getUTCDay() + 6) % 7;
+    const day = `${Number(part.day)} ${words[`month.${part.month}`]}`;
+    return { hour: `${part.hour}:${part.minute}`, day, date: `${words[`weekday.${weekday}`]} ${day}` };
+  };
+  const number = (value, digits = 0) => {
+    const [whole, part] = Math.abs(value).toFixed(digits).split(".");
+    const grouped = whole.replace(/\B(?=(\d{3})+$)/g, words.thousands);
+    return (value < 0 ? "\u2212" : "") + grouped + (part ? words.decimal + part : "");
+  };
+  return {
+    number,
+    hour: (t) => read(t).hour,
+    day: (t) => read(t).day,
+    date: (t) => read(t).date,
+    moment: (t) => `${read(t).date}, ${read(t).hour}`,
+    mbps: (value) => number(value, value >= 100 ? 0 : value >= 10 ? 1 : 2),
+    percent: (ratio) => `${number(ratio * 100)}\u202f%`,
+    isMidnight: (t) => read(t).hour === "00:00",
+  };
+}
