@@ -57,7 +57,8 @@ class Plans:
         }
         await self.store["plans"].replace_one({"_id": key}, row, upsert=True)
         await self._judge_again(probe)
-        return PlanDocument.model_validate(row)
+        document: PlanDocument = PlanDocument.model_validate(row)
+        return document
 
     async def set_rule(self, probe: str | None, rule: Rule) -> RuleDocument:
         """Sets the rule for its metric, in place of the one before."""
@@ -78,7 +79,8 @@ class Plans:
             raise BadInputError("reason must have 1 to 1000 characters", field="reason")
         row: Row = {"_id": probe, "until": until, "reason": reason.strip(), "by": by}
         await self.store["silences"].replace_one({"_id": probe}, row, upsert=True)
-        return SilenceDocument.model_validate(row)
+        document: SilenceDocument = SilenceDocument.model_validate(row)
+        return document
 
     async def _judge_again(self, probe: str | None) -> None:
         """After the new standard is stored: a run that comes meanwhile is judged by it, or here."""

@@ -146,14 +146,15 @@ class Reconciler:
         return [PendingEvent(kind, before.id, self.probe)]
 
     def _fields(self, episode: Episode, rule: RuleDocument) -> dict[str, Any]:
-        # Without a plan no observation is bad, so the first bad run has one.
         plan = self.standards.plan_document_at(episode.first_run_at)
-        pure: Plan | None = None if plan is None else pure_plan(plan)
-        promised = subscribed(pure, Metric(rule.metric)) or (pure.download_mbps if pure else None)
+        if plan is None:
+            raise LookupError("a run without a plan was judged to be bad")
+        pure = pure_plan(plan)
+        promised = subscribed(pure, Metric(rule.metric)) or pure.download_mbps
         return {
             "metric": rule.metric,
             "rule": _part(rule),
-            "plan": None if plan is None else _part(plan),
+            "plan": _part(plan),
             "status": "OPEN" if episode.resolved_at is None else "RESOLVED",
             "first_run_at": episode.first_run_at,
             "first_run": episode.bad_run_ids[0],

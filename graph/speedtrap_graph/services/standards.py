@@ -37,10 +37,13 @@ class Standards:
         return None
 
     def plan_document_at(self, moment: datetime) -> PlanDocument | None:
-        in_force = plan_at(self.pure_plans, moment)
-        if in_force is None:
+        return self.document_of(plan_at(self.pure_plans, moment))
+
+    def document_of(self, plan: Plan | None) -> PlanDocument | None:
+        """The stored form of one of `pure_plans`."""
+        if plan is None:
             return None
-        return next(plan for plan in self.plans if plan.since == in_force.since)
+        return next(stored for stored in self.plans if stored.since == plan.since)
 
     @property
     def pure_rules(self) -> dict[Metric, Rule]:

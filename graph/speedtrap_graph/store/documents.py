@@ -151,7 +151,7 @@ class BreachDocument(NamedDocument):
     probe: str
     metric: str
     rule: RulePart
-    plan: PlanPart | None = None
+    plan: PlanPart
     status: str
     first_run_at: datetime
     first_run: UUID
@@ -160,7 +160,7 @@ class BreachDocument(NamedDocument):
     resolved_at: datetime | None = None
     bad_count: int
     median: float | None = None
-    subscribed_mbps: float | None = None
+    subscribed_mbps: float
     stale: bool = False
     known_at: datetime
 

@@ -1,0 +1,113 @@
+"""What every resolver is handed: who calls, the services, and loaders that ask once for many."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from strawberry.dataloader import DataLoader
+from strawberry.types import Info as StrawberryInfo
+
+from speedtrap_graph.callers import Caller, Role
+from speedtrap_graph.services.browse import Browse
+from speedtrap_graph.services.clock import Clock
+from speedtrap_graph.services.errors import ForbiddenError
+from speedtrap_graph.services.events import Events
+from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.services.ledger import Ledger
+from speedtrap_graph.services.plans import Plans
+from speedtrap_graph.services.standards import Standards, load_standards
+from speedtrap_graph.store.database import Store
+from speedtrap_graph.store.documents import BreachDocument, NoticeDocument, SilenceDocument
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Services:
+    """Built once by the composition root."""
+
+    store: Store
+    clock: Clock
+    ingest: Ingest
+    browse: Browse
+    plans: Plans
+    ledger: Ledger
+    events: Events
+
+
+@dataclass
+class Context:
+    """Of a request or a WebSocket. Loaders batch but do not remember: sockets live long."""
+
+    caller: Caller
+    services: Services
+    connection_params: dict[str, object] | None = None
+    standards: DataLoader[str, Standards] = field(init=False)
+    breaches: DataLoader[str, BreachDocument | None] = field(init=False)
+    notices: DataLoader[str, list[NoticeDocument]] = field(init=False)
+    open_breaches: DataLoader[str, BreachDocument | None] = field(init=False)
+    silences: DataLoader[str, SilenceDocument | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.standards = _loader(self._standards)
+        self.breaches = _loader(self._breaches)
+        self.notices = _loader(self._notices)
+        self.open_breaches = _loader(self._open_breaches)
+        self.silences = _loader(self._silences)
+
+    def require(self, *roles: Role) -> None:
+        """Lets callers with one of *roles* through; an admin may do everything."""
+        if self.caller.role not in {Role.ADMIN, *roles}:
+            allowed = [role.value for role in (*roles, Role.ADMIN)]
+            raise ForbiddenError(
+                f"this needs a key with the role {' or '.join(allowed)}, and this key's is"
+                f" {self.caller.role}",
+                allowed=allowed,
+            )
+
+    def own(self, probe: str | None) -> str | None:
+        """The probe to read: a probe's key reads its own, which it need not name."""
+        if self.caller.role is not Role.PROBE:
+            return probe
+        if probe not in {None, self.caller.name}:
+            raise ForbiddenError(
+                f"the key of probe {self.caller.name!r} reads its own runs only",
+                field="probe",
+                allowed=[self.caller.name],
+            )
+        return self.caller.name
+
+    def may_see(self, probe: str) -> bool:
+        return self.caller.role is not Role.PROBE or probe == self.caller.name
+
+    async def _standards(self, probes: list[str]) -> list[Standards]:
+        found = {name: await load_standards(self.services.store, name) for name in set(probes)}
+        return [found[name] for name in probes]
+
+    async def _breaches(self, ids: list[str]) -> list[BreachDocument | None]:
+        found = await self.services.browse.breaches_by_id(ids)
+        return [found.get(key) for key in ids]
+
+    async def _notices(self, breaches: list[str]) -> list[list[NoticeDocument]]:
+        by_breach: dict[str, list[NoticeDocument]] = defaultdict(list)
+        for notice in await self.services.browse.notices_of(breaches):
+            by_breach[notice.breach].append(notice)
+        return [by_breach[key] for key in breaches]
+
+    async def _open_breaches(self, probes: list[str]) -> list[BreachDocument | None]:
+        found = await self.services.browse.open_breaches(probes)
+        by_probe = {breach.probe: breach for breach in found}
+        return [by_probe.get(name) for name in probes]
+
+    async def _silences(self, probes: list[str]) -> list[SilenceDocument | None]:
+        found = await self.services.browse.silences(probes, self.services.clock())
+        by_probe = {silence.id: silence for silence in found}
+        return [by_probe.get(name) for name in probes]
+
+
+def _loader(load: Callable[[list[str]], Awaitable[list[V]]]) -> DataLoader[str, V]:
+    return DataLoader(load_fn=load, cache=False)
+
+
+Info = StrawberryInfo[Context, None]

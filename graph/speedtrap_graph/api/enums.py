@@ -1,0 +1,86 @@
+"""GraphQL's enums, out of those that the rules and services speak in."""
+
+from enum import Enum
+
+import strawberry
+
+from speedtrap_graph.callers import Role
+from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
+from speedtrap_graph.rules.report import FccBand, Verdict
+from speedtrap_graph.services.leave import NoticeStatus, Stage
+from speedtrap_graph.services.settling import SettleOutcome
+
+
+@strawberry.enum
+class BreachStatus(Enum):
+    OPEN = "OPEN"
+    RESOLVED = "RESOLVED"
+    RETRACTED = "RETRACTED"
+
+
+@strawberry.enum
+class BreachEventKind(Enum):
+    OPENED = "OPENED"
+    GREW = "GREW"
+    RESOLVED = "RESOLVED"
+    RETRACTED = "RETRACTED"
+
+
+@strawberry.enum
+class Medium(Enum):
+    WIRED = "WIRED"
+    WIFI = "WIFI"
+    UNKNOWN = "UNKNOWN"
+
+
+# Strawberry marks these where they are; the names stay those of the rules and services.
+strawberry.enum(Role)
+strawberry.enum(Metric)
+strawberry.enum(FailureKind)
+strawberry.enum(Stage)
+strawberry.enum(
+    Outcome,
+    description="""\
+What a run says about the line.
+MEASURED: at least one tool measured the internet line fairly.
+OUTAGE: the line was down: no tool got through and the connectivity check failed. Counts as below every threshold.
+INCONCLUSIVE: tools broken, line busy or local network the bottleneck: neither extends nor breaks a streak.""",  # noqa: E501 - printed into the schema as it stands
+)
+strawberry.enum(
+    NoticeStatus,
+    description="""\
+PLANNED: written; waits for leave.
+APPROVED: leave was given; waits for its turn (caps and cool-down).
+DUE: may be claimed by a worker.
+CLAIMED: a worker has it. SENDING: the first byte may have left. SENT: it arrived.
+DEAD: refused for good by the other side.
+UNKNOWN: it may have arrived. Never repeated blindly. CHECKING: it is being looked up.
+REJECTED: by a person. SUPPRESSED: held back by a rule; the reason is in its steps. SILENCED: the probe was.""",  # noqa: E501 - printed into the schema as it stands
+)
+strawberry.enum(
+    SettleOutcome,
+    description="""\
+SENT: the other side has it. UNAVAILABLE: nothing left the house: may be tried again at `retryAt`.
+REFUSED: refused for good. UNKNOWN: it may have arrived.""",
+)
+strawberry.enum(Verdict)
+strawberry.enum(
+    FccBand,
+    description="FCC, Measuring Broadband America: median over subscribed speed of at least 0.95, "
+    "0.80 to 0.95, below 0.80.",
+)
+
+__all__ = [
+    "BreachEventKind",
+    "BreachStatus",
+    "FailureKind",
+    "FccBand",
+    "Medium",
+    "Metric",
+    "NoticeStatus",
+    "Outcome",
+    "Role",
+    "SettleOutcome",
+    "Stage",
+    "Verdict",
+]

@@ -1,0 +1,151 @@
+"""What may be changed, and by whom."""
+
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+import strawberry
+
+from speedtrap_graph.api.context import Info
+from speedtrap_graph.api.enums import Role, SettleOutcome
+from speedtrap_graph.api.notices import Claim, Notice, NoticeInput
+from speedtrap_graph.api.plans import Plan, PlanInput, Rule, RuleInput, Silence
+from speedtrap_graph.api.scalars import RunInput
+from speedtrap_graph.services.ingest import Submission
+from speedtrap_graph.services.settling import Settlement
+from speedtrap_graph.services.submission import Rejection
+
+
+@strawberry.type
+class RejectedRun:
+    id: str | None = strawberry.field(description="As submitted, if there was one.")
+    index: int = strawberry.field(description="Its place in the batch, from 0.")
+    field: str = strawberry.field(
+        description="The path of the field, e.g. measurements[1].downloadMbps."
+    )
+    message: str
+
+    @classmethod
+    def of(cls, rejection: Rejection) -> Self:
+        return cls(
+            id=rejection.id,
+            index=rejection.index,
+            field=rejection.field,
+            message=rejection.message,
+        )
+
+
+@strawberry.type
+class SubmitRunsResult:
+    accepted: list[UUID]
+    duplicates: list[UUID]
+    rejected: list[RejectedRun]
+
+    @classmethod
+    def of(cls, submission: Submission) -> Self:
+        return cls(
+            accepted=submission.accepted,
+            duplicates=submission.duplicates,
+            rejected=[RejectedRun.of(rejection) for rejection in submission.rejected],
+        )
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    async def submit_runs(self, info: Info, runs: list[RunInput]) -> SubmitRunsResult:
+        context = info.context
+        context.require(Role.PROBE)
+        only_probe = context.caller.name if context.caller.role is Role.PROBE else None
+        return SubmitRunsResult.of(await context.services.ingest.submit(runs, only_probe))
+
+    @strawberry.mutation
+    async def set_plan(self, info: Info, plan: PlanInput) -> Plan:
+        info.context.require(Role.ADMIN)
+        return Plan.of(await info.context.services.plans.set_plan(plan.probe, plan.to_rules()))
+
+    @strawberry.mutation
+    async def set_rule(self, info: Info, rule: RuleInput) -> Rule:
+        info.context.require(Role.ADMIN)
+        return Rule.of(await info.context.services.plans.set_rule(rule.probe, rule.to_rules()))
+
+    @strawberry.mutation
+    async def silence(self, info: Info, probe: str, until: datetime, reason: str) -> Silence:
+        info.context.require(Role.ADMIN)
+        by = info.context.caller.name
+        return Silence.of(await info.context.services.plans.silence(probe, until, reason, by))
+
+    @strawberry.mutation(
+        description="Idempotent on breach, stage, channel and recipient; freezes the content."
+    )
+    async def plan_notice(self, info: Info, notice: NoticeInput) -> Notice:
+        info.context.require(Role.BOT)
+        by = info.context.caller.name
+        return Notice.of(await info.context.services.ledger.plan(notice.to_draft(), by))
+
+    @strawberry.mutation
+    async def approve_notice(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        digest: str,
+    ) -> Notice:
+        info.context.require(Role.ADMIN)
+        by = info.context.caller.name
+        return Notice.of(await info.context.services.ledger.approve(str(id), digest, by))
+
+    @strawberry.mutation
+    async def reject_notice(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        reason: str,
+    ) -> Notice:
+        info.context.require(Role.ADMIN)
+        by = info.context.caller.name
+        return Notice.of(await info.context.services.ledger.reject(str(id), reason, by))
+
+    @strawberry.mutation(
+        description="A lease on the next notice that is due in this channel; "
+        "null when there is none."
+    )
+    async def claim_notice(self, info: Info, channel: str, worker: str) -> Claim | None:
+        info.context.require(Role.BOT)
+        claim = await info.context.services.ledger.claim(channel, worker)
+        return None if claim is None else Claim.of(claim)
+
+    @strawberry.mutation(
+        description="Recorded before the first byte leaves; false when the fence is stale "
+        "or the breach no longer stands."
+    )
+    async def begin_sending(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        fence: int,
+    ) -> bool:
+        info.context.require(Role.BOT)
+        by = info.context.caller.name
+        return await info.context.services.ledger.begin_sending(str(id), fence, by)
+
+    @strawberry.mutation
+    async def settle_notice(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        fence: int,
+        outcome: SettleOutcome,
+        reference: str | None = None,
+        detail: str | None = None,
+        retry_at: datetime | None = None,
+    ) -> Notice:
+        info.context.require(Role.BOT)
+        settlement = Settlement(outcome, reference, detail, retry_at)
+        by = info.context.caller.name
+        settled = await info.context.services.ledger.settle(str(id), fence, settlement, by)
+        return Notice.of(settled)
+
+    @strawberry.mutation
+    async def save_event_cursor(self, info: Info, consumer: str, cursor: str) -> bool:
+        info.context.require(Role.BOT)
+        return await info.context.services.ledger.save_event_cursor(consumer, cursor)

@@ -1,0 +1,283 @@
+"""Breaches and the notices about them: they lead to each other, so they share a module."""
+
+import base64
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from speedtrap_graph.api.context import Info
+from speedtrap_graph.api.enums import BreachEventKind, BreachStatus, NoticeStatus, Stage
+from speedtrap_graph.api.plans import Plan, Rule
+from speedtrap_graph.api.runs import PageInfo, Run
+from speedtrap_graph.callers import Role
+from speedtrap_graph.services.errors import NotFoundError
+from speedtrap_graph.services.ledger import Claim as LedgerClaim
+from speedtrap_graph.services.notice_content import AttachmentDraft, NoticeDraft
+from speedtrap_graph.store.documents import (
+    AttachmentPart,
+    BreachDocument,
+    NoticeDocument,
+    StepPart,
+)
+from speedtrap_graph.store.paging import Page
+
+
+@strawberry.type
+class Breach:
+    document: strawberry.Private[BreachDocument]
+    id: strawberry.ID
+    reference: str = strawberry.field(
+        description="For people and for looking a notice up: ST-XXXXXX."
+    )
+    probe: str
+    rule: Rule
+    plan: Plan
+    status: BreachStatus
+    first_run_at: datetime
+    opened_at: datetime = strawberry.field(
+        description="The start of the run that completed the streak."
+    )
+    last_run_at: datetime
+    resolved_at: datetime | None
+    count: int = strawberry.field(description="Observations that broke the rule.")
+    median_mbps: float | None
+    subscribed_mbps: float
+    stale: bool = strawberry.field(
+        description="It was already over when it became known: recorded, never announced as new."
+    )
+
+    @classmethod
+    def of(cls, breach: BreachDocument) -> Self:
+        return cls(
+            document=breach,
+            id=strawberry.ID(breach.id),
+            reference=breach.reference,
+            probe=breach.probe,
+            rule=Rule.of(breach.rule),
+            plan=Plan.of(breach.plan),
+            status=BreachStatus(breach.status),
+            first_run_at=breach.first_run_at,
+            opened_at=breach.opened_at,
+            last_run_at=breach.last_run_at,
+            resolved_at=breach.resolved_at,
+            count=breach.bad_count,
+            median_mbps=breach.median,
+            subscribed_mbps=breach.subscribed_mbps,
+            stale=breach.stale,
+        )
+
+    @strawberry.field(
+        description="The breach's runs, oldest first: those that broke the rule and the "
+        "inconclusive ones between; at most 500, the newest."
+    )
+    async def runs(self, info: Info) -> list[Run]:
+        found = await info.context.services.browse.runs_of_breach(self.document)
+        return [Run.of(run) for run in found]
+
+    @strawberry.field(
+        description="Every run from `hours` before the first to now or `hours` after the end, "
+        "the good ones too, oldest first; at most 500."
+    )
+    async def window(self, info: Info, hours: int = 24) -> list[Run]:
+        found = await info.context.services.browse.runs_around_breach(self.document, hours)
+        return [Run.of(run) for run in found]
+
+    @strawberry.field
+    async def notices(self, info: Info) -> list["Notice"]:
+        info.context.require(Role.VIEWER, Role.BOT)
+        found = await info.context.notices.load(self.document.id)
+        return [Notice.of(notice) for notice in found]
+
+
+@strawberry.type
+class BreachEdge:
+    cursor: str
+    node: Breach
+
+
+@strawberry.type
+class BreachConnection:
+    edges: list[BreachEdge]
+    nodes: list[Breach]
+    page_info: PageInfo
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        nodes = [Breach.of(BreachDocument.model_validate(row)) for row in page.rows]
+        edges = [
+            BreachEdge(cursor=cursor, node=node)
+            for cursor, node in zip(page.cursors, nodes, strict=True)
+        ]
+        return cls(edges=edges, nodes=nodes, page_info=PageInfo.of(page))
+
+
+@strawberry.type
+class BreachEvent:
+    cursor: str = strawberry.field(
+        description="Give it back as `after` to go on behind this event."
+    )
+    kind: BreachEventKind
+    at: datetime
+    breach: Breach
+
+
+@strawberry.type
+class Attachment:
+    name: str
+    media_type: str
+    alt_text: str | None
+    sha256: str
+    size_bytes: int
+    content_base64: str
+
+    @classmethod
+    def of(cls, part: AttachmentPart) -> Self:
+        return cls(
+            name=part.name,
+            media_type=part.media_type,
+            alt_text=part.alt_text,
+            sha256=part.sha256,
+            size_bytes=len(part.content),
+            content_base64=base64.b64encode(part.content).decode(),
+        )
+
+
+@strawberry.type(description="One change of a notice's state: who, when and why.")
+class NoticeStep:
+    at: datetime
+    by: str
+    status: NoticeStatus
+    why: str | None
+
+    @classmethod
+    def of(cls, part: StepPart) -> Self:
+        return cls(at=part.at, by=part.by, status=NoticeStatus(part.status), why=part.why)
+
+
+@strawberry.type
+class Notice:
+    breach_id: strawberry.Private[str]
+    id: strawberry.ID
+    reference: str
+    stage: Stage
+    channel: str
+    recipient: str = strawberry.field(description="Empty while nobody is configured.")
+    status: NoticeStatus
+    subject: str
+    text: str
+    html: str | None
+    attachments: list[Attachment]
+    digest: str = strawberry.field(
+        description="SHA-256 over exactly what would be sent; approveNotice wants it back."
+    )
+    planned_at: datetime
+    approved_at: datetime | None
+    sent_at: datetime | None
+    due_at: datetime | None = strawberry.field(
+        description="Not before this moment (a retry, a cool-down)."
+    )
+    attempts: int
+    external_reference: str | None = strawberry.field(
+        description="What the other side called it: a post's id, the final SMTP reply."
+    )
+    steps: list[NoticeStep]
+
+    @classmethod
+    def of(cls, notice: NoticeDocument) -> Self:
+        return cls(
+            breach_id=notice.breach,
+            id=strawberry.ID(notice.id),
+            reference=notice.reference,
+            stage=Stage(notice.stage),
+            channel=notice.channel,
+            recipient=notice.recipient,
+            status=NoticeStatus(notice.status),
+            subject=notice.subject,
+            text=notice.text,
+            html=notice.html,
+            attachments=[Attachment.of(part) for part in notice.attachments],
+            digest=notice.digest,
+            planned_at=notice.planned_at,
+            approved_at=notice.approved_at,
+            sent_at=notice.sent_at,
+            due_at=notice.due_at,
+            attempts=notice.attempts,
+            external_reference=notice.external_reference,
+            steps=[NoticeStep.of(part) for part in notice.steps],
+        )
+
+    @strawberry.field
+    async def breach(self, info: Info) -> Breach:
+        found = await info.context.breaches.load(self.breach_id)
+        if found is None:
+            raise NotFoundError(f"there is no breach {self.breach_id!r}")
+        return Breach.of(found)
+
+
+@strawberry.type
+class NoticeEdge:
+    cursor: str
+    node: Notice
+
+
+@strawberry.type
+class NoticeConnection:
+    edges: list[NoticeEdge]
+    nodes: list[Notice]
+    page_info: PageInfo
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        nodes = [Notice.of(NoticeDocument.model_validate(row)) for row in page.rows]
+        edges = [
+            NoticeEdge(cursor=cursor, node=node)
+            for cursor, node in zip(page.cursors, nodes, strict=True)
+        ]
+        return cls(edges=edges, nodes=nodes, page_info=PageInfo.of(page))
+
+
+@strawberry.type
+class Claim:
+    notice: Notice
+    fence: int
+    lease_until: datetime
+
+    @classmethod
+    def of(cls, claim: LedgerClaim) -> Self:
+        return cls(notice=Notice.of(claim.notice), fence=claim.fence, lease_until=claim.lease_until)
+
+
+@strawberry.input
+class AttachmentInput:
+    name: str
+    media_type: str
+    alt_text: str | None = None
+    content_base64: str
+
+    def to_draft(self) -> AttachmentDraft:
+        return AttachmentDraft(self.name, self.media_type, self.alt_text, self.content_base64)
+
+
+@strawberry.input
+class NoticeInput:
+    breach: strawberry.ID
+    stage: Stage
+    channel: str
+    recipient: str = ""
+    subject: str = ""
+    text: str
+    html: str | None = None
+    attachments: list[AttachmentInput] = strawberry.field(default_factory=list)
+
+    def to_draft(self) -> NoticeDraft:
+        return NoticeDraft(
+            breach=str(self.breach),
+            stage=self.stage,
+            channel=self.channel,
+            recipient=self.recipient.strip(),
+            subject=self.subject,
+            text=self.text,
+            html=self.html,
+            attachments=[attachment.to_draft() for attachment in self.attachments],
+        )

@@ -1,0 +1,68 @@
+"""Probes: a line as it stands now."""
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from speedtrap_graph.api.context import Info
+from speedtrap_graph.api.notices import Breach
+from speedtrap_graph.api.plans import Plan, Rule, Silence
+from speedtrap_graph.api.runs import Run
+from speedtrap_graph.store.documents import ProbeDocument
+
+
+@strawberry.type
+class Probe:
+    name: str
+    run_count: int
+    first_run_at: datetime | None
+    last_seen_at: datetime | None
+
+    @classmethod
+    def of(cls, probe: ProbeDocument) -> Self:
+        return cls(
+            name=probe.id,
+            run_count=probe.run_count,
+            first_run_at=probe.first_run_at,
+            last_seen_at=probe.last_seen_at,
+        )
+
+    @strawberry.field
+    async def plan(self, info: Info) -> Plan | None:
+        standards = await info.context.standards.load(self.name)
+        plan = standards.plan_document_at(info.context.services.clock())
+        return None if plan is None else Plan.of(plan)
+
+    @strawberry.field(description="Every plan that applies to this probe, newest first.")
+    async def plans(self, info: Info) -> list[Plan]:
+        standards = await info.context.standards.load(self.name)
+        return [Plan.of(plan) for plan in reversed(standards.plans)]
+
+    @strawberry.field
+    async def rules(self, info: Info) -> list[Rule]:
+        standards = await info.context.standards.load(self.name)
+        return [Rule.of(rule) for rule in standards.rules]
+
+    @strawberry.field
+    async def last_run(self, info: Info) -> Run | None:
+        run = await info.context.services.browse.last_run(self.name)
+        return None if run is None else Run.of(run)
+
+    @strawberry.field(
+        description="Observations below the download rule in a row, up to now; "
+        "inconclusive runs neither extend nor break it."
+    )
+    async def streak(self, info: Info) -> int:
+        standards = await info.context.standards.load(self.name)
+        return await info.context.services.browse.streak(self.name, standards)
+
+    @strawberry.field
+    async def open_breach(self, info: Info) -> Breach | None:
+        breach = await info.context.open_breaches.load(self.name)
+        return None if breach is None else Breach.of(breach)
+
+    @strawberry.field
+    async def silence(self, info: Info) -> Silence | None:
+        silence = await info.context.silences.load(self.name)
+        return None if silence is None else Silence.of(silence)

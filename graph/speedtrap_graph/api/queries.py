@@ -1,0 +1,164 @@
+"""What may be read, and by whom."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+import strawberry
+
+from speedtrap_graph.api.context import Info
+from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
+from speedtrap_graph.api.notices import Breach, BreachConnection, Notice, NoticeConnection
+from speedtrap_graph.api.probes import Probe
+from speedtrap_graph.api.reports import History, ServiceReport
+from speedtrap_graph.api.runs import Run, RunConnection
+from speedtrap_graph.services.browse import RunFilter
+from speedtrap_graph.services.history import HistoryQuery
+from speedtrap_graph.services.history import history as history_of
+from speedtrap_graph.services.report import service_report as report_on
+
+
+@strawberry.type
+class Caller:
+    name: str
+    role: Role
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def me(self, info: Info) -> Caller:
+        caller = info.context.caller
+        return Caller(name=caller.name, role=caller.role)
+
+    @strawberry.field
+    async def probes(self, info: Info) -> list[Probe]:
+        found = await info.context.services.browse.probes()
+        return [Probe.of(probe) for probe in found if info.context.may_see(probe.id)]
+
+    @strawberry.field
+    async def probe(self, info: Info, name: str) -> Probe | None:
+        info.context.own(name)
+        found = await info.context.services.browse.probe(name)
+        return None if found is None else Probe.of(found)
+
+    @strawberry.field(description="Newest first.")
+    async def runs(
+        self,
+        info: Info,
+        probe: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        outcomes: list[Outcome] | None = None,
+        first: int = 50,
+        after: str | None = None,
+    ) -> RunConnection:
+        wanted = RunFilter(info.context.own(probe), since, until, _names(outcomes))
+        return RunConnection.of(await info.context.services.browse.runs(wanted, first, after))
+
+    @strawberry.field
+    async def run(self, info: Info, id: UUID) -> Run | None:  # noqa: A002 - the schema's word
+        found = await info.context.services.browse.run(id)
+        if found is None or not info.context.may_see(found.probe):
+            return None
+        return Run.of(found)
+
+    @strawberry.field
+    async def history(
+        self,
+        info: Info,
+        probe: str,
+        since: datetime,
+        until: datetime,
+        metric: Metric = Metric.DOWNLOAD,
+        tool: str | None = None,
+        buckets: int = 600,
+    ) -> History:
+        info.context.own(probe)
+        standards = await info.context.standards.load(probe)
+        found = await history_of(
+            info.context.services.store.database,
+            HistoryQuery(probe, since, until, metric, tool, buckets),
+            standards.pure_plans,
+            standards.pure_rules,
+        )
+        return History.of(found)
+
+    @strawberry.field
+    async def service_report(
+        self, info: Info, probe: str, since: datetime, until: datetime
+    ) -> ServiceReport:
+        info.context.own(probe)
+        standards = await info.context.standards.load(probe)
+        found = await report_on(
+            info.context.services.store.database,
+            probe,
+            since,
+            until,
+            standards.pure_plans,
+            standards.pure_rules,
+        )
+        return ServiceReport.of(found, standards.document_of(found.plan))
+
+    @strawberry.field
+    async def breaches(
+        self,
+        info: Info,
+        probe: str | None = None,
+        status: list[BreachStatus] | None = None,
+        first: int = 50,
+        after: str | None = None,
+    ) -> BreachConnection:
+        page = await info.context.services.browse.breaches(
+            info.context.own(probe), _names(status), first, after
+        )
+        return BreachConnection.of(page)
+
+    @strawberry.field
+    async def breach(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+    ) -> Breach | None:
+        found = await info.context.services.browse.breach(str(id))
+        if found is None or not info.context.may_see(found.probe):
+            return None
+        return Breach.of(found)
+
+    @strawberry.field
+    async def notices(
+        self,
+        info: Info,
+        breach: strawberry.ID | None = None,
+        status: list[NoticeStatus] | None = None,
+        first: int = 50,
+        after: str | None = None,
+    ) -> NoticeConnection:
+        info.context.require(Role.VIEWER, Role.BOT)
+        page = await info.context.services.browse.notices(
+            None if breach is None else str(breach), _names(status), first, after
+        )
+        return NoticeConnection.of(page)
+
+    @strawberry.field
+    async def notice(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+    ) -> Notice | None:
+        info.context.require(Role.VIEWER, Role.BOT)
+        found = await info.context.services.browse.notice(str(id))
+        return None if found is None else Notice.of(found)
+
+    @strawberry.field(
+        description="Where this consumer (a bot) got to in the breach events; "
+        "null before its first."
+    )
+    async def event_cursor(self, info: Info, consumer: str) -> str | None:
+        info.context.require(Role.BOT)
+        return await info.context.services.ledger.event_cursor(consumer)
+
+
+def _names(values: Sequence[Enum] | None) -> list[str] | None:
+    return None if values is None else [value.value for value in values]

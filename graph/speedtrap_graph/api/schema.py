@@ -1,0 +1,58 @@
+"""The schema, and the view that serves it."""
+
+from collections.abc import Callable
+
+import strawberry
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.schema.config import StrawberryConfig
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types import ExecutionContext
+
+from speedtrap_graph.api.context import Context, Services
+from speedtrap_graph.api.limits import EXTENSIONS
+from speedtrap_graph.api.mutations import Mutation
+from speedtrap_graph.api.queries import Query
+from speedtrap_graph.api.scalars import SCALARS
+from speedtrap_graph.api.subscriptions import Subscription
+
+
+class _Schema(strawberry.Schema):
+    def process_errors(
+        self,
+        errors: list[GraphQLError],
+        execution_context: ExecutionContext | None = None,
+    ) -> None:
+        """A caller's mistake is no event for the log; `PublicErrors` logs what is one."""
+
+
+SCHEMA = _Schema(
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    extensions=EXTENSIONS,
+    config=StrawberryConfig(scalar_map=SCALARS),
+)
+
+
+class GraphQLView(GraphQL[Context, None]):
+    """graphql-transport-ws and POST only; who calls was found out before it gets here."""
+
+    def __init__(self, services: Callable[[], Services]) -> None:
+        super().__init__(
+            SCHEMA,
+            graphql_ide=None,
+            allow_queries_via_get=False,
+            subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
+        )
+        self._services = services
+
+    async def get_context(
+        self,
+        request: Request | WebSocket,
+        response: Response | WebSocket,  # noqa: ARG002 - Strawberry hands it over by name
+    ) -> Context:
+        return Context(caller=request.state.caller, services=self._services())

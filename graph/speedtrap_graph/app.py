@@ -1,0 +1,115 @@
+"""The composition root: settings in, an ASGI app out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from pymongo.errors import PyMongoError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from speedtrap_graph.api.context import Services
+from speedtrap_graph.api.schema import GraphQLView
+from speedtrap_graph.callers import Callers, Gateway, KeyFile
+from speedtrap_graph.gate import Gate
+from speedtrap_graph.services.browse import Browse
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.events import Events
+from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.services.ledger import Ledger
+from speedtrap_graph.services.plans import Plans
+from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.store.database import Store, connect, prepare
+
+
+@dataclass
+class _Running:
+    """What lives between start and stop; nothing is connected before."""
+
+    services: Services | None = None
+    watcher: asyncio.Task[None] | None = None
+
+    def current(self) -> Services:
+        if self.services is None:
+            raise RuntimeError("the app was asked before its lifespan began")
+        return self.services
+
+    async def problem(self) -> str | None:
+        if self.services is None or self.watcher is None or self.watcher.done():
+            return "the events are not being watched"
+        try:
+            await asyncio.wait_for(self.services.store.ping(), timeout=3)
+        except (PyMongoError, ConnectionError, TimeoutError):
+            return "MongoDB does not answer"
+        return None
+
+
+def create_app(settings: GraphSettings) -> Starlette:
+    """graph alone: `/graphql`, `/healthz`, `/readyz`. It connects when its lifespan begins."""
+    running = _Running()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        store = open_store(settings)
+        try:
+            await prepare(store)
+            running.services = _services(store, settings)
+            running.watcher = asyncio.create_task(running.services.events.watch())
+            yield
+        finally:
+            if running.watcher is not None:
+                running.watcher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running.watcher
+            await store.close()
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        problem = await running.problem()
+        if problem is None:
+            return JSONResponse({"ready": True})
+        return JSONResponse({"ready": False, "problem": problem}, status_code=503)
+
+    gate = Gate(GraphQLView(running.current), _callers(settings), settings.max_body_bytes)
+    # A Mount would answer POST /graphql with 307 and refuse the WebSocket.
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/graphql", gate),
+            WebSocketRoute("/graphql", gate),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ],
+    )
+
+
+def open_store(settings: GraphSettings) -> Store:
+    return connect(
+        settings.mongodb_uri.get_secret_value(),
+        settings.database,
+        settings.username,
+        settings.password,
+    )
+
+
+def _callers(settings: GraphSettings) -> Callers:
+    if settings.keys_file is None or settings.callers == "gateway":
+        return Gateway()
+    return KeyFile(settings.keys_file)
+
+
+def _services(store: Store, settings: GraphSettings) -> Services:
+    return Services(
+        store=store,
+        clock=system_clock,
+        ingest=Ingest(store, system_clock),
+        browse=Browse(store),
+        plans=Plans(store, system_clock),
+        ledger=Ledger(store, system_clock, settings.auto_approve_channels),
+        events=Events(store),
+    )
