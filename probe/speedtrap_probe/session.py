@@ -28,6 +28,7 @@ class Session:
             service_url=self.settings.url,
             options=self.settings.options,
             proxy=self.settings.proxy,
+            window_s=self.settings.window_s,
             progress=progress,
         )
         return rounds.measure(self.settings.name, self.tools, setup, self._conditions, watcher)

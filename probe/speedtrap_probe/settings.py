@@ -13,14 +13,16 @@ from platformdirs import user_config_path, user_data_path
 
 from speedtrap_probe.conditions import DEFAULT_CHECKS, Address
 from speedtrap_probe.errors import SettingsError
-from speedtrap_probe.tool import Option
+from speedtrap_probe.schedule.interval import seconds
+from speedtrap_probe.tool import WINDOW_S, Option
 
 PREFIX = "SPEEDTRAP_PROBE_"
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `speedtrap up` listens
 DEFAULT_CSV = "report.csv"
 SECRETS = Path("/run/secrets")
-NAMES = ("url", "key", "key_file", "name", "tools", "data_dir", "csv", "proxy", "checks")
+NAMES = ("url", "key", "key_file", "name", "tools", "data_dir", "csv", "proxy", "checks", "window")
 NAME_LIMIT = 64
+WINDOW_LIMIT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Settings:
     csv: Path
     proxy: str | None = field(repr=False)  # may hold a password
     checks: tuple[Address, ...]
+    window_s: float
     options: Mapping[str, str]
 
     @property
@@ -73,6 +76,7 @@ def read(
         csv=_path(table, "csv") or Path(DEFAULT_CSV),
         proxy=checked_url("proxy", table["proxy"]) if table.get("proxy") else None,
         checks=tuple(_address(text) for text in _list(table, "checks") or DEFAULT_CHECKS),
+        window_s=_window(_text(table, "window")),
         options=defaults | chosen,
     )
 
@@ -154,6 +158,14 @@ def _name(value: str) -> str:
     if len(value) > NAME_LIMIT or not value.isprintable():
         raise SettingsError(f"name must be 1 to {NAME_LIMIT} printable characters: {value!r}")
     return value
+
+
+def _window(text: str) -> float:
+    """How long a direction is measured at most: longer costs data, shorter costs accuracy."""
+    window_s = float(seconds(text)) if text else WINDOW_S
+    if not 1 <= window_s <= WINDOW_LIMIT_S:
+        raise SettingsError(f"window must be 1s to {WINDOW_LIMIT_S}s: {text!r}")
+    return window_s
 
 
 def _address(text: str) -> Address:

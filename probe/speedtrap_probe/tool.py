@@ -6,6 +6,8 @@ from typing import Protocol
 
 from speedtrap_probe.model import Figures
 
+WINDOW_S = 8.0  # enough for a settled rate at 20 ms of round trip
+
 Progress = Callable[[str, float], None]
 """Called with what is measured ("download") and the Mbps of the moment."""
 
@@ -28,13 +30,15 @@ class Setup:
     """What a tool may know of the world when it measures.
 
     `line_up` is the connectivity check's word: a tool that needs the internet still tries when it
-    is False, but shortly. `proxy` is set only when the user asked for one.
+    is False, but shortly. `proxy` is set only when the user asked for one. `window_s` is how long
+    the engine measures a direction at most.
     """
 
     service_url: str
     options: Mapping[str, str] = field(default_factory=dict)
     line_up: bool | None = None
     proxy: str | None = None
+    window_s: float = WINDOW_S
     progress: Progress = silent
 
 

@@ -57,6 +57,10 @@ class _MiniHandler(Handler):
         self.wfile = self.connection.makefile("wb", buffering=0)
         self.close_connection = False
 
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()  # the server closes only what it accepted, not what TLS made of it
+
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         behaviour = self.server.behaviour
         self.server.user_agents.add(self.headers.get("User-Agent", ""))

@@ -15,10 +15,9 @@ from speedtrap_probe.engine import estimate
 from speedtrap_probe.engine.link import Link, Target, check_status, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.tool import Progress, silent
+from speedtrap_probe.tool import WINDOW_S, Progress, silent
 
 CONNECTIONS = 4
-WINDOW_S = 8.0
 SAMPLE_EVERY_S = 0.1
 STALL_S = 4.0
 READ_BYTES = 1 << 18

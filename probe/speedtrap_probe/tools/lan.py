@@ -5,7 +5,7 @@ that has no internet at all.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
 from speedtrap_probe.engine import latency, transfer
@@ -28,7 +28,6 @@ class Lan:
     options: tuple[Option, ...] = (
         Option("lan_url", "the LibreSpeed-compatible endpoint; default: <service>/speed/"),
     )
-    window: transfer.Window = field(default_factory=transfer.Window)
 
     def usable(self, _setup: Setup) -> Usable:
         return Usable(True)
@@ -39,8 +38,9 @@ class Lan:
         )
         root = Target(base.rstrip("/") + "/", setup.proxy)
         suffix, idle = _round_trips(root, setup)
+        window = transfer.Window(setup.window_s)
         down = transfer.download(
-            root.at(f"garbage{suffix}?ckSize={DOWNLOAD_MIB}"), self.window, setup.progress
+            root.at(f"garbage{suffix}?ckSize={DOWNLOAD_MIB}"), window, setup.progress
         )
         figures = Figures(
             download_mbps=down.mbps,
@@ -50,7 +50,7 @@ class Lan:
             server=Server(host=root.host),
         )
         try:
-            up = transfer.upload(root.at(f"empty{suffix}"), self.window, setup.progress)
+            up = transfer.upload(root.at(f"empty{suffix}"), window, setup.progress)
         except ToolError as error:
             raise ToolError(error.failure.kind, error.failure.message, figures) from error
         return replace(figures, upload_mbps=up.mbps, bytes_sent=up.moved_bytes)

@@ -4,7 +4,7 @@ The first speedtrap timed one GET of `100mb.bin`, slow start and disk included. 
 file is not taken on trust: received bytes are counted.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from speedtrap_probe.engine import latency, transfer
@@ -26,7 +26,6 @@ class Turnkey:
     options: tuple[Option, ...] = (
         Option("turnkey_url", "the file that turnkey downloads, or its folder", DEFAULT_URL),
     )
-    window: transfer.Window = field(default_factory=transfer.Window)
 
     def usable(self, _setup: Setup) -> Usable:
         return Usable(True)
@@ -37,7 +36,7 @@ class Turnkey:
             target = replace(target, connect_timeout_s=SHORT_CONNECT_TIMEOUT_S)
         target = follow(target)
         idle = _latency(target, setup)
-        got = transfer.download(target, self.window, setup.progress)
+        got = transfer.download(target, transfer.Window(setup.window_s), setup.progress)
         return Figures(
             download_mbps=got.mbps,
             latency_ms=idle.latency_ms if idle else None,
