@@ -8,6 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from speedtrap_probe.tool import Setup
+from speedtrap_probe.tools.lan import TOOL
 
 from tests.gateway.conftest import KEYS
 from tests.lab.mongo import free_port
@@ -151,6 +153,15 @@ def test_empty_swallows_an_upload_of_any_size_and_keeps_the_connection(
             answer = client.post(url, content=io.BytesIO(bytes(size)))
             assert (answer.status_code, answer.content) == (200, b"")
         assert client.post(url, content=(bytes(MIB) for _ in range(20))).status_code == 200
+
+
+def test_the_probes_own_tool_measures_against_it(gateway: Gateway) -> None:
+    figures = TOOL.measure(Setup(service_url=gateway.url, window_s=1.5))
+    assert figures.download_mbps is not None
+    assert figures.download_mbps > 100
+    assert figures.upload_mbps is not None
+    assert figures.upload_mbps > 100
+    assert figures.latency_ms is not None
 
 
 def test_getip_tells_the_asker_its_own_address(gateway: Gateway) -> None:
