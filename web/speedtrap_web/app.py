@@ -20,7 +20,7 @@ from speedtrap_web.catalogue import EN
 from speedtrap_web.graph import Graph
 from speedtrap_web.security import SameOriginOnly, SecurityHeaders
 from speedtrap_web.session import Sessions, Throttle
-from speedtrap_web.settings import Settings
+from speedtrap_web.settings import WebSettings
 from speedtrap_web.speed import create_speed_app
 
 
@@ -39,7 +39,7 @@ class Assets(StaticFiles):
         return response
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: WebSettings) -> Starlette:
     """The page, and `/speed/` beside it, which needs none of the page's machinery."""
     site_app = _site_app(settings)
     routes: list[BaseRoute] = []
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def _site_app(settings: Settings) -> Starlette:
+def _site_app(settings: WebSettings) -> Starlette:
     assets = web.assets_version()
 
     @asynccontextmanager

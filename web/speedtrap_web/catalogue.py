@@ -73,6 +73,7 @@ ENGLISH: Mapping[str, str] = {
     "rule.mbps": "{mbps} Mbps",
     "rule.none": "the rule",
     # Tiles
+    "unit.mbps": "Mbps",
     "tile.few": "too few to judge",
     "tile.n.one": "n = {n} run",
     "tile.n.other": "n = {n} runs",
@@ -81,7 +82,7 @@ ENGLISH: Mapping[str, str] = {
     "tile.median": "Median against plan",
     "tile.median.no_plan": "Median",
     "tile.median.detail": "{median} of {subscribed} Mbps",
-    "tile.median.no_plan.detail": "Mbps; no plan to compare with",
+    "tile.median.no_plan.detail": "no plan to compare with",
     "tile.below": "Runs below {rule}",
     "tile.below.detail": "{below} of {total} runs",
     "tile.below.no_plan": "Runs below the rule",

@@ -7,7 +7,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from speedtrap_web.app import create_app
-from speedtrap_web.settings import Settings
+from speedtrap_web.settings import WebSettings
 
 app = typer.Typer(no_args_is_help=True, help="The page: are you getting what you pay for?")
 
@@ -25,7 +25,9 @@ def serve(
     """Serve the page. Settings: SPEEDTRAP_WEB_GRAPH_URL, _KEY, _SESSION_SECRET, _HOST, _PORT."""
     given: dict[str, Any] = {"host": host, "port": port}
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = WebSettings(
+            **{name: value for name, value in given.items() if value is not None}
+        )
     except ValidationError as problem:
         for error in problem.errors():
             where = ".".join(str(part) for part in error["loc"]) or "settings"

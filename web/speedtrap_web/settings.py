@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIN_SECRET_LENGTH = 32
 
 
-class Settings(BaseSettings):
+class WebSettings(BaseSettings):
     """Frozen; made by a composition root and handed down."""
 
     model_config = SettingsConfigDict(

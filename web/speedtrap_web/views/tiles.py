@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Probe, Report, Run
+from speedtrap_web.answers import Probe, Report
 from speedtrap_web.views.verdict import GLYPHS
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
@@ -19,6 +19,7 @@ class Tile:
     detail: str
     n: str
     tone: str = "none"
+    unit: str = ""
 
     @property
     def glyph(self) -> str:
@@ -53,7 +54,9 @@ def _median(report: Report, words: Words) -> Tile:
     median = words.catalogue.mbps(report.median_mbps)
     if report.plan is None or report.median_ratio is None:
         detail = words.text("tile.median.no_plan.detail")
-        return Tile(words.text("tile.median.no_plan"), median, detail, _n(report.n, words))
+        unit = words.text("unit.mbps") if report.median_mbps is not None else ""
+        title = words.text("tile.median.no_plan")
+        return Tile(title, median, detail, _n(report.n, words), unit=unit)
     detail = words.text(
         "tile.median.detail",
         median=median,
@@ -110,7 +113,8 @@ def _consistent(report: Report, words: Words) -> Tile:
     mbps = words.catalogue.mbps(report.consistent_mbps)
     detail = words.text("tile.consistent.detail", mbps=mbps)
     if report.consistent_ratio is None:
-        return Tile(title, mbps, detail, _n(report.peak.n, words))
+        unit = words.text("unit.mbps")
+        return Tile(title, mbps, detail, _n(report.peak.n, words), unit=unit)
     return Tile(
         title,
         words.catalogue.percent(report.consistent_ratio),
@@ -175,10 +179,5 @@ def _last(probe: Probe, report: Report, words: Words) -> Tile:
     outcome = words.text(f"outcome.{run.outcome}")
     detail = words.text("tile.last.detail", ago=words.ago(run.started_at), outcome=outcome)
     tone = "bad" if probe.open_breach else "none"
-    return Tile(title, _last_value(run, words), detail, streak, tone)
-
-
-def _last_value(run: Run, words: Words) -> str:
-    if run.download_mbps is None:
-        return words.text("tile.none")
-    return f"{words.catalogue.mbps(run.download_mbps)} Mbps"
+    unit = words.text("unit.mbps") if run.download_mbps is not None else ""
+    return Tile(title, words.catalogue.mbps(run.download_mbps), detail, streak, tone, unit)
