@@ -15,6 +15,7 @@ from speedtrap_probe.operations import SUBMIT_RUNS
 from speedtrap_probe.outbox import Outbox, Rejected
 
 BATCH = 50
+PASSED_BY_LIMIT = 5  # more than a few bad runs in one go are the service's trouble
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 
@@ -77,7 +78,7 @@ def deliver(outbox: Outbox, service: Service) -> Delivery:
     """Sends what waits, oldest first, in batches, until the outbox is empty or stuck."""
     stored, rejected = 0, list[Rejected]()
     problem: str | None = None
-    size, behind = BATCH, None
+    size, behind, passed_by = BATCH, None, 0
     while runs := outbox.waiting(size, behind):
         try:
             answer = service.submit(runs)
@@ -86,7 +87,10 @@ def deliver(outbox: Outbox, service: Service) -> Delivery:
             if not error.divisible:
                 break
             # One run may be what the service chokes on: find it, and pass it by.
-            behind = runs[0].id if len(runs) == 1 else behind
+            if len(runs) == 1:
+                behind, passed_by = runs[0].id, passed_by + 1
+            if passed_by == PASSED_BY_LIMIT:
+                break
             size = max(1, len(runs) // 2)
             continue
         outbox.acknowledged(answer.stored)

@@ -1,0 +1,283 @@
+"""The command as a user runs it: another process, real servers, files in a folder."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from speedtrap_probe.outbox import Outbox
+
+from tests.lab.collector import KEY, Ledger, collector
+from tests.lab.speed import Manners, speed_server
+from tests.probe.builders import a_run
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+class Home:
+    """A folder that a probe lives in, and its settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.csv = folder / "report.csv"
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "SPEEDTRAP_PROBE_DATA_DIR": str(folder / "data"),
+            "SPEEDTRAP_PROBE_NAME": "laptop",
+            "SPEEDTRAP_PROBE_CHECKS": "127.0.0.1:1",
+            "SPEEDTRAP_PROBE_WINDOW": "1s",
+            "PYTHONWARNINGS": "error",
+        }
+
+    def argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "speedtrap_probe", *arguments]
+
+    def probe(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.argv(*arguments),
+            env=self.env | environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.argv(*arguments),
+            env=self.env,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def rows(self) -> list[dict[str, str]]:
+        with self.csv.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self.folder / "data" / "outbox.sqlite3")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_without_a_key_a_run_is_written_to_the_csv_only(home: Home) -> None:
+    with speed_server() as lan:
+        done = home.probe("run", "--tool", "lan", "--url", lan.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lan" in done.stdout
+    assert "\x1b[" not in done.stdout
+    (row,) = home.rows()
+    assert float(row["download_mbps"]) > 0
+    assert not (home.folder / "data").exists()
+
+
+def test_a_run_with_a_key_is_delivered_and_the_outbox_is_empty(home: Home) -> None:
+    ledger = Ledger()
+    with speed_server() as lan, collector(ledger) as server:
+        done = home.probe(
+            "run", "-k", KEY, "--url", server.url, "--tool", "lan", "--csv", "mine.csv",
+            SPEEDTRAP_PROBE_LAN_URL=lan.url + "/speed/",
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "delivered: 1 run" in done.stdout
+    ((id_, run),) = ledger.runs.items()
+    assert run["probe"] == "laptop"
+    assert run["measurements"][0]["downloadMbps"] > 0
+    assert run["conditions"]["lineUp"] is False
+    assert (home.folder / "mine.csv").read_text().count(str(id_)) == 1
+    assert len(home.outbox) == 0
+
+
+def test_internet_tools_fail_with_no_network_and_a_reason_but_no_zero(home: Home) -> None:
+    with speed_server() as lan:
+        done = home.probe(
+            "run", "--json", "--url", lan.url,
+            SPEEDTRAP_PROBE_PROXY="",
+            SPEEDTRAP_PROBE_TURNKEY_URL="https://no-such-host.invalid/",
+            https_proxy="http://127.0.0.1:1",
+        )  # fmt: skip
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    failures = {one["tool"]: one.get("failure") for one in told["run"]["measurements"]}
+    assert failures["lan"] is None
+    assert failures["speedtest-cli"]["kind"] == failures["turnkey"]["kind"] == "NO_NETWORK"
+    assert "could not be resolved" in failures["turnkey"]["message"]
+    for row in home.rows():
+        assert "0" not in {row["download_mbps"], row["upload_mbps"], row["latency_ms"]}
+
+
+def test_when_every_tool_fails_the_exit_code_is_1_and_the_run_is_still_delivered(
+    home: Home,
+) -> None:
+    ledger = Ledger()
+    with speed_server(Manners(status=500)) as lan, collector(ledger) as server:
+        done = home.probe(
+            "run", "-q", "-k", KEY, "--url", server.url, "--tool", "lan",
+            SPEEDTRAP_PROBE_LAN_URL=lan.url + "/speed/",
+        )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert len(ledger.runs) == 1
+    assert home.rows()[0]["failure"].startswith("TOOL_FAILED: ")
+
+
+def test_offline_runs_are_queued_and_arrive_once_by_flush(home: Home) -> None:
+    ledger = Ledger()
+    with collector(ledger) as server:
+        port, url = server.server_address[1], server.url
+    with speed_server() as lan:
+        home.env["SPEEDTRAP_PROBE_LAN_URL"] = lan.url + "/speed/"
+        for waiting in (1, 2):
+            done = home.probe("run", "-k", KEY, "--url", url, "--tool", "lan")
+            assert done.returncode == 0
+            assert "cannot be reached" in done.stderr
+            assert len(home.outbox) == waiting
+    with collector(ledger, port):
+        for _ in range(2):
+            assert home.probe("flush", "-k", KEY, "--url", url).returncode == 0
+    assert {str(id_) for id_ in ledger.runs} == {row["run_id"] for row in home.rows()}
+    assert len(ledger.runs) == 2
+
+
+def test_a_rejected_run_is_said_aloud_and_listed_by_flush(home: Home) -> None:
+    home.outbox.put([a_run(probe="neighbour")])
+    with collector(Ledger(refused_probe="neighbour")) as server:
+        first = home.probe("flush", "-k", KEY, "--url", server.url)
+        second = home.probe("flush", "-k", KEY, "--url", server.url)
+    assert "rejected by the service" in first.stderr
+    assert "probe: not yours" in second.stdout
+    assert len(home.outbox) == 0
+
+
+def test_an_unknown_key_leaves_the_run_queued_and_says_so_without_the_key(home: Home) -> None:
+    home.outbox.put([a_run()])
+    with collector(Ledger()) as server:
+        done = home.probe("flush", "-k", "wr0ng-key", "--url", server.url)
+    assert "does not know this key" in done.stderr
+    assert "wr0ng-key" not in done.stderr + done.stdout
+    assert len(home.outbox) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--tool", "nix"], "no tool 'nix'; there are: lan"),
+        (["run", "--url", "speedtrap"], "--url must be an http"),
+        (["run", "--bogus"], "No such option"),
+        (["watch"], "--every"),
+        (["watch", "--every", "5.5h"], "no span of time"),
+        (["watch", "--every", "1h", "--jitter", "40m"], "more than twice --jitter"),
+        (["flush"], "a key is needed"),
+        (["import", "none.csv"], "cannot be read"),
+        (["import", "none.csv", "--time-zone", "Mars/Base"], "no time zone"),
+    ],
+)
+def test_bad_usage_is_a_sentence_and_never_a_traceback(
+    arguments: list[str], said: str, home: Home
+) -> None:
+    done = home.probe(*arguments)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tools_lists_what_there_is(home: Home) -> None:
+    done = home.probe("tools")
+    assert done.returncode == 0
+    assert {"lan", "speedtest-cli", "turnkey", "2.1.3"} <= set(done.stdout.split())
+
+
+def test_settings_come_from_speedtrap_toml(home: Home) -> None:
+    config = home.folder / "config" / "speedtrap" / "speedtrap.toml"
+    config.parent.mkdir(parents=True)
+    ledger = Ledger()
+    home.outbox.put([a_run()])
+    with collector(ledger) as server:
+        config.write_text(f'[probe]\nkey = "{KEY}"\nurl = "{server.url}"\n')
+        assert home.probe("flush").returncode == 0
+    assert len(ledger.runs) == 1
+
+
+def test_the_old_report_is_imported_once_however_often(home: Home) -> None:
+    old = home.folder / "old.csv"
+    old.write_text(
+        "timestamp,fast,speedtest,turnkey,ookla\n"
+        "2019/12/24 18:30:00,340.37 Mbps,500.0 Mbps,1,023.45 Mbps,512.3 Mbps\n"
+        "never,1,2,3,4\n"
+    )
+    ledger = Ledger()
+    with collector(ledger) as server:
+        for _ in range(2):
+            done = home.probe(
+                "import", "old.csv", "-k", KEY, "--url", server.url,
+                "--time-zone", "America/Denver",
+            )  # fmt: skip
+            assert done.returncode == 0
+            assert "line 3" in done.stderr
+    (run,) = ledger.runs.values()
+    assert run["startedAt"] == "2019-12-25T01:30:00.000+00:00"
+    assert [one["downloadMbps"] for one in run["measurements"]] == [340.37, 524.288, 1023.45, 512.3]
+
+
+def test_watch_measures_at_once_and_again_and_ends_cleanly_on_sigterm(home: Home) -> None:
+    ledger = Ledger()
+    with speed_server() as lan, collector(ledger) as server:
+        home.env |= {"SPEEDTRAP_PROBE_LAN_URL": lan.url + "/speed/"}
+        with home.start(
+            "watch", "--every", "5s", "-k", KEY, "--url", server.url, "--tool", "lan"
+        ) as watch:
+            wait_for(lambda: len(ledger.runs) >= 2)
+            watch.send_signal(signal.SIGTERM)
+            _, said = watch.communicate(timeout=30)
+    assert (watch.returncode, said) == (0, "")
+    assert {str(id_) for id_ in ledger.runs} <= {row["run_id"] for row in home.rows()}
+
+
+def test_watch_stops_in_the_middle_of_a_tool_and_takes_it_along(home: Home) -> None:
+    with speed_server(Manners(stalls_after=1000)) as lan:
+        home.env |= {"SPEEDTRAP_PROBE_LAN_URL": lan.url + "/speed/"}
+        with home.start("watch", "--every", "1h", "--tool", "lan") as watch:
+            wait_for(lambda: lan.connections > 2)
+            watch.send_signal(signal.SIGINT)
+            _, said = watch.communicate(timeout=30)
+    assert (watch.returncode, said) == (0, "")
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 1.0, 2.5, 3.6, 4.0])
+def test_kill_9_in_mid_run_leaves_a_whole_csv_and_a_whole_outbox(
+    delay_s: float, home: Home
+) -> None:
+    ledger = Ledger()
+    earlier = a_run()
+    home.outbox.put([earlier])
+    with speed_server() as lan, collector(ledger) as server:
+        home.env |= {"SPEEDTRAP_PROBE_LAN_URL": lan.url + "/speed/"}
+        with home.start("run", "-k", KEY, "--url", server.url, "--tool", "lan") as run:
+            time.sleep(delay_s)
+            run.kill()
+        assert home.probe("flush", "-k", KEY, "--url", server.url).returncode == 0
+    assert earlier.id in ledger.runs
+    if home.csv.exists():
+        assert {UUID(row["run_id"]) for row in home.rows()} <= set(ledger.runs)
+    assert len(home.outbox) == 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds; the test's own time limit ends what never comes."""
+    while not condition():
+        time.sleep(0.1)

@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+from speedtrap_probe.errors import UndeliveredError
+from speedtrap_probe.model import Failure, FailureKind, Figures, to_json
+from speedtrap_probe.outbox import Outbox
+from speedtrap_probe.submit import BATCH, Service, deliver
+
+from tests.lab.collector import KEY, Ledger, collector
+from tests.lab.http11 import Handler, Server, serving
+from tests.probe.builders import EVERYTHING, a_measurement, a_run
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "outbox.sqlite3")
+
+
+def test_every_field_that_a_run_can_have_is_taken(outbox: Outbox) -> None:
+    ledger = Ledger()
+    failure = Failure(FailureKind.SKIPPED, "not today")
+    run = a_run(a_measurement("ookla", EVERYTHING), a_measurement("fast", Figures(), failure))
+    outbox.put([run])
+    with collector(ledger) as server:
+        delivery = deliver(outbox, Service(server.url, KEY))
+    assert (delivery.stored, delivery.waiting, delivery.problem) == (1, 0, None)
+    assert ledger.runs == {run.id: json.loads(json.dumps(to_json(run)))}
+
+
+def test_many_runs_go_in_batches(outbox: Outbox) -> None:
+    ledger = Ledger()
+    outbox.put(a_run() for _ in range(2 * BATCH + 1))
+    with collector(ledger) as server:
+        delivery = deliver(outbox, Service(server.url + "/", KEY))
+    assert (len(ledger.runs), ledger.submissions) == (2 * BATCH + 1, 3)
+    assert (delivery.stored, len(outbox)) == (2 * BATCH + 1, 0)
+
+
+def test_a_run_that_was_stored_before_is_acknowledged(outbox: Outbox) -> None:
+    ledger, run = Ledger(), a_run()
+    with collector(ledger) as server:
+        for _ in range(2):
+            outbox.put([run])
+            assert deliver(outbox, Service(server.url, KEY)).stored == 1
+    assert list(ledger.runs) == [run.id]
+    assert len(outbox) == 0
+
+
+def test_a_rejected_run_does_not_hold_up_the_others(outbox: Outbox) -> None:
+    bad, good = a_run(probe="neighbour"), a_run()
+    outbox.put([bad, good])
+    with collector(Ledger(refused_probe="neighbour")) as server:
+        delivery = deliver(outbox, Service(server.url, KEY))
+    assert delivery.stored == 1
+    assert [(one.run.id, one.reason) for one in delivery.rejected] == [(bad.id, "probe: not yours")]
+    assert len(outbox) == 0
+    assert [one.run for one in outbox.rejections()] == [bad]
+
+
+def test_runs_made_while_the_service_is_down_arrive_once_when_it_is_back(outbox: Outbox) -> None:
+    ledger, runs = Ledger(), [a_run() for _ in range(3)]
+    with collector(ledger) as server:
+        port = server.server_address[1]
+        service = Service(server.url, KEY)
+    outbox.put(runs)
+    delivery = deliver(outbox, service)
+    assert delivery.waiting == 3
+    assert delivery.problem is not None
+    assert "cannot be reached" in delivery.problem
+    with collector(ledger, port):
+        assert deliver(outbox, service).stored == 3
+        assert deliver(outbox, service).stored == 0
+    assert list(ledger.runs) == [run.id for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "key", "said"),
+    [
+        (Ledger(), "wrong", "does not know this key"),
+        (Ledger(status=403), KEY, "does not let this key"),
+        (Ledger(status=502), KEY, "HTTP 502"),
+        (Ledger(status=301), KEY, "HTTP 301"),
+        (Ledger(error="broken"), KEY, "refused the runs: broken"),
+    ],
+)
+def test_runs_wait_when_the_service_does_not_take_them(
+    ledger: Ledger, key: str, said: str, outbox: Outbox
+) -> None:
+    outbox.put([a_run(), a_run()])
+    with collector(ledger) as server:
+        delivery = deliver(outbox, Service(server.url, key))
+    assert delivery.problem is not None
+    assert said in delivery.problem
+    assert key not in delivery.problem
+    assert (delivery.stored, delivery.waiting) == (0, 2)
+
+
+def test_a_batch_that_is_too_large_is_divided(outbox: Outbox) -> None:
+    ledger = Ledger(largest_batch=7)
+    outbox.put(a_run() for _ in range(30))
+    with collector(ledger) as server:
+        delivery = deliver(outbox, Service(server.url, KEY))
+    assert (len(ledger.runs), delivery.waiting) == (30, 0)
+
+
+def test_what_is_no_speedtrap_service_is_said_to_be_none() -> None:
+    class Page(Handler):
+        def do_POST(self) -> None:  # noqa: N802 - http.server's name
+            self.swallow()
+            self.answer(b"<html>welcome</html>", media_type="text/html")
+
+    with (
+        serving(Server(("127.0.0.1", 0), Page)) as server,
+        pytest.raises(UndeliveredError, match="no speedtrap service"),
+    ):
+        Service(server.url, KEY).submit([a_run()])
+
+
+def test_the_key_does_not_show_in_the_services_text() -> None:
+    assert KEY not in repr(Service("http://127.0.0.1:1", KEY))
