@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_web.app import create_app as create_web
-from speedtrap_web.settings import Settings as WebSettings
+from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
