@@ -28,7 +28,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-tools bench format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ check: $(VENV)/.dev ## lint, format, types, import contracts
 
 test: $(VENV)/.dev $(VENV)/.vendor test-tools ## all tests, on real parts
 	$(PY) -m pytest $(ARGS)
+
+test-compose: $(VENV)/.dev ## the same road in containers; needs a Docker engine, builds the images
+	SPEEDTRAP_TEST_COMPOSE=1 $(PY) -m pytest -o timeout=900 tests/compose $(ARGS)
 
 test-tools: $(VENV)/.dev
 	@$(PY) tests/lab/setup.py
