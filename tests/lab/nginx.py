@@ -21,6 +21,9 @@ from tests.lab.mongo import free_port
 SOURCES = Path(__file__).resolve().parents[2] / "nginx"
 START_TIMEOUT_S = 20.0
 
+MASTER = "daemon off; worker_shutdown_timeout 1s;"
+"""As the Dockerfile starts it, less patient: workers of an old configuration end after a second."""
+
 MAIN = """\
 {user}
 worker_processes 2;
@@ -132,7 +135,7 @@ class Gateway:
         path = os.pathsep.join([str(self.folder / "bin"), os.environ.get("PATH", os.defpath)])
         with (self.folder / "entrypoint.log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["/bin/sh", "-ec", "; ".join([*steps, "exec nginx -g 'daemon off;'"])],
+                ["/bin/sh", "-ec", "; ".join([*steps, f"exec nginx -g '{MASTER}'"])],
                 env={**environment, "PATH": path},
                 stdout=log,
                 stderr=log,

@@ -53,8 +53,8 @@ class Service:
         runner = ["-m", "tests.lab.together"] if self.with_web else graph_alone
         environment = {
             **{name: value for name, value in os.environ.items() if "SPEEDTRAP" not in name},
-            **self.settings,
             "SPEEDTRAP_WEB_GRAPH_URL": self.base_url,
+            **self.settings,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
