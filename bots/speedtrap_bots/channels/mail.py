@@ -37,8 +37,6 @@ from speedtrap_bots.settings import EnvironmentSettings
 STEP_TIMEOUT_S = 10.0
 PRELUDE_TIMEOUT_S = 20.0
 """From the connection to the 354; nothing has left until then."""
-VERDICT_TIMEOUT_S = 30.0
-"""For the reply to the final dot: scanners take their time, and giving up means not knowing."""
 QUIT_TIMEOUT_S = 2.0
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -73,6 +71,14 @@ class MailSettings(EnvironmentSettings):
         default=None, description="PEM file of a private certificate authority to trust."
     )
 
+    verdict_timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=90,
+        description="Wait for the reply to the whole message: giving up means not knowing, and"
+        " longer than this would outlive the ledger's lease.",
+    )
+
     @field_validator("sender", "recipient", "reply_to")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -100,7 +106,6 @@ class Mail:
     """Sends letters to one recipient."""
 
     name = "mail"
-    timeout_s = PRELUDE_TIMEOUT_S + VERDICT_TIMEOUT_S + QUIT_TIMEOUT_S + 1
 
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
@@ -109,6 +114,10 @@ class Mail:
                 "SPEEDTRAP_BOTS_MAIL_TLS: none sends in clear text and is only allowed to a"
                 " loopback SPEEDTRAP_BOTS_MAIL_HOST; use starttls or implicit"
             )
+
+    @property
+    def timeout_s(self) -> float:
+        return PRELUDE_TIMEOUT_S + self._settings.verdict_timeout_s + QUIT_TIMEOUT_S + 1
 
     @property
     def recipient(self) -> str:
@@ -144,18 +153,17 @@ class Mail:
                 await self._envelope(client, notice.recipient)
                 await _ask_for_the_message(client)
         except TimeoutError as error:
-            client.close()
+            _hang_up(client)
             raise Unavailable("the mail server is too slow to take a message") from error
         except BaseException:
-            # Cancelled or failed, a hung server must not be waited for.
-            client.close()
+            _hang_up(client)
             raise
         try:
-            reply = await _hand_over(client, message)
+            reply = await _hand_over(client, message, self._settings.verdict_timeout_s)
             await _say_goodbye(client)
             return reply
         finally:
-            client.close()
+            _hang_up(client)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
@@ -297,7 +305,7 @@ async def _ask_for_the_message(client: SMTP) -> None:
         raise _answer(reply.code, reply.message)
 
 
-async def _hand_over(client: SMTP, message: bytes) -> str:
+async def _hand_over(client: SMTP, message: bytes, timeout_s: float) -> str:
     """The message, the final dot, and the reply to it."""
     protocol = client.protocol
     if protocol is None:
@@ -306,7 +314,7 @@ async def _hand_over(client: SMTP, message: bytes) -> str:
         # aiosmtplib's own data() does this and the DATA before it in one call, and there a
         # timeout before the 354 and one after the dot look alike.
         protocol.write(_dotted(message))
-        reply = await protocol.read_response(timeout=VERDICT_TIMEOUT_S)
+        reply = await protocol.read_response(timeout=timeout_s)
     except (SMTPException, OSError) as error:
         raise Unknown(f"no reply to the message: {_reason(error)}") from error
     text = f"{reply.code} {reply.message}"[:500]
@@ -330,6 +338,14 @@ async def _say_goodbye(client: SMTP) -> None:
             await client.quit()
     except (SMTPException, OSError, TimeoutError):
         return
+
+
+def _hang_up(client: SMTP) -> None:
+    """Lets go at once: a polite close of TLS would wait for a server that may be hung."""
+    transport = client.transport
+    client.close()
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
 
 
 def _answer(code: int, message: str) -> ChannelError:

@@ -31,8 +31,8 @@ from speedtrap_bots.model import Attachment, Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 
 CONNECT_TIMEOUT_S = 8.0
-REQUEST_TIMEOUT_S = 15.0
-DELIVERY_TIMEOUT_S = 3 * REQUEST_TIMEOUT_S + 2
+REQUESTS_A_POST = 3
+"""Image, its description, the post."""
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 MAX_ALT_CHARACTERS = 1000
 TIMELINE = "timeline"
@@ -58,6 +58,9 @@ class TwitterSettings(EnvironmentSettings):
     access_token: SecretStr | None = Field(default=None, description="The account's token.")
     access_token_secret: SecretStr | None = Field(
         default=None, description="The account's token secret."
+    )
+    request_timeout_s: float = Field(
+        default=15.0, gt=0, le=120, description="Wait for each of X's answers."
     )
     ca_file: Path | None = Field(
         default=None, description="For tests: PEM file of a certificate authority to trust."
@@ -88,10 +91,13 @@ class Twitter:
     """Posts to the account's own timeline."""
 
     name = "twitter"
-    timeout_s = DELIVERY_TIMEOUT_S
 
     def __init__(self, settings: TwitterSettings) -> None:
         self._settings = settings
+
+    @property
+    def timeout_s(self) -> float:
+        return REQUESTS_A_POST * self._settings.request_timeout_s + 2
 
     @property
     def recipient(self) -> str:
@@ -124,7 +130,9 @@ class Twitter:
         trace.on_request_redirect.append(_refuse_redirect)
         return aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(
+                total=self._settings.request_timeout_s, connect=CONNECT_TIMEOUT_S
+            ),
             trace_configs=[trace],
         )
 

@@ -1,4 +1,4 @@
-"""The letter's chart: runs against the subscribed throughput and the rule. Same breach, same bytes."""
+"""The chart: runs against the subscribed throughput and the rule. Same breach, same bytes."""
 
 import io
 from datetime import datetime
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from speedtrap_bots.letter.clean import clean
 from speedtrap_bots.letter.evidence import all_runs, figure, threshold
@@ -42,6 +43,12 @@ def chart_png(breach: Breach) -> bytes:
         # Without this the file would name matplotlib's version, and differ after an update.
         canvas.print_png(out, metadata={"Software": None})  # type: ignore[no-untyped-call]  # matplotlib
     return out.getvalue()
+
+
+def _drawable(text: str) -> str:
+    """*text* with a question mark for what the chart's font cannot draw (emoji, Chinese)."""
+    font = get_font(findfont("DejaVu Sans"))
+    return "".join(c if font.get_char_index(ord(c)) else "?" for c in text)
 
 
 def _points(axes: Axes, runs: list[Run], metric: str, colour: str, marker: str, label: str) -> None:
@@ -78,7 +85,7 @@ def _labels(axes: Axes, breach: Breach, zone: ZoneInfo) -> None:
     unit = "Mbps" if metric in {"DOWNLOAD", "UPLOAD"} else "ratio" if "LOSS" in metric else "ms"
     name = metric.replace("_", " ").capitalize()
     axes.set_title(
-        f"{clean(breach.plan.provider, 40)}: {name.lower()}, best tool of each run"
+        f"{_drawable(clean(breach.plan.provider, 40))}: {name.lower()}, best tool of each run"
         f" ({clean(breach.reference, 20)})",
         loc="left",
         fontsize=12,

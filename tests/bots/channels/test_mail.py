@@ -1,0 +1,246 @@
+"""Mail against a real SMTP server."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes, message_id
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.model import Attachment, Notice, Stage
+
+from tests.bots.builders import a_breach, a_notice
+from tests.lab.mongo import free_port
+from tests.lab.smtp import PASSWORD, USERNAME, Fault, SmtpServer, smtp_server
+
+HEADERS = {
+    "From", "To", "Reply-To", "Subject", "Date", "Message-ID", "In-Reply-To", "References",
+    "Auto-Submitted", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+}  # fmt: skip
+
+
+def settings_for(server: SmtpServer, **changes: object) -> MailSettings:
+    values: dict[str, object] = {
+        "host": server.host,
+        "port": server.port,
+        "username": USERNAME,
+        "password": PASSWORD,
+        "sender": "Jane Doe <jane@home.example>",
+        "recipient": "support@isp.example",
+        "ca_file": server.ca_file,
+        "verdict_timeout_s": 5,
+    }
+    return MailSettings.model_validate({**values, **changes})
+
+
+def a_letter_notice(stage: Stage = Stage.OPENING, **changes: object) -> Notice:
+    """The real letter, frozen as the ledger freezes it."""
+    settings = MailSettings(sender="Jane Doe <jane@home.example>")
+    content = Mail(settings).write(a_breach(), stage)
+    files = tuple(
+        Attachment(
+            name=file.name,
+            media_type=file.media_type,
+            alt_text=file.alt_text,
+            sha256=sha256(file.content).hexdigest(),
+            content_base64=b64encode(file.content).decode(),
+        )
+        for file in content.files
+    )
+    values: dict[str, object] = {
+        "stage": stage,
+        "subject": content.subject,
+        "text": content.text,
+        "html": content.html,
+        "attachments": files,
+    }
+    return a_notice(**{**values, **changes})
+
+
+async def test_a_letter_arrives_whole_over_tls(smtp: SmtpServer) -> None:
+    notice = a_letter_notice()
+    reference = await Mail(settings_for(smtp)).deliver(notice)
+    assert reference == "250 2.0.0 queued as 1"
+    [letter] = smtp.letters
+    assert (letter.sender, letter.recipients) == ("jane@home.example", ("support@isp.example",))
+    assert letter.over_tls
+    assert letter.user == USERNAME
+    message = letter.message
+    assert message["Subject"] == notice.subject
+    assert message["From"] == "Jane Doe <jane@home.example>"
+    assert message["Reply-To"] == "Jane Doe <jane@home.example>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Date"].datetime == notice.approved_at
+    text = message.get_body(("plain",))
+    page = message.get_body(("html",))
+    assert text is not None
+    assert page is not None
+    assert text.get_content().replace("\r\n", "\n") == notice.text
+    assert page.get_content().replace("\r\n", "\n") == notice.html
+    files = {part.get_filename(): part for part in message.walk() if part.get_filename()}
+    assert set(files) == {"chart.png", "runs.csv"}
+    assert files["chart.png"]["Content-ID"] == "<chart.png@speedtrap>"
+    assert files["chart.png"].get_content_disposition() == "inline"
+    assert files["runs.csv"].get_content_disposition() == "attachment"
+    for name, file in zip(("chart.png", "runs.csv"), notice.attachments, strict=True):
+        assert files[name].get_payload(decode=True) == file.content
+    assert sha256(notice.attachments[1].content).hexdigest() in notice.text
+
+
+async def test_what_arrives_is_byte_for_byte_what_was_made(smtp: SmtpServer) -> None:
+    settings = settings_for(smtp)
+    notice = a_letter_notice(text=".\n..two\nplain\n. \n")
+    await Mail(settings).deliver(notice)
+    assert smtp.letters[0].content == message_bytes(notice, settings)
+
+
+def test_the_same_notice_is_the_same_bytes(smtp: SmtpServer) -> None:
+    notice = a_letter_notice()
+    assert message_bytes(notice, settings_for(smtp)) == message_bytes(notice, settings_for(smtp))
+
+
+def test_only_known_headers_leave(smtp: SmtpServer) -> None:
+    raw = message_bytes(a_letter_notice(Stage.RECOVERY), settings_for(smtp))
+    head = raw.split(b"\r\n\r\n", 1)[0].decode()
+    assert set(re.findall(r"^([A-Za-z-]+):", head, re.MULTILINE)) <= HEADERS
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert max(len(line) for line in raw.split(b"\r\n")) <= 998
+
+
+async def test_a_recovery_answers_its_opening(smtp: SmtpServer) -> None:
+    mail = Mail(settings_for(smtp))
+    await mail.deliver(a_letter_notice())
+    await mail.deliver(a_letter_notice(Stage.RECOVERY))
+    opening, recovery = (letter.message for letter in smtp.letters)
+    assert recovery["References"] == recovery["In-Reply-To"] == opening["Message-ID"]
+    assert recovery["Message-ID"] != opening["Message-ID"]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?a=0D=0ABcc:_e@e.example?=",
+        "one\r\nBcc: e@e.example",
+        "one\nBcc: e@e.example",
+        "one\x00two",
+        "one\u2028two",
+    ],
+)
+async def test_a_subject_cannot_smuggle_a_header(smtp: SmtpServer, subject: str) -> None:
+    with pytest.raises(Refused, match="subject contains"):
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(subject=subject))
+    assert smtp.letters == []
+
+
+@pytest.mark.parametrize(
+    "recipient", ["", "nobody", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example"]
+)
+async def test_a_recipient_is_one_address(smtp: SmtpServer, recipient: str) -> None:
+    with pytest.raises(Refused, match=r"mail address|control characters"):
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient=recipient))
+
+
+async def test_a_file_that_changed_since_it_was_frozen_is_refused(smtp: SmtpServer) -> None:
+    notice = a_letter_notice()
+    forged = notice.attachments[1].model_copy(update={"content_base64": "Zm9yZ2Vk"})
+    with pytest.raises(Refused, match=r"runs\.csv is not what was frozen"):
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(attachments=(forged,)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "kept"),
+    [
+        ("greylisted", Unavailable, 0),
+        ("unknown recipient", Refused, 0),
+        ("content refused", Refused, 0),
+        ("busy after the dot", Unavailable, 0),
+        ("cut before the message", Unavailable, 0),
+        ("cut after the dot", Unknown, 1),
+        ("silent after the dot", Unknown, 1),
+    ],
+)
+async def test_how_a_delivery_ended_is_told_apart(
+    smtp: SmtpServer, fault: Fault, error: type[ChannelError], kept: int
+) -> None:
+    smtp.fault = fault
+    with pytest.raises(ChannelError) as caught:
+        await Mail(settings_for(smtp, verdict_timeout_s=0.5)).deliver(a_letter_notice())
+    assert type(caught.value) is error
+    assert len(smtp.letters) == kept
+
+
+async def test_a_lost_goodbye_is_a_success(smtp: SmtpServer) -> None:
+    smtp.fault = "cut at quit"
+    assert (await Mail(settings_for(smtp)).deliver(a_letter_notice())).startswith("250")
+
+
+async def test_a_wrong_password_stops_the_channel_and_stays_secret(smtp: SmtpServer) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await Mail(settings_for(smtp, password="not-the-password")).deliver(a_letter_notice())
+    assert caught.value.stops_channel
+    assert "not-the-password" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert smtp.letters == []
+
+
+async def test_a_server_that_is_away_is_tried_later(smtp: SmtpServer) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await Mail(settings_for(smtp, port=free_port())).deliver(a_letter_notice())
+    assert not caught.value.stops_channel
+
+
+async def test_nothing_leaves_when_starttls_was_stripped(tmp_path: Path) -> None:
+    with smtp_server(tmp_path, free_port(), tls="none") as server:
+        with pytest.raises(Unavailable, match="STARTTLS"):
+            await Mail(settings_for(server)).deliver(a_letter_notice())
+        assert server.commands == []
+
+
+async def test_nothing_leaves_to_a_server_with_a_wrong_certificate(smtp: SmtpServer) -> None:
+    with pytest.raises(Unavailable, match="TLS failed"):
+        await Mail(settings_for(smtp, ca_file=None)).deliver(a_letter_notice())
+    assert smtp.commands == []
+
+
+async def test_implicit_tls(tmp_path: Path) -> None:
+    with smtp_server(tmp_path, free_port(), tls="implicit") as server:
+        settings = settings_for(server, tls="implicit")
+        await Mail(settings).deliver(a_letter_notice())
+        assert [letter.over_tls for letter in server.letters] == [True]
+        with pytest.raises(Unavailable):
+            await Mail(settings_for(server, tls="implicit", ca_file=None)).deliver(
+                a_letter_notice()
+            )
+
+
+async def test_clear_text_only_to_loopback_and_only_when_said(tmp_path: Path) -> None:
+    with smtp_server(tmp_path, free_port(), tls="none") as server:
+        settings = settings_for(server, tls="none", username="")
+        await Mail(settings).deliver(a_letter_notice())
+        assert [letter.over_tls for letter in server.letters] == [False]
+    with pytest.raises(ValueError, match="only allowed to a loopback"):
+        Mail(MailSettings(host="mx.isp.example", tls="none"))
+
+
+async def test_an_address_beyond_ascii(smtp: SmtpServer) -> None:
+    await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient="hilfe@b\u00fccher.example"))
+    assert smtp.letters[0].recipients == ("hilfe@b\u00fccher.example",)
+
+
+def test_without_host_sender_and_recipient_nobody_is_written_to() -> None:
+    assert Mail(MailSettings()).recipient == ""
+    assert Mail(MailSettings(host="mx.example", sender="a@b.example")).recipient == ""
+    whole = MailSettings(host="mx.example", sender="a@b.example", recipient="c@d.example")
+    assert Mail(whole).recipient == "c@d.example"
+
+
+def test_message_ids_differ_by_person_and_stage() -> None:
+    settings = MailSettings(sender="jane@home.example")
+    ids = {
+        message_id(a_notice(recipient=recipient), stage, settings)
+        for recipient in ("a@b.example", "c@d.example")
+        for stage in (Stage.OPENING, Stage.RECOVERY)
+    }
+    assert len(ids) == 4
+    assert all(re.fullmatch(r"<[A-Za-z0-9.-]+@home\.example>", id_) for id_ in ids)

@@ -1,0 +1,170 @@
+"""Posts against a stand-in for X that checks every signature."""
+
+import logging
+import time
+from base64 import b64encode
+from hashlib import sha256
+
+import pytest
+from pydantic import ValidationError
+from speedtrap_bots.channels.twitter import Twitter, TwitterSettings
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.model import Attachment, Notice, Stage
+
+from tests.bots.builders import a_breach, a_notice
+from tests.lab.mongo import free_port
+from tests.lab.x_api import (
+    ACCESS_TOKEN,
+    ACCESS_TOKEN_SECRET,
+    CONSUMER_KEY,
+    CONSUMER_SECRET,
+    Fault,
+    XApi,
+)
+
+
+def settings_for(x: XApi, **changes: object) -> TwitterSettings:
+    values: dict[str, object] = {
+        "enabled": True,
+        "consumer_key": CONSUMER_KEY,
+        "consumer_secret": CONSUMER_SECRET,
+        "access_token": ACCESS_TOKEN,
+        "access_token_secret": ACCESS_TOKEN_SECRET,
+        "ca_file": x.ca_file,
+        "address": f"127.0.0.1:{x.port}",
+    }
+    return TwitterSettings.model_validate({**values, **changes})
+
+
+def a_post_notice(**changes: object) -> Notice:
+    """The real post, frozen as the ledger freezes it."""
+    content = Twitter(TwitterSettings()).write(a_breach(), Stage.OPENING)
+    files = tuple(
+        Attachment(
+            name=file.name,
+            media_type=file.media_type,
+            alt_text=file.alt_text,
+            sha256=sha256(file.content).hexdigest(),
+            content_base64=b64encode(file.content).decode(),
+        )
+        for file in content.files
+    )
+    values: dict[str, object] = {
+        "channel": "twitter", "recipient": "timeline", "subject": "", "text": content.text,
+        "attachments": files,
+    }  # fmt: skip
+    return a_notice(**{**values, **changes})
+
+
+async def test_a_post_arrives_with_its_chart_and_its_description(x: XApi) -> None:
+    notice = a_post_notice()
+    reference = await Twitter(settings_for(x)).deliver(notice)
+    [post] = x.posts
+    assert (post.id, post.text) == (reference, notice.text)
+    assert "ST-7K2M9Q" in post.text
+    [media_id] = post.media_ids
+    assert x.media[media_id].content == notice.attachments[0].content
+    assert x.media[media_id].alt_text == notice.attachments[0].alt_text
+    assert x.refused_signatures == 0
+    assert x.requests == ["POST /2/media/upload", "POST /2/media/metadata", "POST /2/tweets"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "made"),
+    [
+        ("rate limited", Unavailable, 0),
+        ("upload unavailable", Unavailable, 0),
+        ("forbidden", Refused, 0),
+        ("used up", Unavailable, 0),
+        ("unavailable", Unknown, 0),
+        ("redirect", Unknown, 0),
+        ("malformed", Unknown, 0),
+        ("internal error after the post", Unknown, 1),
+        ("cut after the post", Unknown, 1),
+        ("slow after the post", Unknown, 1),
+        ("no data", Unknown, 1),
+    ],
+)
+async def test_how_a_post_ended_is_told_apart(
+    x: XApi, fault: Fault, error: type[ChannelError], made: int
+) -> None:
+    x.fault = fault
+    with pytest.raises(ChannelError) as caught:
+        await Twitter(settings_for(x, request_timeout_s=1)).deliver(a_post_notice())
+    assert type(caught.value) is error
+    assert len(x.posts) == made
+    assert caught.value.__cause__ is None, "the cause holds the signed headers"
+
+
+async def test_the_latest_of_the_limits_counts(x: XApi) -> None:
+    x.fault, x.reset_at = "rate limited", int(time.time()) + 80_000
+    with pytest.raises(Unavailable) as caught:
+        await Twitter(settings_for(x)).deliver(a_post_notice())
+    assert caught.value.retry_after_s == pytest.approx(80_000, abs=60)
+    assert not caught.value.stops_channel
+
+
+async def test_a_wrong_token_stops_the_channel(x: XApi) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await Twitter(settings_for(x, access_token_secret="wrong")).deliver(a_post_notice())
+    assert caught.value.stops_channel
+    assert x.posts == []
+    assert x.refused_signatures == 1
+
+
+async def test_a_used_up_plan_stops_the_channel(x: XApi) -> None:
+    x.fault = "used up"
+    with pytest.raises(Unavailable) as caught:
+        await Twitter(settings_for(x)).deliver(a_post_notice())
+    assert caught.value.stops_channel
+
+
+async def test_a_duplicate_may_be_our_own(x: XApi) -> None:
+    twitter = Twitter(settings_for(x))
+    await twitter.deliver(a_post_notice())
+    with pytest.raises(Unknown):
+        await twitter.deliver(a_post_notice())
+    assert len(x.posts) == 1
+
+
+async def test_x_being_away_is_tried_later(x: XApi) -> None:
+    away = settings_for(x, address=f"127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await Twitter(away).deliver(a_post_notice())
+
+
+async def test_an_impostor_gets_no_post(x: XApi) -> None:
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await Twitter(settings_for(x, ca_file=None)).deliver(a_post_notice())
+    assert x.requests == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@isp look", "look \uff20isp", "a #fail", "$ISP falls", "see isp.com", "x" * 281, ""],
+)
+async def test_what_bothers_people_is_refused(x: XApi, text: str) -> None:
+    with pytest.raises(Refused):
+        await Twitter(settings_for(x)).deliver(a_post_notice(text=text))
+    assert x.requests == []
+
+
+async def test_no_token_in_any_log(x: XApi, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    x.fault = "forbidden"
+    with pytest.raises(Refused):
+        await Twitter(settings_for(x)).deliver(a_post_notice())
+    for secret in (CONSUMER_KEY, CONSUMER_SECRET, ACCESS_TOKEN, ACCESS_TOKEN_SECRET):
+        assert secret not in caplog.text
+
+
+def test_posting_is_off_until_switched_on(x: XApi) -> None:
+    assert Twitter(TwitterSettings()).recipient == ""
+    assert Twitter(settings_for(x, enabled=False)).recipient == ""
+    assert Twitter(settings_for(x, access_token=None)).recipient == ""
+    assert Twitter(settings_for(x)).recipient == "timeline"
+
+
+def test_the_stand_in_is_on_loopback(x: XApi) -> None:
+    with pytest.raises(ValidationError, match=r"127\.0\.0\.1:<port>"):
+        settings_for(x, address="203.0.113.5:443")

@@ -1,0 +1,238 @@
+"""What a letter and a post say, and that they always say it in the same bytes."""
+
+import csv
+import hashlib
+import io
+import re
+from datetime import timedelta
+
+import pytest
+from PIL import Image
+from speedtrap_bots.letter import Content, letter, post
+from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
+from speedtrap_bots.model import Breach, Failure, Measurement, Plan, Rule, Server, Stage
+from twitter_text import extract_urls, parse_tweet
+
+from tests.bots.builders import NOON, a_breach, a_failed, a_measurement, a_run
+
+HOSTILE = (
+    "=?utf-8?q?a=0D=0ABcc:_e@e.example?=",
+    "one\r\nBcc: two@e.example",
+    "\u202egnp.exe\u202c",
+    "zero\u200bwidth\ufeff",
+    "@everyone #fail $TSLA",
+    "\uff20everyone \uff03fail",
+    "{{7*7}}{% for x in y %}",
+    "<script>alert(1)</script>",
+    "=HYPERLINK(1)",
+    "https://evil.example/x evil.com",
+    "$x^2$",
+    "👩‍👩‍👧‍👦" * 50,
+    "a" * 1_000_000,
+    "\x00\x1b[31m",
+    "",
+)
+
+
+def a_letter(breach: Breach | None = None, stage: Stage = Stage.OPENING) -> Content:
+    return letter(breach or a_breach(), stage, sender="Jane Doe", contact="jane@home.example")
+
+
+def a_resolved_breach() -> Breach:
+    return a_breach(status="RESOLVED", resolved_at=NOON + timedelta(hours=7))
+
+
+def a_hostile_breach(text: str) -> Breach:
+    measurement = a_measurement(
+        tool=text, tool_version=text, server=Server(name=text, location=text)
+    )
+    failed = a_failed(text, message=text)
+    run = a_run(5, 120, measurements=[measurement, failed]).model_copy(
+        update={"outcome_reason": text}
+    )
+    breach = a_breach()
+    return a_breach(
+        probe=text,
+        plan=Plan(provider=text, download_mbps=940, time_zone="America/Denver"),
+        runs=(*breach.runs[:-1], run),
+        window=(*breach.window[:-1], run),
+    )
+
+
+@pytest.mark.parametrize("stage", [Stage.OPENING, Stage.RECOVERY])
+def test_the_same_breach_gives_the_same_bytes(stage: Stage) -> None:
+    assert a_letter(a_resolved_breach(), stage) == a_letter(a_resolved_breach(), stage)
+    assert post(a_resolved_breach(), stage) == post(a_resolved_breach(), stage)
+
+
+def test_the_order_of_the_runs_changes_nothing() -> None:
+    breach = a_breach()
+    shuffled = a_breach(window=tuple(reversed(breach.window)))
+    assert a_letter(shuffled) == a_letter(breach)
+
+
+@pytest.mark.parametrize("part", ["text", "html"])
+def test_the_letter_can_be_checked(part: str) -> None:
+    content = a_letter()
+    said = str(getattr(content, part))
+    for words in (
+        "Example Cable: 940 Mbps down, 35 Mbps up",
+        "below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times in a row",
+        "below half of the subscribed 940 Mbps",
+        "127.5 Mbps",
+        "14 % of the subscribed 940 Mbps",
+        "2026-11-24 12:00 MST",
+        "ookla 110.0, speedtest-cli 99.0, fast timed out",
+        "929.0 Mbps",  # a good one
+        "ST-7K2M9Q",
+        "jane@home.example",
+        "STOP",
+        hashlib.sha256(content.files[1].content).hexdigest(),
+    ):
+        assert words in said
+    assert said.count("?") == 1, "one request"
+
+
+def test_the_subject_names_metric_provider_bound_and_reference() -> None:
+    assert a_letter().subject == (
+        "Download on our Example Cable line: 6 measurements in a row below half of the"
+        " subscribed 940 Mbps [ST-7K2M9Q]"
+    )
+
+
+def test_the_recovery_thanks_and_asks_for_nothing() -> None:
+    said = a_letter(a_resolved_breach(), Stage.RECOVERY).text
+    assert "at or above 470.0 Mbps\nagain since 2026-11-24 19:00 MST" in said
+    assert "?" not in said
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Rule(below_ratio=0.8), "below 80 % of the subscribed 940 Mbps"),
+        (Rule(below_mbps=300), "below 300.0 Mbps"),
+        (Rule(metric="LATENCY", above_ms=80), "above 80.0 ms"),
+        (Rule(metric="PACKET_LOSS", above_ratio=0.02), "above 2.0 %"),
+    ],
+)
+def test_every_kind_of_rule_reads_well(rule: Rule, words: str) -> None:
+    breach = a_breach(rule=rule)
+    assert words in a_letter(breach).text
+    assert words in a_letter(breach).subject
+    assert words in post(breach, Stage.OPENING).text
+
+
+def test_an_outage_is_no_measured_zero() -> None:
+    out = a_run(5, None, outcome="OUTAGE", measurements=[a_failed("ookla", "NO_NETWORK")])
+    breach = a_breach()
+    content = a_letter(a_breach(runs=(*breach.runs[:-1], out), window=(*breach.window[:-1], out)))
+    assert re.search(r"17:00 MST  no connection\s+ookla no network", content.text)
+    assert not re.search(r"\b0\.0 Mbps", content.text)
+
+
+def test_a_broken_tool_is_no_measured_zero_either() -> None:
+    assert "fast             no figure" in a_letter().text
+
+
+def test_the_home_network_is_not_counted_as_the_line() -> None:
+    run = a_run(5, 120, measurements=[a_measurement("ookla", 120), a_measurement("lan", 941)])
+    breach = a_breach()
+    text = a_letter(a_breach(runs=(*breach.runs[:-1], run), window=(*breach.window[:-1], run))).text
+    assert "ookla 120.0, lan (home network) 941.0" in text
+    assert not re.search(r"^  lan", text, re.MULTILINE)
+
+
+def test_a_long_breach_keeps_the_letter_short_and_the_csv_whole() -> None:
+    runs = tuple(a_run(n, 100 + n % 7) for n in range(300))
+    content = a_letter(a_breach(runs=runs, window=runs, count=300))
+    assert "the newest 60 here, all in runs.csv" in content.text
+    assert len(content.text) < 15_000
+    assert len({row["run_id"] for row in rows_of(content)}) == 300
+
+
+def test_the_csv_has_every_measurement_unrounded() -> None:
+    rows = rows_of(a_letter())
+    assert len(rows) == 16 * 3
+    assert rows[0]["timestamp"] == "2026-11-24T02:00:00-07:00"
+    assert rows[0]["download_mbps"] == "920.0"
+    assert [row["in_breach"] for row in rows].count("yes") == 6 * 3
+    failed = next(row for row in rows if row["failure"])
+    assert failed["download_mbps"] == ""
+
+
+def rows_of(content: Content) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.files[1].content.decode())))
+
+
+def test_the_chart_is_a_picture_without_a_date_in_it() -> None:
+    chart = a_letter().files[0]
+    picture = Image.open(io.BytesIO(chart.content))
+    assert picture.size == (1000, 420)
+    assert set(picture.info) <= {"dpi"}
+    assert len(chart.content) < 100_000
+    assert chart.alt_text is not None
+    assert len(chart.alt_text) <= 1000
+
+
+@pytest.mark.parametrize("stage", [Stage.OPENING, Stage.RECOVERY])
+@pytest.mark.parametrize(
+    "provider",
+    ["Example Cable", "AT&T", "@isp #1 $ISP", "x.com", "\N{CJK UNIFIED IDEOGRAPH-7DB2}" * 99],
+    ids=["plain", "ampersand", "marks", "domain", "long"],
+)
+def test_a_post_fits_and_bothers_nobody(stage: Stage, provider: str) -> None:
+    plan = Plan(provider=provider, download_mbps=940, time_zone="America/Argentina/Buenos_Aires")
+    text = post(a_breach(plan=plan, status="RESOLVED", resolved_at=NOON), stage).text
+    parsed = parse_tweet(text)
+    assert parsed.valid
+    assert parsed.weightedLength <= 280
+    assert extract_urls(text) == []
+    assert not set("@#$\uff20\uff03") & set(text)
+    assert "ST-7K2M9Q" in text
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:20]))
+def test_a_hostile_probe_reaches_no_reader(text: str) -> None:
+    breach = a_hostile_breach(text)
+    content = a_letter(breach)
+    everything = content.subject + content.text + (content.html or "")
+    assert "=?" not in everything
+    assert not re.search("[\u200b\u200d\u202a-\u202e\ufeff\x00\x1b\r]", everything)
+    assert "<script" not in (content.html or "")
+    assert "\n" not in content.subject
+    assert len(content.subject) <= 180
+    assert len(everything) < 60_000
+    for row in csv.reader(io.StringIO(content.files[1].content.decode())):
+        assert not any(cell.startswith(("=", "+", "@")) for cell in row)
+    short = post(breach, Stage.OPENING).text
+    assert parse_tweet(short).valid
+    assert not set("@#\uff20\uff03") & set(short)
+    assert extract_urls(short) == []
+
+
+def test_templates_are_never_made_of_data() -> None:
+    content = a_letter(a_hostile_breach("{{7*7}}"))
+    assert "{{7*7}}" in content.text
+    assert "49" not in content.subject
+
+
+def test_cleaning_cuts_and_normalizes() -> None:
+    assert clean("e\u0301") == "\u00e9"
+    assert clean("x" * 100) == "x" * 59 + "…"
+    assert clean(" a \n\t b ") == "a b"
+    assert clean(None) == ""
+    assert clean_for_post("@a.b #c") == "a b c"
+    assert [csv_cell(text) for text in ("=1", "+1", "-1", "@a", "a")] == [
+        "'=1", "'+1", "'-1", "'@a", "a",
+    ]  # fmt: skip
+
+
+def test_a_failures_message_stays_data() -> None:
+    failed = Measurement(
+        tool="ookla",
+        started_at=NOON,
+        failure=Failure(kind="TOOL_FAILED", message="=cmd|' /C calc'"),
+    )
+    run = a_run(0, 110, measurements=[failed])
+    rows = rows_of(a_letter(a_breach(runs=(run,), window=(run,))))
+    assert rows[0]["failure"] == "TOOL_FAILED: =cmd|' /C calc'"

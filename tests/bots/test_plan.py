@@ -1,0 +1,82 @@
+"""Which letter a breach still lacks."""
+
+from datetime import timedelta
+
+import pytest
+from speedtrap_bots.model import BreachMark, Stage
+from speedtrap_bots.plan import MAY_HAVE_ARRIVED, missing_stage
+
+from tests.bots.builders import NOON, a_mark, a_notice_mark
+
+ISP = "isp@example.net"
+
+
+def missing(breach: BreachMark, recipient: str = ISP, *, days_later: float = 0) -> Stage | None:
+    return missing_stage(
+        breach, channel="mail", recipient=recipient, now=NOON + timedelta(days=days_later)
+    )
+
+
+def test_an_open_breach_lacks_its_opening() -> None:
+    assert missing(a_mark()) == Stage.OPENING
+
+
+def test_an_opening_is_written_once() -> None:
+    assert missing(a_mark("OPEN", a_notice_mark())) is None
+
+
+@pytest.mark.parametrize("status", ["REJECTED", "DEAD", "UNKNOWN", "SUPPRESSED", "SENT"])
+def test_an_opening_that_came_to_nothing_is_not_written_again(status: str) -> None:
+    assert missing(a_mark("OPEN", a_notice_mark(status=status))) is None
+
+
+def test_another_channels_opening_does_not_count() -> None:
+    other = a_notice_mark().model_copy(update={"channel": "twitter"})
+    assert missing(a_mark("OPEN", other)) == Stage.OPENING
+
+
+def test_a_new_address_is_no_reason_for_a_second_opening() -> None:
+    assert missing(a_mark("OPEN", a_notice_mark(recipient="old@example.net"))) is None
+
+
+def test_without_a_configuration_one_letter_is_written_and_waits() -> None:
+    assert missing(a_mark(), recipient="") == Stage.OPENING
+    assert missing(a_mark("OPEN", a_notice_mark(recipient="")), recipient="") is None
+
+
+def test_once_configured_the_letter_is_written_to_somebody() -> None:
+    assert missing(a_mark("OPEN", a_notice_mark(recipient=""))) == Stage.OPENING
+
+
+def test_a_stale_breach_is_never_announced() -> None:
+    assert missing(a_mark("OPEN", stale=True)) is None
+    assert missing(a_mark("RESOLVED", a_notice_mark(status="SENT"), stale=True)) is None
+
+
+def test_a_breach_that_is_over_is_never_announced_as_open() -> None:
+    assert missing(a_mark("RESOLVED")) is None
+
+
+def test_a_retracted_breach_gets_no_letter() -> None:
+    assert missing(a_mark("RETRACTED", a_notice_mark(status="SENT"))) is None
+
+
+@pytest.mark.parametrize("status", sorted(MAY_HAVE_ARRIVED))
+def test_a_recovery_follows_an_opening_that_may_have_arrived(status: str) -> None:
+    assert missing(a_mark("RESOLVED", a_notice_mark(status=status))) == Stage.RECOVERY
+
+
+@pytest.mark.parametrize("status", ["PLANNED", "APPROVED", "DUE", "REJECTED", "DEAD"])
+def test_no_recovery_from_what_nobody_heard_of(status: str) -> None:
+    assert missing(a_mark("RESOLVED", a_notice_mark(status=status))) is None
+
+
+def test_a_recovery_is_written_once() -> None:
+    told = (a_notice_mark(status="SENT"), a_notice_mark("RECOVERY"))
+    assert missing(a_mark("RESOLVED", *told)) is None
+
+
+def test_an_old_recovery_is_no_news() -> None:
+    breach = a_mark("RESOLVED", a_notice_mark(status="SENT"))
+    assert missing(breach, days_later=6.9) == Stage.RECOVERY
+    assert missing(breach, days_later=7.1) is None

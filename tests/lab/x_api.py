@@ -1,0 +1,263 @@
+"""A stand-in for X's API over TLS: checks OAuth 1.0a signatures, keeps posts, fails on demand."""
+
+import base64
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import trustme
+import uvicorn
+from oauthlib.oauth1 import RequestValidator, ResourceEndpoint
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from twitter_text import parse_tweet
+
+CONSUMER_KEY, CONSUMER_SECRET = "plantedconsumerkey0001", "planted-consumer-secret"
+ACCESS_TOKEN, ACCESS_TOKEN_SECRET = "plantedaccesstoken00001", "planted-access-token-secret"
+
+Fault = Literal[
+    "",
+    "rate limited",
+    "forbidden",
+    "used up",
+    "unavailable",  # 503 in HTML, as a load balancer says it
+    "internal error after the post",  # posts, then 500 in JSON
+    "cut after the post",  # posts, then hangs up in the answer
+    "slow after the post",  # posts, then does not answer
+    "no data",  # posts, then 200 with `errors` only
+    "malformed",  # 400 whose body is a JSON list
+    "redirect",
+    "upload unavailable",  # 503 for the image
+]
+
+
+@dataclass(frozen=True)
+class Post:
+    id: str
+    text: str
+    media_ids: tuple[str, ...]
+
+
+@dataclass
+class Media:
+    content: bytes
+    alt_text: str = ""
+
+
+@dataclass
+class XApi:
+    """`fault` may be changed at any time; `posts` and `media` are what was kept."""
+
+    port: int
+    ca_file: Path
+    fault: Fault = ""
+    reset_at: int = 0
+    posts: list[Post] = field(default_factory=list)
+    media: dict[str, Media] = field(default_factory=dict)
+    refused_signatures: int = 0
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a bot needs to post here."""
+        return {
+            "SPEEDTRAP_BOTS_TWITTER_ENABLED": "true",
+            "SPEEDTRAP_BOTS_TWITTER_CONSUMER_KEY": CONSUMER_KEY,
+            "SPEEDTRAP_BOTS_TWITTER_CONSUMER_SECRET": CONSUMER_SECRET,
+            "SPEEDTRAP_BOTS_TWITTER_ACCESS_TOKEN": ACCESS_TOKEN,
+            "SPEEDTRAP_BOTS_TWITTER_ACCESS_TOKEN_SECRET": ACCESS_TOKEN_SECRET,
+            "SPEEDTRAP_BOTS_TWITTER_CA_FILE": str(self.ca_file),
+            "SPEEDTRAP_BOTS_TWITTER_ADDRESS": f"127.0.0.1:{self.port}",
+        }
+
+
+class _Keys(RequestValidator):  # type: ignore[misc]  # oauthlib publishes no types
+    """One app, one account; a nonce counts once."""
+
+    dummy_client = dummy_access_token = "a-dummy-of-the-usual-length"
+    client_key_length = access_token_length = nonce_length = (8, 64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nonces: set[tuple[str, str]] = set()
+
+    def validate_client_key(self, client_key: str, _request: Any) -> bool:
+        return client_key == CONSUMER_KEY
+
+    def get_client_secret(self, _client_key: str, _request: Any) -> str:
+        return CONSUMER_SECRET
+
+    def validate_access_token(self, _client_key: str, token: str, _request: Any) -> bool:
+        return token == ACCESS_TOKEN
+
+    def get_access_token_secret(self, _client_key: str, _token: str, _request: Any) -> str:
+        return ACCESS_TOKEN_SECRET
+
+    def validate_realms(self, *_arguments: Any, **_more: Any) -> bool:
+        return True
+
+    def validate_timestamp_and_nonce(
+        self,
+        _client_key: str,
+        timestamp: str,
+        nonce: str,
+        _request: Any,
+        request_token: str | None = None,  # noqa: ARG002 - oauthlib passes both by name
+        access_token: str | None = None,  # noqa: ARG002 - the same
+    ) -> bool:
+        fresh = abs(time.time() - int(timestamp)) < 300 and (timestamp, nonce) not in self._nonces
+        self._nonces.add((timestamp, nonce))
+        return fresh
+
+
+class _Cut(Response):
+    """Promises more than it sends, and so ends the connection in the middle."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"data"', "more_body": True})
+
+
+class _Api:
+    def __init__(self, lab: XApi) -> None:
+        self._lab = lab
+        self._check = ResourceEndpoint(_Keys())
+        self._ids = itertools.count(1_900_000_000_000_000_001)
+
+    async def upload(self, request: Request) -> Response:
+        if refusal := await self._unsigned(request):
+            return refusal
+        if self._lab.fault == "upload unavailable":
+            return HTMLResponse("<h1>Over capacity</h1>", 503)
+        body = await request.json()
+        media_id = str(next(self._ids))
+        self._lab.media[media_id] = Media(base64.b64decode(body["media"], validate=True))
+        return JSONResponse({"data": {"id": media_id, "media_key": f"3_{media_id}"}})
+
+    async def metadata(self, request: Request) -> Response:
+        if refusal := await self._unsigned(request):
+            return refusal
+        body = await request.json()
+        self._lab.media[body["id"]].alt_text = body["metadata"]["alt_text"]["text"]
+        return JSONResponse({"data": {"id": body["id"]}})
+
+    async def tweet(self, request: Request) -> Response:
+        if refusal := await self._unsigned(request):
+            return refusal
+        if refusal := self._before_the_post():
+            return refusal
+        body = await request.json()
+        text = str(body.get("text", ""))
+        if not parse_tweet(text).valid:
+            return _problem(400, "Your Tweet text is too long or not valid.")
+        if any(post.text == text for post in self._lab.posts):
+            return _problem(403, "You are not allowed to create a Tweet with duplicate content.")
+        media = tuple(body.get("media", {}).get("media_ids", ()))
+        if any(media_id not in self._lab.media for media_id in media):
+            return _problem(400, "Your media IDs are invalid.")
+        post = Post(str(next(self._ids)), text, media)
+        self._lab.posts.append(post)
+        return await self._after_the_post(request, post)
+
+    def _before_the_post(self) -> Response | None:
+        """The answer of an X that does not even look at the post."""
+        lab = self._lab
+        limits = {
+            "x-rate-limit-reset": str(lab.reset_at - 3600),
+            "x-user-limit-24hour-reset": str(lab.reset_at),
+        }
+        answers: dict[str, Response] = {
+            "rate limited": _problem(429, "Too Many Requests", limits),
+            "forbidden": _problem(403, "You are not permitted to perform this action."),
+            "used up": _problem(403, "client-not-enrolled: this needs a higher access level"),
+            "unavailable": HTMLResponse("<h1>Over capacity</h1>", 503),
+            "malformed": JSONResponse(["no", "object"], 400),
+            "redirect": RedirectResponse("http://127.0.0.1:9/2/tweets", 307),
+        }
+        return answers.get(lab.fault)
+
+    async def _after_the_post(self, request: Request, post: Post) -> Response:
+        match self._lab.fault:
+            case "internal error after the post":
+                return _problem(500, "Internal Error")
+            case "cut after the post":
+                return _Cut()
+            case "slow after the post":
+                while (await request.receive())["type"] != "http.disconnect":
+                    continue
+                return Response()
+            case "no data":
+                return JSONResponse({"errors": [{"message": "something else"}]})
+            case _:
+                return JSONResponse({"data": {"id": post.id, "text": post.text}}, 201)
+
+    async def _unsigned(self, request: Request) -> Response | None:
+        """The refusal when the OAuth 1.0a signature is not right."""
+        self._lab.requests.append(f"{request.method} {request.url.path}")
+        uri = f"https://{request.headers['host']}{request.url.path}"
+        if request.url.query:
+            uri += f"?{request.url.query}"
+        body = (await request.body()).decode()
+        valid, _ = self._check.validate_protected_resource_request(
+            uri, request.method, body, dict(request.headers)
+        )
+        if valid:
+            return None
+        self._lab.refused_signatures += 1
+        return _problem(401, "Unauthorized")
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(
+        {"title": detail, "detail": detail, "status": status, "type": "about:blank"},
+        status,
+        headers,
+    )
+
+
+@contextmanager
+def x_api(folder: Path, port: int) -> Iterator[XApi]:
+    """Serves api.twitter.com and api.x.com on loopback *port* until the block ends."""
+    authority = trustme.CA()
+    ca_file, cert_file = folder / "x-ca.pem", folder / "x.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    issued = authority.issue_cert("api.twitter.com", "api.x.com")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(cert_file))
+    lab = XApi(port=port, ca_file=ca_file)
+    api = _Api(lab)
+    app = Starlette(
+        routes=[
+            Route("/2/media/upload", api.upload, methods=["POST"]),
+            Route("/2/media/metadata", api.metadata, methods=["POST"]),
+            Route("/2/tweets", api.tweet, methods=["POST"]),
+        ]
+    )
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        ssl_certfile=str(cert_file),
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="x-api", daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError(f"the X stand-in did not start on port {port}")
+        time.sleep(0.01)
+    try:
+        yield lab
+    finally:
+        server.should_exit = True
+        thread.join()
