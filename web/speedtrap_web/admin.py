@@ -5,13 +5,13 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from speedtrap_web import site as web
 from speedtrap_web.answers import Probe
 from speedtrap_web.catalogue import Catalogue
+from speedtrap_web.forms import read_form
 from speedtrap_web.graph import KeyRefusedError, RefusedError
 from speedtrap_web.session import Session, own_path
 from speedtrap_web.views.words import zone_of
@@ -41,9 +41,9 @@ async def login(request: Request) -> Response:
     """Takes an admin key; graph itself says whose it is."""
     site = web.of(request)
     words = site.catalogue
-    form = await request.form()
-    key = _field(form, "key")
-    next_path = own_path(_field(form, "next"))
+    form = await read_form(request)
+    key = form.get("key", "")
+    next_path = own_path(form.get("next"))
     client = request.client.host if request.client else ""
     wait_s = site.throttle.wait_s(client)
     if wait_s:
@@ -104,8 +104,8 @@ async def set_plan(request: Request) -> Response:
     session = site.session(request)
     if session is None:
         return to_login(request, "needed")
-    form = await request.form()
-    given = {name: _field(form, name) for name in PLAN_FIELDS}
+    form = await read_form(request)
+    given = {name: form.get(name, "") for name in PLAN_FIELDS}
     plan, problems = read_plan(given, site.catalogue)
     if not problems:
         try:
@@ -192,8 +192,3 @@ async def _plan_page(
         "known": lines,
     }
     return site.page(request, "plan.html", context, status)
-
-
-def _field(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    return value.strip() if isinstance(value, str) else ""

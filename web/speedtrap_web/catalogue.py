@@ -313,6 +313,8 @@ ENGLISH: Mapping[str, str] = {
     "SPEEDTRAP_WEB_KEY to a valid one.",
     "error.refused.title": "That was not accepted.",
     "error.refused.text": "{message}",
+    "error.400.title": "That could not be read.",
+    "error.400.text": "What was sent is no form of this page.",
     "error.404.title": "There is no such page.",
     "error.404.text": "The address may be mistyped, or what it showed is gone.",
     "error.405.title": "That is not how this page is used.",

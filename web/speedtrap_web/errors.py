@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -44,6 +45,11 @@ async def graph_away(request: Request, problem: Exception) -> Response:
     return _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem))
 
 
+async def strange_answer(request: Request, _: Exception) -> Response:
+    """Graph answered in a shape that this page does not know: another version, most likely."""
+    return _answer(request, 503, "UNAVAILABLE", "away", reason="answered in an unknown shape")
+
+
 async def key_refused(request: Request, _: Exception) -> Response:
     """A session whose key no longer holds ends here; else it is the page's own key."""
     site = web.of(request)
@@ -60,7 +66,7 @@ async def refused(request: Request, problem: Exception) -> Response:
 
 async def http_error(request: Request, problem: Exception) -> Response:
     status = cast(HTTPException, problem).status_code
-    key = str(status) if status in {404, 405} else "500"
+    key = str(status) if status in {404, 405} else "400" if status < 500 else "500"
     return _answer(request, status, "NOT_FOUND" if status == 404 else "BAD_REQUEST", key)
 
 
@@ -70,6 +76,7 @@ async def broken(request: Request, _: Exception) -> Response:
 
 HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
     GraphAwayError: graph_away,
+    ValidationError: strange_answer,
     KeyRefusedError: key_refused,
     RefusedError: refused,
     BadVariableError: refused,

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from speedtrap_web import site as web
 from speedtrap_web.admin import seen_other, to_login
 from speedtrap_web.answers import Attachment, Notice
+from speedtrap_web.forms import read_form
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.security import LETTER_POLICY
 from speedtrap_web.session import Session
@@ -148,8 +149,8 @@ async def approve(request: Request) -> Response:
     session = site.session(request)
     if session is None:
         return to_login(request, "needed")
-    form = await request.form()
-    variables = {"id": request.path_params["id"], "digest": str(form.get("digest", ""))}
+    form = await read_form(request)
+    variables = {"id": request.path_params["id"], "digest": form.get("digest", "")}
     try:
         await site.graph.ask("approveNotice", variables, session.key)
     except RefusedError as refusal:
@@ -165,8 +166,8 @@ async def reject(request: Request) -> Response:
     session = site.session(request)
     if session is None:
         return to_login(request, "needed")
-    form = await request.form()
-    reason = str(form.get("reason", "")).strip()[:LONGEST_REASON]
+    form = await read_form(request)
+    reason = form.get("reason", "")[:LONGEST_REASON]
     notice = await _notice(request, session)
     if not reason:
         problem = site.catalogue.text("notice.reason.missing")

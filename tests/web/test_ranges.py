@@ -1,0 +1,52 @@
+"""The span of a page: whole hours or days of the plan's clock, up to now."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speedtrap_web.views.ranges import CHOICES, MOST_BUCKETS, MOST_POINTS, choose
+
+DENVER = ZoneInfo("America/Denver")
+NOW = datetime(2026, 11, 24, 12, 34, 56, tzinfo=UTC)
+
+
+def test_a_day_is_cut_into_hours() -> None:
+    span = choose("24h", NOW, UTC, None)
+    assert span.until == datetime(2026, 11, 24, 13, tzinfo=UTC)
+    assert (span.until - span.since, span.buckets) == (timedelta(days=1), 24)
+
+
+def test_a_month_is_cut_into_days_of_the_plans_clock() -> None:
+    span = choose("30d", NOW, DENVER, None)
+    assert span.until == datetime(2026, 11, 25, tzinfo=DENVER)
+    assert span.buckets == 30
+
+
+@pytest.mark.parametrize(("days", "buckets"), [(0.1, 3), (1, 25), (10, 41), (90, 91), (400, 101)])
+def test_all_time_begins_with_the_first_run(days: float, buckets: int) -> None:
+    first = NOW - timedelta(days=days)
+    span = choose("all", NOW, UTC, first)
+    assert span.since <= first
+    assert span.buckets == buckets
+
+
+def test_all_time_without_a_run_is_one_hour() -> None:
+    assert choose("all", NOW, UTC, None).buckets == 1
+
+
+@given(
+    st.sampled_from(sorted(CHOICES)),
+    st.timedeltas(timedelta(0), timedelta(days=3650)).map(lambda span: NOW - span),
+    st.sampled_from(["UTC", "America/Denver", "Asia/Kolkata", "Australia/Lord_Howe"]),
+    st.timedeltas(timedelta(0), timedelta(days=3000)),
+)
+def test_every_range_holds_now_in_a_bounded_number_of_buckets(
+    name: str, now: datetime, zone: str, age: timedelta
+) -> None:
+    span = choose(name, now, ZoneInfo(zone), now - age)
+    assert span.since <= now < span.until
+    assert 1 <= span.buckets <= MOST_BUCKETS + 1
+    assert span.points % span.buckets == 0
+    assert span.points <= MOST_POINTS
