@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+NAME_LIMIT = 200
 MESSAGE_LIMIT = 500  # characters; a tool may print pages
 
 
@@ -43,12 +44,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What was measured against."""
+    """What was measured against, as it calls itself: bounded, for the service takes no novels."""
 
     id: str | None = None
     name: str | None = None
     host: str | None = None
     location: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id", "name", "host", "location"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, one_line(value, NAME_LIMIT) or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +138,11 @@ class Run:
         return all(measurement.failure is not None for measurement in self.measurements)
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Printable, on one line, bounded: tool output goes into CSV cells and tables."""
     printable = "".join(char if char.isprintable() else " " for char in text)
     joined = " ".join(printable.split())
-    return joined if len(joined) <= MESSAGE_LIMIT else joined[: MESSAGE_LIMIT - 1] + "…"
+    return joined if len(joined) <= limit else joined[: limit - 1] + "…"
 
 
 def positive(value: object) -> float | None:

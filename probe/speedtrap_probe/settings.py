@@ -22,6 +22,7 @@ DEFAULT_CSV = "report.csv"
 SECRETS = Path("/run/secrets")
 NAMES = ("url", "key", "key_file", "name", "tools", "data_dir", "csv", "proxy", "checks", "window")
 NAME_LIMIT = 64
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # what the service takes
 WINDOW_LIMIT_S = 60
 
 
@@ -83,7 +84,7 @@ def read(
 
 def default_name() -> str:
     """This machine's name, with what the service would refuse left out."""
-    host = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-.")
+    host = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("-._")
     return host[:NAME_LIMIT] or "probe"
 
 
@@ -155,8 +156,11 @@ def checked_url(name: str, value: str) -> str:
 
 
 def _name(value: str) -> str:
-    if len(value) > NAME_LIMIT or not value.isprintable():
-        raise SettingsError(f"name must be 1 to {NAME_LIMIT} printable characters: {value!r}")
+    if not NAME.fullmatch(value):
+        raise SettingsError(
+            f"name must be 1 to {NAME_LIMIT} characters: a to z, 0 to 9, dot, hyphen and "
+            f"underscore, not starting with a sign: {value[: NAME_LIMIT + 1]!r}"
+        )
     return value
 
 

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from speedtrap_probe.model import Conditions, Failure, Figures, Measurement, Medium, Run, Server
 
-AT = datetime(2026, 11, 24, 18, 30, tzinfo=UTC)
+AT = datetime(2025, 11, 24, 18, 30, tzinfo=UTC)
 FIGURES = Figures(download_mbps=512.3, upload_mbps=40.5, latency_ms=11.2)
 
 

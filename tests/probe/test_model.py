@@ -7,6 +7,7 @@ from speedtrap_probe.model import (
     Failure,
     FailureKind,
     Figures,
+    Server,
     from_json,
     positive,
     to_json,
@@ -32,7 +33,7 @@ def test_what_was_not_measured_is_absent_in_json() -> None:
 
 
 def test_times_are_written_with_their_offset() -> None:
-    assert to_json(a_run())["startedAt"] == "2026-11-24T18:30:00.000+00:00"
+    assert to_json(a_run())["startedAt"] == "2025-11-24T18:30:00.000+00:00"
 
 
 @pytest.mark.parametrize("name", ["download_mbps", "upload_mbps", "latency_ms"])
@@ -56,6 +57,12 @@ def test_a_failure_is_one_printable_bounded_line() -> None:
     failure = Failure(FailureKind.TOOL_FAILED, "a\r\nb\x1b[31mc\t" + "x" * 10_000)
     assert failure.message.startswith("a b [31mc x")
     assert len(failure.message) == MESSAGE_LIMIT
+
+
+def test_a_servers_name_is_bounded() -> None:
+    server = Server(id="", name="n\n" * 500)
+    assert server.id is None
+    assert len(server.name or "") == 200
 
 
 def test_a_run_with_one_figure_has_not_failed() -> None:

@@ -66,6 +66,7 @@ def test_checks_are_hosts_and_ports(tmp_path: Path) -> None:
         ({"URL": "speedtrap.example"}, "url must be an http"),
         ({"LAN_URL": "ftp://x"}, "lan_url must be an http"),
         ({"NAME": "x" * 65}, "name must be 1 to 64"),
+        ({"NAME": "My Laptop"}, "a to z, 0 to 9"),
         ({"CHECKS": "1.1.1.1"}, "no host:port"),
         ({"WINDOW": "2h"}, "window must be 1s to 60s"),
         ({"WINDOW": "soon"}, "no span of time"),

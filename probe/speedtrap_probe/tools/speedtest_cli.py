@@ -138,8 +138,7 @@ def _server(value: object) -> Server | None:
 
 
 def _text(value: object) -> str | None:
-    text = one_line(str(value)) if value not in (None, "", 0) else ""
-    return text or None
+    return str(value) if value not in (None, "", 0) else None
 
 
 TOOL = SpeedtestCli()

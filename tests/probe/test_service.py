@@ -1,0 +1,109 @@
+"""The probe and the real service: graph and web in a process, a real mongod."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from speedtrap_probe.model import Failure, FailureKind, Figures, from_json
+from speedtrap_probe.outbox import Outbox
+from speedtrap_probe.submit import Service, deliver
+from speedtrap_probe.tool import Setup
+from speedtrap_probe.tools import lan
+
+from tests.lab import service as lab
+from tests.lab.mongo import Mongod
+from tests.probe.builders import EVERYTHING, a_measurement, a_run
+
+RUNS = """{ runs(first: 100) { nodes {
+  id probe startedAt finishedAt
+  conditions { lineUp medium platform }
+  measurements {
+    tool toolVersion startedAt durationS downloadMbps uploadMbps latencyMs jitterMs packetLossRatio
+    loadedLatencyDownMs loadedLatencyUpMs bytesReceived bytesSent
+    server { id name host location } resultUrl failure { kind message }
+  }
+} } }"""
+
+
+@pytest.fixture
+def service(mongod: Mongod, database_name: str, tmp_path: Path) -> Iterator[lab.Service]:
+    with lab.running_service(mongod, database_name, tmp_path / "service", with_web=True) as running:
+        yield running
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "outbox.sqlite3")
+
+
+def stored(service: lab.Service) -> list[dict[str, object]]:
+    nodes: list[dict[str, object]] = service.query(RUNS)["runs"]["nodes"]
+    return nodes
+
+
+def known(value: Any) -> Any:
+    """Without the nulls: what GraphQL says of the absent."""
+    if isinstance(value, dict):
+        return {name: known(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [known(inner) for inner in value]
+    return value
+
+
+def test_what_the_probe_sends_is_what_the_service_gives_back(
+    service: lab.Service, outbox: Outbox
+) -> None:
+    failure = Failure(FailureKind.RATE_LIMITED, "later")
+    run = a_run(a_measurement("ookla", EVERYTHING), a_measurement("fast", Figures(), failure))
+    outbox.put([run])
+    delivery = deliver(outbox, Service(service.base_url, service.keys["probe"]))
+    assert (delivery.stored, delivery.rejected, delivery.problem) == (1, [], None)
+    assert [from_json(known(node)) for node in stored(service)] == [run]
+
+
+def test_runs_made_while_the_service_is_down_are_there_once_when_it_is_back(
+    service: lab.Service, outbox: Outbox
+) -> None:
+    way = Service(service.base_url, service.keys["probe"])
+    runs = [a_run() for _ in range(3)]
+    outbox.put(runs[:1])
+    assert deliver(outbox, way).stored == 1
+    service.kill()
+    outbox.put(runs)
+    assert deliver(outbox, way).waiting == 3
+    service.start()
+    assert deliver(outbox, way).stored == 3
+    assert {node["id"] for node in stored(service)} == {str(run.id) for run in runs}
+    assert len(stored(service)) == 3
+
+
+def test_a_run_of_another_probes_name_is_set_aside_with_the_services_reason(
+    service: lab.Service, outbox: Outbox
+) -> None:
+    outbox.put([a_run(probe="neighbour"), a_run()])
+    delivery = deliver(outbox, Service(service.base_url, service.keys["probe"]))
+    assert delivery.stored == 1
+    assert [one.reason for one in delivery.rejected] == [
+        "probe: this key may submit for 'laptop' only"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "said"), [("viewer", "may not submit"), (None, "does not know this key")]
+)
+def test_a_key_that_may_not_leaves_the_runs_waiting(
+    role: str | None, said: str, service: lab.Service, outbox: Outbox
+) -> None:
+    outbox.put([a_run()])
+    key = service.keys[role] if role else "unknown-key"
+    delivery = deliver(outbox, Service(service.base_url, key))
+    assert said in (delivery.problem or "")
+    assert delivery.waiting == 1
+
+
+def test_lan_measures_against_the_services_own_endpoint(service: lab.Service) -> None:
+    figures = lan.TOOL.measure(Setup(service.base_url, window_s=1.0))
+    assert figures.download_mbps is not None
+    assert figures.upload_mbps is not None
+    assert figures.latency_ms is not None
