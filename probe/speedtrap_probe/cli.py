@@ -3,14 +3,12 @@
 import json
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,6 +21,7 @@ from speedtrap_probe.model import Run, to_json
 from speedtrap_probe.outbox import Outbox, Rejected
 from speedtrap_probe.schedule import interval
 from speedtrap_probe.session import Session
+from speedtrap_probe.stopping import Stop
 from speedtrap_probe.submit import Delivery, Service
 from speedtrap_probe.tool import Setup, Tool
 from speedtrap_probe.tools import discover
@@ -66,9 +65,9 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Measures once."""
-    with _problems():
+    with _problems(), Stop() as stop:
         session = _session(key, url, tool, csv)
-        measured, told, delivery = _round(session, quiet or as_json)
+        measured, told, delivery = _round(session, stop, quiet or as_json)
         if as_json:
             typer.echo(json.dumps(_result(measured, told, delivery), indent=2))
         elif not quiet:
@@ -92,7 +91,7 @@ def watch(
     quiet: Quiet = False,
 ) -> None:
     """Measures at once and then again and again, until Ctrl-C or SIGTERM."""
-    with _problems(), _stoppable():
+    with _problems(), suppress(KeyboardInterrupt), Stop() as stop:
         every_s, jitter_s = interval.seconds(every), interval.seconds(jitter)
         if every_s < 1 or jitter_s * 2 >= every_s:
             raise SettingsError("--every must be at least 1s, and more than twice --jitter")
@@ -102,7 +101,7 @@ def watch(
             if _clock() - moment > every_s:
                 continue  # the machine slept: one round now, not all that were missed
             _wait_until(moment, session, quiet)
-            measured, told, delivery = _round(session, quiet)
+            measured, told, delivery = _round(session, stop, quiet)
             if not quiet:
                 for measurement in measured.measurements:
                     display.out.print(display.summary(measurement), highlight=False)
@@ -202,10 +201,11 @@ def _chosen(found: Mapping[str, Tool], names: tuple[str, ...]) -> tuple[Tool, ..
     return tuple(found[name] for name in dict.fromkeys(names or found))
 
 
-def _round(session: Session, quiet: bool) -> tuple[Run, list[str], Delivery | None]:
+def _round(session: Session, stop: Stop, quiet: bool) -> tuple[Run, list[str], Delivery | None]:
     with display.progress(quiet) as (watcher, progress):
         measured = session.measure(watcher, progress)
-    told = session.record(measured)
+    with stop.held():
+        told = session.record(measured)
     return measured, told, session.deliver()
 
 
@@ -273,19 +273,3 @@ def _problems() -> Iterator[None]:
     except ProbeError as error:
         display.err.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(Exit.FAILED) from error
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM is Ctrl-C: both end a watch, whatever it does, with everything put away."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        return
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,11 +3,14 @@
 import csv
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -281,3 +284,31 @@ def wait_for(condition: Callable[[], bool]) -> None:
     """Until it holds; the test's own time limit ends what never comes."""
     while not condition():
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("environ", "colour"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_on_a_terminal_there_is_progress_and_colour_unless_refused(
+    environ: dict[str, str], colour: bool, home: Home
+) -> None:
+    with speed_server() as lan:
+        shown = on_a_terminal(
+            home.argv("run", "--tool", "lan", "--url", lan.url),
+            home.env | environ | {"TERM": "xterm-256color"},
+            home.folder,
+        )
+    assert "lan download" in shown
+    assert "Mbps" in shown
+    assert bool(re.search(r"\x1b\[(?:\d+;)*3\dm", shown)) is colour
+
+
+def on_a_terminal(argv: list[str], env: dict[str, str], folder: Path) -> str:
+    """What a program shows on a terminal of its own."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(argv, env=env, cwd=folder, stdout=slave, stderr=slave):
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # Linux says EIO when the program has ended
+            while piece := os.read(master, 4096):
+                shown += piece
+    os.close(master)
+    return shown.decode()
