@@ -43,7 +43,8 @@ def ask(url: str, key: str, operation: str, variables: Mapping[str, Any]) -> dic
 def _in_words(error: Mapping[str, Any]) -> str:
     details = error.get("extensions") or {}
     words = str(error.get("message", "refused without a reason"))
-    if field := details.get("field"):
+    field = details.get("field")
+    if field and field not in words:
         words = f"{field}: {words}"
     if allowed := details.get("allowed"):
         words += f" (allowed: {allowed if isinstance(allowed, str) else ', '.join(allowed)})"

@@ -149,4 +149,4 @@ def _environment(wishes: Wishes, *services: str, **told: str) -> dict[str, str]:
     for name in told:
         # A file that we name and a value that the person set would contradict each other.
         kept.pop(name.removesuffix("_FILE"), None)
-    return kept | told | {"PYTHONUNBUFFERED": "1"}
+    return kept | told | {"PYTHONUNBUFFERED": "1", "COLUMNS": "160"}

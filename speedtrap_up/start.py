@@ -1,10 +1,14 @@
 """`speedtrap up`: holds the folder and the port, starts the parts, says how to go on."""
 
 import asyncio
+import os
+import shutil
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 
@@ -55,7 +59,7 @@ async def _run(supervisor: Supervisor, wanted: Wanted) -> None:
 
 
 def _welcome(wanted: Wanted) -> None:
-    home, address = wanted.home, wanted.address
+    home, address, command = wanted.home, wanted.address, _command()
     reach = (
         "Only this machine can open it; --host 0.0.0.0 lets your network in."
         if wanted.host in LOOPBACK
@@ -64,12 +68,20 @@ def _welcome(wanted: Wanted) -> None:
     typer.echo(
         f"\n  The page    {address}/\n"
         f"  To log in   open {address}/login and enter the key in {home.key('admin')}\n"
-        f"  Keys        {home.keys_file} (speedtrap keys list)\n"
+        f"  Keys        {home.keys_file} ({command} keys list)\n"
         f"  Runs        {home.report}, a table for any spreadsheet\n"
-        f"  Your plan   on the page, or: speedtrap plan set --provider NAME --download MBPS\n\n"
+        f"  Your plan   on the page, or: {command} plan set --provider NAME --download MBPS\n\n"
         f"  {reach}\n"
         "  Nothing is sent to anybody until you switch a channel on. Ctrl-C stops everything.\n"
     )
+
+
+def _command() -> str:
+    """How this program is called from here: after `make up` it is not on the PATH."""
+    own = Path(sys.executable).with_name("speedtrap")
+    if shutil.which("speedtrap") or not own.exists():
+        return "speedtrap"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
 
 
 def _say(part: str, line: str) -> None:
@@ -85,8 +97,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except PermissionError as error:
         raise UpError(f"--port: {port} needs more rights than you have; try --port 8080") from error
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
         other = port + 1 if port < 65535 else 8080
         raise UpError(
-            f"--port: {port} on {host} cannot be used ({error.strerror}). "
+            f"--port: {port} on {host} cannot be used ({why}). "
             f"Choose another: speedtrap up --port {other}"
         ) from error

@@ -104,8 +104,9 @@ class Supervisor:
             done, _ = await asyncio.wait(
                 {stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
             )
-            for task in done - {stopping}:
-                task.result()
+            for task in self._tasks:
+                if task in done:
+                    task.result()
         finally:
             self._stopping.set()
             await self._stop_parts()
