@@ -2,11 +2,8 @@
 
 from tests.lab.runs import SUBMIT, a_run, slow_runs
 from tests.lab.service import Service
+from tests.lab.wire import PLAN, SET_PLAN
 
-SET_PLAN = """
-mutation($plan: PlanInput!) { setPlan(plan: $plan) { id probe provider since } }
-"""
-PLAN = {"provider": "ISP", "downloadMbps": 1000, "uploadMbps": 100, "timeZone": "America/Denver"}
 BREACHES = "{ breaches { nodes { id reference status count stale openedAt resolvedAt } } }"
 
 

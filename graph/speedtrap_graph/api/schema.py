@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLSyntaxError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -24,9 +24,15 @@ class _Schema(strawberry.Schema):
     def process_errors(
         self,
         errors: list[GraphQLError],
-        execution_context: ExecutionContext | None = None,
+        execution_context: ExecutionContext | None = None,  # noqa: ARG002 - called by name
     ) -> None:
-        """A caller's mistake is no event for the log; `PublicErrors` logs what is one."""
+        """A caller's mistake is no event for the log; `PublicErrors` logs what is one.
+
+        A syntax error passes by the extensions (`ParserCache` raises it), so it gets its code here.
+        """
+        for error in errors:
+            if isinstance(error, GraphQLSyntaxError):
+                error.extensions = {"code": "BAD_INPUT"}
 
 
 SCHEMA = _Schema(

@@ -63,7 +63,7 @@ async def claim_lease(
         fields |= {"worker": {"$literal": worker}, "fence": {"$add": ["$fence", 1]}}
     if counted:
         fields |= {
-            "counted_at": "$$NOW",
+            "counted_at": entry["at"],
             "recipient_key": {"$literal": row["recipient"].casefold()},
         }
     return await store["notices"].find_one_and_update(
