@@ -1,6 +1,7 @@
 """The main road through containers, and what must hold on the way."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -162,6 +163,29 @@ def test_the_road_from_six_slow_runs_to_one_letter(
     assert letter.recipients == ("support@isp.example",)
     assert breach["reference"] in str(letter.message["Subject"])
     assert becomes_true(lambda: len(notices(stack, id=notice["id"], status="SENT")) == 1)
+
+
+def test_the_real_probe_measures_the_way_here_and_delivers(
+    stack: Stack, probe_key: str, tmp_path: Path
+) -> None:
+    stack.environment |= {
+        "SPEEDTRAP_PROBE_NAME": "attic",
+        "SPEEDTRAP_PROBE_DATA_DIR": str(tmp_path),
+        "SPEEDTRAP_PROBE_KEY": probe_key,
+    }
+    report = str(tmp_path / "report.csv")
+    told = stack.speedtrap(
+        "probe", "run", "--tool", "lan", "--url", stack.url, "--csv", report, "--json"
+    )
+    delivered = json.loads(told)
+    assert (delivered["stored"], delivered["waiting"], delivered["problems"]) == (1, 0, [])
+    document = (
+        "query($id: UUID!){ run(id: $id) { measurements { tool downloadMbps failure { kind } } } }"
+    )
+    run = stack.graphql(stack.secret("admin_key"), document, id=delivered["run"]["id"])["run"]
+    (measurement,) = run["measurements"]
+    assert (measurement["tool"], measurement["failure"]) == ("lan", None)
+    assert measurement["downloadMbps"] > 100
 
 
 @pytest.mark.parametrize("service", ["db", "graph", "gateway", "web", "bots"])

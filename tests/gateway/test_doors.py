@@ -1,6 +1,7 @@
 """What the gateway serves beside graph: health, /speed/, certificates, and its errors in JSON."""
 
 import io
+import re
 import socket
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from speedtrap_probe.tools.lan import TOOL
 
 from tests.gateway.conftest import KEYS
 from tests.lab.mongo import free_port
-from tests.lab.nginx import Gateway, running_gateway
+from tests.lab.nginx import SOURCES, Gateway, running_gateway
 
 pytestmark = pytest.mark.gateway
 
@@ -28,6 +29,23 @@ def lonely_gateway(tmp_path_factory: pytest.TempPathFactory, speed_dir: Path) ->
     nobody = f"http://127.0.0.1:{free_port()}"
     with running_gateway(folder, nobody, nobody, speed_dir, KEYS.known()) as server:
         yield server
+
+
+def test_the_image_sets_every_variable_of_the_templates(gateway: Gateway) -> None:
+    """What a test fills in, the image must know too; otherwise it would not start."""
+    in_image = set(re.findall(r"\b(SPEEDTRAP_GATEWAY_\w+)=", (SOURCES / "Dockerfile").read_text()))
+    in_templates = {
+        name
+        for template in (SOURCES / "templates").rglob("*.template")
+        for name in re.findall(r"\$\{(SPEEDTRAP_GATEWAY_[A-Z_]+)\}", template.read_text())
+    }
+    in_scripts = {
+        name
+        for script in (SOURCES / "entrypoint.d").iterdir()
+        for name in re.findall(r"\$(SPEEDTRAP_GATEWAY_\w+)", script.read_text())
+    }
+    in_test = set(gateway.environment()) - {"NGINX_LOCAL_RESOLVERS"}
+    assert in_image == in_test == in_templates | in_scripts
 
 
 def is_json_error(answer: httpx.Response, status: int, code: str) -> bool:

@@ -185,6 +185,18 @@ def test_the_page_asks_through_the_gateway_with_its_own_key(house: House) -> Non
     assert house.service.keys["viewer"] not in page.text
 
 
+def test_an_operator_logs_in_through_the_gateway(house: House) -> None:
+    with httpx.Client(base_url=house.gateway.url) as browser:
+        form = {"key": house.service.keys["admin"], "next": "/settings/plan"}
+        browser.headers["Origin"] = "http://elsewhere.example"
+        assert browser.post("/login", data=form).status_code == 403
+        browser.headers["Origin"] = house.gateway.url
+        welcome = browser.post("/login", data=form)
+        assert (welcome.status_code, welcome.headers["location"]) == (303, "/settings/plan")
+        assert browser.get("/settings/plan").status_code == 200
+        assert house.service.keys["admin"] not in house.gateway.access_log()
+
+
 def test_a_service_that_is_away_is_502_in_json_and_comes_back(house: House) -> None:
     house.service.kill()
     headers = {"X-API-Key": house.service.keys["admin"]}
