@@ -90,7 +90,8 @@ def reader(
         yield page
     finally:
         context.close()
-    assert problems == []
+    if problems:
+        raise AssertionError("\n".join(problems))
 
 
 def sideways_px(page: Page) -> int:

@@ -31,7 +31,7 @@ def prefixes() -> set[str]:
 
 
 def test_every_word_is_used() -> None:
-    literal = set(re.findall(rf'"({KEY})"', TEXT))
+    literal = set(re.findall(rf"""["']({KEY})["']""", TEXT))
     started = prefixes()
     unused = [
         key

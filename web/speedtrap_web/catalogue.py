@@ -17,7 +17,6 @@ NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 ENGLISH: Mapping[str, str] = {
     # Page furniture
     "site.title": "speedtrap",
-    "site.question": "Are you getting what you pay for?",
     "site.skip": "Skip to the content",
     "site.login": "Log in",
     "site.logout": "Log out",
@@ -56,7 +55,6 @@ ENGLISH: Mapping[str, str] = {
     "verdict.no_plan.text": "Tell speedtrap what you pay for and it will judge; until then it "
     "only shows what it measured.",
     "verdict.no_plan.typical": "The typical run reached {median} Mbps.",
-    "verdict.no_plan.admin": "Set the plan below.",
     "verdict.no_plan.login": "Set the plan",
     "verdict.no_runs.text": "The last run was {ago}. Choose a longer range to see it.",
     "verdict.too_few.text.one": "There is {n} measured run in {range}; a fair answer needs more.",
@@ -145,7 +143,6 @@ ENGLISH: Mapping[str, str] = {
     "heat.unit.ratio": "Median in % of the subscribed speed, by weekday and hour",
     "heat.unit.mbps": "Median in Mbps, by weekday and hour",
     "heat.sparse": "in steps of 4 hours while runs are few; small figures say how many",
-    "heat.hour": "Hour",
     "heat.none": "no runs",
     "heat.cell": "{day} {hours}: {value}, n = {n}",
     "heat.empty": "Appears with the first measured run in this range.",
@@ -186,7 +183,6 @@ ENGLISH: Mapping[str, str] = {
     "last.download": "Down, Mbps",
     "last.upload": "Up, Mbps",
     "last.latency": "Latency, ms",
-    "last.server": "Server",
     "last.failed": "{kind}: {message}",
     "failure.NO_NETWORK": "no network",
     "failure.TIMEOUT": "no answer in time",

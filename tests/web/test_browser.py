@@ -1,0 +1,236 @@
+"""The page in a real Chromium, as people use it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.lab.browser import log_in, reader, running_browser, sideways_px
+from tests.lab.service import Service
+from tests.web.history import a_full_run, plan_a_notice, set_plan, submit
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (360, 768, 1440)
+NOTICE = "query($id: ID!) { notice(id: $id) { status steps { by status why } } }"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    with reader(chromium) as page:
+        yield page
+
+
+def slow_morning(service: Service) -> dict[str, str]:
+    """Seven runs below half of the plan, and the complaint about them that waits."""
+    set_plan(service)
+    submit(service, [a_full_run(hours_ago, 0.3) for hours_ago in range(7, 0, -1)])
+    return plan_a_notice(service)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_overview_fits_every_screen(
+    chromium: Browser, lived_in: Service, width: int, dark: bool
+) -> None:
+    with reader(chromium, width=width, dark=dark) as page:
+        for name in ("24h", "7d", "30d", "all"):
+            page.goto(f"{lived_in.base_url}/?range={name}")
+            page.wait_for_selector("#chart[data-ready]")
+            assert sideways_px(page) == 0
+        page.get_by_text("The same numbers as a table").click()
+        assert sideways_px(page) == 0
+        expect(page.locator("h1")).to_have_text("Mostly, but not right now.")
+        expect(page.locator(".tile")).to_have_count(6)
+        expect(page.locator(".heat:visible")).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_is_whole_without_scripts(
+    chromium: Browser, lived_in: Service, width: int
+) -> None:
+    with reader(chromium, width=width, scripts=False) as page:
+        page.goto(f"{lived_in.base_url}/?range=7d")
+        expect(page.locator("svg.still .s-median")).to_be_visible()
+        expect(page.get_by_text("written, waits for approval")).to_be_visible()
+        page.get_by_role("link", name="24 h").click()
+        expect(page.get_by_role("link", name="24 h")).to_have_attribute("aria-current", "page")
+
+
+def test_the_chart_is_read_by_the_keyboard(page: Page, lived_in: Service) -> None:
+    page.goto(f"{lived_in.base_url}/?range=24h")
+    page.wait_for_selector("#chart[data-ready]")
+    page.locator("#chart").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    read = page.locator("#chart-read")
+    expect(read).to_have_text(re.compile(r"median \d+ Mbps .*of plan.*n = 1"))
+    before = read.inner_text()
+    page.keyboard.press("ArrowLeft")
+    expect(read).not_to_have_text(before)
+    expect(page.locator(".chart-tip")).to_be_visible()
+
+
+def test_dragging_zooms_and_a_double_click_goes_back(page: Page, lived_in: Service) -> None:
+    page.goto(f"{lived_in.base_url}/?range=7d")
+    page.wait_for_selector("#chart[data-ready]")
+    page.locator("#chart").scroll_into_view_if_needed()
+    before = page.locator("#chart canvas").screenshot()
+    box = page.locator("#chart .u-over").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.3, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=5)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+    zoomed = page.locator("#chart canvas").screenshot()
+    assert zoomed != before
+    page.locator("#chart .u-over").dblclick()
+    page.mouse.move(0, 0)
+    expect(page.locator(".chart-tip")).to_be_hidden()
+    assert page.locator("#chart canvas").screenshot() == before
+
+
+def test_an_empty_page_waits_and_shows_the_first_run_by_itself(page: Page, empty: Service) -> None:
+    page.goto(empty.base_url)
+    expect(page.locator("h1")).to_have_text("Waiting for the first run")
+    command = f"speedtrap probe run -k YOUR-KEY --url {empty.base_url}"
+    expect(page.get_by_text(command)).to_be_visible()
+    submit(empty, [a_full_run(0.01, None, line_up=False)])
+    expect(page.locator("h1")).to_have_text("No verdict without a plan.")
+
+
+def test_failed_tools_are_shown_with_their_reason_and_nothing_is_judged_without_a_plan(
+    page: Page, empty: Service
+) -> None:
+    submit(empty, [a_full_run(0.01, None, line_up=False)])
+    page.goto(empty.base_url)
+    last = page.locator(".at-last")
+    expect(last.get_by_text("no network: Name or service not known")).to_have_count(3)
+    expect(last.get_by_role("row", name=re.compile("^lan")).locator("td").first).to_have_text(
+        "2,310"
+    )
+    expect(last.locator("td", has_text=re.compile(r"^0(\.0+)?$"))).to_have_count(0)
+    expect(page.locator(".tile.tone-bad, .tile.tone-warn, .tile.tone-good")).to_have_count(0)
+    expect(page.locator(".at-breaches")).to_contain_text("None recorded.")
+    page.get_by_role("link", name="Set the plan").click()
+    expect(page.locator("h1")).to_have_text("Log in")
+
+
+def test_a_new_run_appears_without_a_reload(page: Page, empty: Service) -> None:
+    set_plan(empty)
+    submit(empty, [a_full_run(3, 0.97)])
+    page.goto(empty.base_url)
+    page.evaluate("window.sameDocument = true")
+    page.wait_for_selector("#chart[data-ready]")
+    page.wait_for_timeout(1000)
+    submit(empty, [a_full_run(0.01, 0.5)])
+    expect(page.locator(".tile").last).to_contain_text("470", timeout=40_000)
+    expect(page.locator("#live")).to_have_text("A new run arrived; the page was updated.")
+    assert page.evaluate("window.sameDocument")
+
+
+def test_a_page_whose_service_went_away_keeps_what_it_has(page: Page, empty: Service) -> None:
+    set_plan(empty)
+    submit(empty, [a_full_run(3, 0.97)])
+    page.goto(empty.base_url)
+    page.wait_for_selector("#chart[data-ready]")
+    empty.kill()
+    expect(page.locator("#live")).to_contain_text("has not answered since", timeout=40_000)
+    expect(page.locator(".tile")).to_have_count(6)
+
+
+def test_a_wrong_key_is_told_beside_the_field(page: Page, empty: Service) -> None:
+    page.goto(f"{empty.base_url}/login")
+    page.get_by_label("Admin key").fill("not-the-key-of-anybody")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("This key is not known.")
+    expect(page.get_by_label("Admin key")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Admin key")).to_be_focused()
+
+
+def test_an_admin_sets_the_plan(page: Page, empty: Service) -> None:
+    submit(empty, [a_full_run(0.5, 0.97)])
+    log_in(page, empty.base_url, empty.keys["admin"])
+    page.get_by_role("link", name="Set the plan").click()
+    page.get_by_label("Provider").fill("Contoso Fibre")
+    page.get_by_label("Subscribed download").fill("940")
+    expect(page.get_by_label("Time zone")).not_to_have_value("")
+    page.get_by_role("button", name="Save the plan").click()
+    expect(page.get_by_role("status").first).to_be_attached()
+    expect(page.locator("main")).to_contain_text("The plan is saved.")
+    expect(page.locator("header")).to_contain_text("Contoso Fibre · 940 Mbps down")
+
+
+def test_a_notice_is_read_and_approved_by_the_keyboard_alone(page: Page, empty: Service) -> None:
+    notice = slow_morning(empty)
+    log_in(page, empty.base_url, empty.keys["admin"])
+    press_tab_until(page, "Read and decide")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{empty.base_url}/notices/{notice['id']}")
+    expect(page.locator("pre.letter")).to_contain_text("please check the line")
+    expect(page.get_by_text("support@isp.example")).to_be_visible()
+    expect(page.locator(".facts code")).to_have_text(notice["digest"])
+    press_tab_until(page, "Approve and send")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("Approved.")
+    expect(page.get_by_role("button", name="Approve and send")).to_have_count(0)
+    read = empty.query(NOTICE, {"id": notice["id"]})["notice"]
+    assert read["status"] in {"APPROVED", "DUE"}
+    assert any(step["by"] == "operator" for step in read["steps"])
+
+
+def press_tab_until(page: Page, name: str) -> None:
+    """Goes on by the keyboard until the thing whose text begins with *name* has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement?.textContent.trim() ?? ''")
+        if focused.startswith(name):
+            return
+    pytest.fail(f"the keyboard does not reach {name!r}")
+
+
+def test_a_notice_is_rejected_with_a_reason(page: Page, empty: Service) -> None:
+    notice = slow_morning(empty)
+    log_in(page, empty.base_url, empty.keys["admin"])
+    page.goto(f"{empty.base_url}/notices/{notice['id']}")
+    page.get_by_label("Why it should not be sent").fill("We were downloading ourselves")
+    page.get_by_role("button", name="Reject").click()
+    expect(page.locator("main")).to_contain_text("Rejected. It will not be sent.")
+    page.goto(empty.base_url)
+    expect(page.locator(".notices")).to_contain_text(
+        "rejected, not sent, because: We were downloading ourselves"
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_letter_is_shown_as_its_reader_sees_it_and_can_do_nothing(
+    chromium: Browser, lived_in: Service, width: int
+) -> None:
+    with reader(chromium, width=width) as page:
+        log_in(page, lived_in.base_url, lived_in.keys["admin"])
+        page.get_by_role("link", name="Read and decide").click()
+        letter = page.frame_locator(".letter-frame")
+        expect(letter.locator("h1")).to_have_text("Dear support team")
+        expect(letter.get_by_alt_text("chart")).to_have_attribute(
+            "src", re.compile("^data:image/png;base64,")
+        )
+        expect(page).to_have_title(re.compile("^Mail: complaint about ST-"))
+        expect(page.get_by_alt_text("Download over time")).to_be_visible()
+        assert sideways_px(page) == 0
+
+
+def test_an_attachment_is_downloaded_and_never_opened(page: Page, lived_in: Service) -> None:
+    log_in(page, lived_in.base_url, lived_in.keys["admin"])
+    page.get_by_role("link", name="Read and decide").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="runs.csv").click()
+    assert download.value.suggested_filename == "runs.csv"
