@@ -90,7 +90,7 @@ def create_app(settings: GraphSettings) -> Starlette:
 
 def open_store(settings: GraphSettings) -> Store:
     return connect(
-        settings.mongodb_uri.get_secret_value(),
+        settings.uri,
         settings.database,
         settings.username,
         settings.password,

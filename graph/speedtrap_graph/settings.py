@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class GraphSettings(BaseSettings):
     """Frozen, built once by the composition root and handed down."""
 
-    model_config = SettingsConfigDict(env_prefix="SPEEDTRAP_GRAPH_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="SPEEDTRAP_GRAPH_", frozen=True, hide_input_in_errors=True
+    )
 
     mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=speedtrap")
+    mongodb_uri_file: Path | None = None
     mongodb_username: str = ""
     mongodb_username_file: Path | None = None
     mongodb_password: SecretStr = SecretStr("")
@@ -34,12 +37,23 @@ class GraphSettings(BaseSettings):
         return frozenset(name.strip() for name in self.auto_approve.split(",") if name.strip())
 
     @property
+    def uri(self) -> str:
+        return _first_line(self.mongodb_uri_file) or self.mongodb_uri.get_secret_value()
+
+    @property
     def username(self) -> str:
         return _first_line(self.mongodb_username_file) or self.mongodb_username
 
     @property
     def password(self) -> str:
         return _first_line(self.mongodb_password_file) or self.mongodb_password.get_secret_value()
+
+    @field_validator("mongodb_uri_file", "mongodb_username_file", "mongodb_password_file")
+    @classmethod
+    def _is_readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
 
     @model_validator(mode="after")
     def _keys_need_a_file(self) -> Self:

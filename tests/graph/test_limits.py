@@ -70,6 +70,17 @@ def test_a_body_too_large_is_413_whether_it_says_so_or_not(service: Service) -> 
         assert response.json()["error"]["code"] == "BAD_INPUT"
 
 
+@pytest.mark.parametrize("body", [b"[" * 200_000, b"9" * 5000, b"{", b"\xff", b'"text"', b"[]"])
+def test_a_body_that_is_no_operation_is_400(service: Service, body: bytes) -> None:
+    response = httpx.post(
+        f"{service.base_url}/graphql",
+        headers={"X-API-Key": service.keys["viewer"], "Content-Type": "application/json"},
+        content=body,
+        timeout=60,
+    )
+    assert response.status_code == 400
+
+
 def test_too_many_runs_in_a_batch_are_refused(service: Service) -> None:
     answer = service.post(
         "mutation($runs: [RunInput!]!) { submitRuns(runs: $runs) { accepted } }",

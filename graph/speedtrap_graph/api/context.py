@@ -48,6 +48,7 @@ class Context:
     notices: DataLoader[str, list[NoticeDocument]] = field(init=False)
     open_breaches: DataLoader[str, BreachDocument | None] = field(init=False)
     silences: DataLoader[str, SilenceDocument | None] = field(init=False)
+    contents: DataLoader[str, list[bytes]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.standards = _loader(self._standards)
@@ -55,6 +56,7 @@ class Context:
         self.notices = _loader(self._notices)
         self.open_breaches = _loader(self._open_breaches)
         self.silences = _loader(self._silences)
+        self.contents = _loader(self._contents)
 
     def require(self, *roles: Role) -> None:
         """Lets callers with one of *roles* through; an admin may do everything."""
@@ -104,6 +106,10 @@ class Context:
         found = await self.services.browse.silences(probes, self.services.clock())
         by_probe = {silence.id: silence for silence in found}
         return [by_probe.get(name) for name in probes]
+
+    async def _contents(self, notices: list[str]) -> list[list[bytes]]:
+        found = await self.services.browse.contents_of(notices)
+        return [found.get(key, []) for key in notices]
 
 
 def _loader(load: Callable[[list[str]], Awaitable[list[V]]]) -> DataLoader[str, V]:

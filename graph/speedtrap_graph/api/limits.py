@@ -29,7 +29,8 @@ from speedtrap_graph.services.errors import GraphError
 _log = logging.getLogger(__name__)
 
 MAX_TOKENS = 2000
-MAX_DEPTH = 12
+MAX_DEPTH = 15
+"""Just enough for the introspection that clients send."""
 MAX_FIELDS = 1000
 MAX_ALIASES = 30
 

@@ -124,23 +124,30 @@ class BreachEvent:
 
 @strawberry.type
 class Attachment:
+    notice_id: strawberry.Private[str]
+    place: strawberry.Private[int]
     name: str
     media_type: str
     alt_text: str | None
     sha256: str
     size_bytes: int
-    content_base64: str
 
     @classmethod
-    def of(cls, part: AttachmentPart) -> Self:
+    def of(cls, part: AttachmentPart, notice_id: str, place: int) -> Self:
         return cls(
+            notice_id=notice_id,
+            place=place,
             name=part.name,
             media_type=part.media_type,
             alt_text=part.alt_text,
             sha256=part.sha256,
-            size_bytes=len(part.content),
-            content_base64=base64.b64encode(part.content).decode(),
+            size_bytes=part.size_bytes,
         )
+
+    @strawberry.field
+    async def content_base64(self, info: Info) -> str:
+        contents = await info.context.contents.load(self.notice_id)
+        return base64.b64encode(contents[self.place]).decode()
 
 
 @strawberry.type(description="One change of a notice's state: who, when and why.")
@@ -196,7 +203,10 @@ class Notice:
             subject=notice.subject,
             text=notice.text,
             html=notice.html,
-            attachments=[Attachment.of(part) for part in notice.attachments],
+            attachments=[
+                Attachment.of(part, notice.id, place)
+                for place, part in enumerate(notice.attachments)
+            ],
             digest=notice.digest,
             planned_at=notice.planned_at,
             approved_at=notice.approved_at,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import strawberry
+from cross_web import HTTPException
 from graphql import GraphQLError, GraphQLSyntaxError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,6 +56,16 @@ class GraphQLView(GraphQL[Context, None]):
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
         )
         self._services = services
+
+    def parse_json(self, data: str | bytes) -> object:
+        try:
+            body = super().parse_json(data)
+        except (ValueError, RecursionError) as error:
+            # Numbers of thousands of digits and nests of thousands of levels.
+            raise HTTPException(400, "The body is JSON that nobody would write") from error
+        if not isinstance(body, (dict, list)):
+            raise HTTPException(400, "The body must be a JSON object with a query")
+        return body
 
     async def get_context(
         self,

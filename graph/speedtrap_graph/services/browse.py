@@ -27,7 +27,8 @@ _LONGEST_STREAK_READ = 10_000
 
 _RUNS = Order("runs", "started_at", UUID)
 _BREACHES = Order("breaches", "opened_at")
-_NOTICES = Order("notices", "planned_at")
+_CONTENT = "attachments.content"
+_NOTICES = Order("notices", "planned_at", left_out=(_CONTENT,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,19 @@ class Browse:
         return {breach.id: breach for breach in found}
 
     async def notices_of(self, breaches: Sequence[str]) -> list[NoticeDocument]:
-        """Of several breaches at once, newest first."""
+        """Of several breaches at once, newest first, without the attachments' content."""
         wanted = {"breach": {"$in": list(breaches)}}
-        return await NoticeDocument.find(wanted).sort("-planned_at", "-_id").to_list()
+        rows = self.store["notices"].find(wanted, {_CONTENT: 0})
+        newest = rows.sort([("planned_at", -1), ("_id", -1)])
+        return [NoticeDocument.model_validate(row) async for row in newest]
+
+    async def contents_of(self, notices: Sequence[str]) -> dict[str, list[bytes]]:
+        """The attachments' contents by notice, in their order."""
+        rows = self.store["notices"].find({"_id": {"$in": list(notices)}}, {_CONTENT: 1})
+        return {
+            row["_id"]: [part["content"] for part in row.get("attachments", [])]
+            async for row in rows
+        }
 
     async def open_breaches(self, probes: Sequence[str]) -> list[BreachDocument]:
         """Of several probes at once; those of the download rule last, so that they win."""

@@ -47,6 +47,7 @@ WAITING = frozenset({NoticeStatus.PLANNED, NoticeStatus.APPROVED, NoticeStatus.D
 """Nothing has left the house and nobody is at work on it."""
 MAY_HAVE_ARRIVED = frozenset({NoticeStatus.SENT, NoticeStatus.UNKNOWN, NoticeStatus.CHECKING})
 IN_FLIGHT = frozenset({NoticeStatus.CLAIMED, NoticeStatus.SENDING})
+HELD_BACK = frozenset({NoticeStatus.SUPPRESSED, NoticeStatus.SILENCED})
 COUNTED_STAGES = frozenset({Stage.OPENING, Stage.DIGEST})
 
 

@@ -12,6 +12,7 @@ from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError, ConflictError, NotFoundError
 from speedtrap_graph.services.leave import (
     COUNTED_STAGES,
+    HELD_BACK,
     WAITING,
     Leave,
     NoticeStatus,
@@ -246,15 +247,20 @@ class Ledger:
         entry = step(now, by, NoticeStatus.APPROVED, None)
         fields: Row = {"status": NoticeStatus.APPROVED.value, "approved_at": now, "due_at": now}
         await advance(self.store, row, fields, entry, session)
-        row |= fields
+        row = {**row, **fields, "steps": [*row["steps"], entry]}
         await self._apply(row, leave(await self._situation(row, session)), "ledger", session)
 
     async def _apply(self, row: Row, granted: Leave, by: str, session: Session) -> None:
+        """Gives the status that *granted* says; a wait that only goes on is no new step."""
         fields: Row = {"status": granted.status.value, "due_at": granted.due_at}
-        entry = step(self.clock(), by, granted.status, granted.why)
-        if granted.status == row["status"] and granted.why is None:
-            return
-        await advance(self.store, row, fields, entry, session)
+        if granted.status in HELD_BACK:
+            fields["counted_at"] = None
+        last = row["steps"][-1]
+        if (last["status"], last["why"]) == (granted.status, granted.why):
+            await advance(self.store, row, fields, None, session)
+        else:
+            entry = step(self.clock(), by, granted.status, granted.why)
+            await advance(self.store, row, fields, entry, session)
 
     async def _advance(
         self, row: Row, status: NoticeStatus, by: str, why: str, session: Session
@@ -323,6 +329,3 @@ def _consumer(name: str) -> str:
     if not 1 <= len(name) <= 100:
         raise BadInputError("consumer must have 1 to 100 characters", field="consumer")
     return name
-
-
-__all__ = ["Claim", "Ledger", "Settlement"]

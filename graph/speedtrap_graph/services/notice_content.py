@@ -122,5 +122,6 @@ def _attachment(draft: AttachmentDraft, place: int) -> dict[str, Any]:
         "media_type": draft.media_type,
         "alt_text": draft.alt_text,
         "sha256": hashlib.sha256(content).hexdigest(),
+        "size_bytes": len(content),
         "content": content,
     }

@@ -59,7 +59,7 @@ class Reconciler:
         await append_events(self.store, self.session, pending, self.now)
 
     async def everything(self) -> None:
-        """After a plan or a rule changed: all breaches, those of rules that are gone as well."""
+        """After a plan or a rule changed: all breaches of the probe."""
         pending: list[PendingEvent] = []
         for document in self.standards.rules:
             rule = pure_rule(document)

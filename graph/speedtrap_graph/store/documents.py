@@ -188,11 +188,14 @@ class EventDocument(Document):
 
 
 class AttachmentPart(BaseModel):
+    """`content` is left out of lists: a page of notices would be hundreds of megabytes."""
+
     name: str
     media_type: str
     alt_text: str | None = None
     sha256: str
-    content: bytes
+    size_bytes: int
+    content: bytes | None = None
 
 
 class StepPart(BaseModel):

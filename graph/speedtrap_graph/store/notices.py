@@ -74,11 +74,12 @@ async def claim_lease(
     )
 
 
-async def advance(store: Store, row: Row, fields: Row, entry: Row, session: Session) -> None:
+async def advance(store: Store, row: Row, fields: Row, entry: Row | None, session: Session) -> None:
     """Sets *fields* and puts *entry* on record."""
-    await store["notices"].update_one(
-        {"_id": row["_id"]}, {"$set": fields, "$push": {"steps": entry}}, session=session
-    )
+    update: Row = {"$set": fields}
+    if entry is not None:
+        update["$push"] = {"steps": entry}
+    await store["notices"].update_one({"_id": row["_id"]}, update, session=session)
 
 
 async def expire_sendings(store: Store, now: datetime) -> None:

@@ -33,6 +33,7 @@ class Order:
     collection: str
     moment: str
     read_id: Callable[[str], Any] = str
+    left_out: tuple[str, ...] = ()
 
 
 async def newest_first(
@@ -41,7 +42,7 @@ async def newest_first(
     clauses = [wanted] if after is None else [wanted, _behind(order, after)]
     found = (
         store[order.collection]
-        .find({"$and": clauses})
+        .find({"$and": clauses}, dict.fromkeys(order.left_out, 0) or None)
         .sort([(order.moment, -1), ("_id", -1)])
         .limit(first + 1)
     )

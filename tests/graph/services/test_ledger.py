@@ -287,6 +287,31 @@ async def test_two_openings_due_at_once_to_one_recipient_do_not_both_go_out(post
     assert len([claim for claim in claims if claim is not None]) == 1
 
 
+async def test_a_recovery_waits_for_an_opening_that_is_on_its_way(post: Post) -> None:
+    breach = await post.slow()
+    await post.approved(breach)
+    opening = await post.claimed()
+    assert await post.ledger.begin_sending(opening.notice.id, opening.fence, "bot")
+    await post.good()
+    recovery = await post.approved(breach, stage=Stage.RECOVERY)
+    for _ in range(3):
+        assert await post.ledger.claim("mail", "worker") is None
+    waiting = await NoticeDocument.get(recovery.id)
+    assert waiting is not None
+    assert [step.status for step in waiting.steps] == ["PLANNED", "APPROVED", "APPROVED"]
+
+    await post.ledger.settle(opening.notice.id, opening.fence, SENT, "bot")
+    assert (await post.claimed()).notice.id == recovery.id
+
+
+async def test_a_notice_that_was_held_back_does_not_count(post: Post) -> None:
+    await post.approved(await post.slow())
+    claim = await post.claimed()
+    await post.good()
+    assert not await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
+    assert (await post.approved(await post.slow())).status == "DUE"
+
+
 async def test_a_silence_holds_notices_back(post: Post) -> None:
     breach = await post.slow()
     waiting = await post.approved(breach)
