@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from speedtrap_bots import channels
-from speedtrap_bots.letter import Content
+from speedtrap_bots.content import Content
 from speedtrap_bots.model import Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 

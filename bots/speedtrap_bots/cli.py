@@ -1,24 +1,18 @@
-"""`speedtrap bots run`: the composition root, and the only place here that reads settings."""
+"""`speedtrap bots run` and `speedtrap notices`."""
 
 import asyncio
 import logging
 import os
-import signal
-import socket
 import sys
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from speedtrap_bots.channel import Channel, kinds
 from speedtrap_bots.errors import BotsError
-from speedtrap_bots.ledger import Ledger
 from speedtrap_bots.notices import notices_app
-from speedtrap_bots.settings import EnvironmentSettings, Settings, SettingsError
-from speedtrap_bots.worker import Worker
+from speedtrap_bots.settings import SettingsError
 
-_S = TypeVar("_S", bound=EnvironmentSettings)
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 __all__ = ["app", "main", "notices_app"]
 
@@ -43,15 +37,12 @@ def run(
     once: Annotated[bool, typer.Option(help="Do what can be done now, then end.")] = False,
 ) -> None:
     """Write a notice for every breach, and send those that may go out."""
-    logging.basicConfig(
-        level=os.environ.get("SPEEDTRAP_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Charts and X's client take seconds to load, which no other command should wait for.
+    from speedtrap_bots.serve import serve  # noqa: PLC0415 - for that reason
+
     try:
-        settings = read(Settings)
-        asyncio.run(_serve(settings, open_channels(channel or []), once=once))
+        _configure_logging(os.environ.get("SPEEDTRAP_LOG_LEVEL") or "INFO")
+        asyncio.run(serve(channel or [], once=once))
     except SettingsError as error:
         typer.echo(f"speedtrap bots: {error}", err=True)
         raise typer.Exit(2) from error
@@ -60,68 +51,15 @@ def run(
         raise typer.Exit(1) from error
 
 
-def open_channels(names: list[str]) -> list[Channel]:
-    """The named channels, or all, each with its own settings."""
-    found = kinds()
-    for name in names:
-        if name not in found:
-            known = ", ".join(sorted(found))
-            raise SettingsError(f"--channel {name}: there is no such channel; known: {known}")
-    chosen = [kind for name, kind in sorted(found.items()) if not names or name in names]
-    try:
-        return [kind.open(read(kind.settings)) for kind in chosen]
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-
-
-def read(settings: type[_S]) -> _S:
-    """*settings* from the environment, or an error that names each variable."""
-    try:
-        return settings()
-    except ValidationError as error:
-        problems = [
-            f"{_variable(settings, str(problem['loc'][0]) if problem['loc'] else '')}:"
-            f" {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
-        raise SettingsError("; ".join(problems)) from None  # the original shows the values
-
-
-def _variable(settings: type[EnvironmentSettings], field: str) -> str:
-    if field.startswith("SPEEDTRAP_"):
-        return field
-    return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
-
-
-async def _serve(settings: Settings, channels: list[Channel], *, once: bool) -> None:
-    key = settings.key.get_secret_value() if settings.key else ""
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    async with Ledger(settings.graph_url, key) as ledger:
-        workers = [
-            Worker(
-                ledger,
-                channel,
-                name=name,
-                poll_s=settings.poll_seconds,
-                patrol_s=settings.patrol_seconds,
-            )
-            for channel in channels
-        ]
-        if once:
-            for worker in workers:
-                await worker.run_once()
-            return
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop_all, workers)
-        async with asyncio.TaskGroup() as group:
-            for worker in workers:
-                group.create_task(worker.run())
-
-
-def _stop_all(workers: list[Worker]) -> None:
-    for worker in workers:
-        worker.stop()
+def _configure_logging(level: str) -> None:
+    if level.upper() not in LOG_LEVELS:
+        raise SettingsError(f"SPEEDTRAP_LOG_LEVEL: must be one of {', '.join(LOG_LEVELS)}")
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every poll
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from gql.transport.websockets import WebsocketsTransport
 from pydantic import ValidationError
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from speedtrap_bots.content import Content
 from speedtrap_bots.errors import LedgerAway, LedgerError, LedgerRefused
-from speedtrap_bots.letter import Content
 from speedtrap_bots.model import (
     Breach,
     BreachEvent,
@@ -208,9 +208,7 @@ def _ledger_error(error: Exception, url: str) -> LedgerError:
     """What *error* means for the caller, without headers or bodies in its text."""
     status = _http_status(error)
     if status == 401:
-        return LedgerRefused(
-            f"{url} does not accept the key (SPEEDTRAP_BOTS_KEY)", code="UNAUTHENTICATED"
-        )
+        return LedgerRefused(f"{url} does not accept the key", code="UNAUTHENTICATED")
     if isinstance(error, TransportQueryError):
         return _query_error(error)
     if status is not None:

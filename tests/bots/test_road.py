@@ -21,6 +21,7 @@ from tests.lab.smtp import SmtpServer
 from tests.lab.x_api import XApi
 
 DEADLINE_S = 40.0
+MAIN = "from speedtrap_bots.cli import main; main()"
 
 SET_PLAN = """
 mutation { setPlan(plan: {provider: "Example Cable", downloadMbps: 940, uploadMbps: 35,
@@ -46,8 +47,7 @@ class Bot:
         clean = {name: value for name, value in os.environ.items() if "SPEEDTRAP" not in name}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from speedtrap_bots.cli import main; main()", "run"]
-                + list(self.arguments),
+                [sys.executable, "-c", MAIN, "run", *self.arguments],
                 env={**clean, **self.environment},
                 stdout=log,
                 stderr=log,
@@ -73,7 +73,7 @@ class Road:
         result = self.service.query(SUBMIT, {"runs": list(runs)}, role="probe")["submitRuns"]
         assert len(result["accepted"]) == len(runs), result
 
-    def bot(self, *arguments: str, start: bool = True, **environment: str) -> Bot:
+    def bot(self, *arguments: str, **environment: str) -> Bot:
         bot = Bot(
             {
                 "SPEEDTRAP_BOTS_GRAPH_URL": self.service.base_url,
@@ -85,8 +85,7 @@ class Road:
             arguments=arguments,
         )
         self.bots.append(bot)
-        if start:
-            bot.start()
+        bot.start()
         return bot
 
     def notices(self) -> list[dict[str, Any]]:
@@ -122,8 +121,8 @@ class Road:
 
 
 @contextmanager
-def a_road(mongod: Mongod, database: str, folder: Path, **settings: str) -> Iterator[Road]:
-    with running_service(mongod, database, folder / "graph", **settings) as service:
+def a_road(mongod: Mongod, database: str, folder: Path) -> Iterator[Road]:
+    with running_service(mongod, database, folder / "graph") as service:
         road = Road(service, mongod, database, folder)
         service.query(SET_PLAN)
         try:

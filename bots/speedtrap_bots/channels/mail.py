@@ -29,8 +29,9 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from speedtrap_bots.channel import ChannelKind
+from speedtrap_bots.content import Content
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
-from speedtrap_bots.letter import Content, letter
+from speedtrap_bots.letter import letter
 from speedtrap_bots.model import Attachment, Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 

@@ -25,8 +25,9 @@ from tweepy.asynchronous import AsyncClient
 from twitter_text import extract_urls, parse_tweet
 
 from speedtrap_bots.channel import ChannelKind
+from speedtrap_bots.content import Content
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
-from speedtrap_bots.letter import Content, post
+from speedtrap_bots.letter import post
 from speedtrap_bots.model import Attachment, Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 

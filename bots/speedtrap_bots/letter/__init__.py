@@ -4,14 +4,13 @@ Polite, short, checkable: it shows the good results too, names tools and times, 
 motive and asks for one thing.
 """
 
-from base64 import b64encode
-from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import PackageLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from twitter_text import parse_tweet
 
+from speedtrap_bots.content import Content, File
 from speedtrap_bots.letter.chart import chart_png
 from speedtrap_bots.letter.clean import clean
 from speedtrap_bots.letter.evidence import Evidence, gather, runs_csv
@@ -19,30 +18,6 @@ from speedtrap_bots.model import Breach, Stage
 
 MAX_POST_WEIGHT = 280
 CHART, CSV = "chart.png", "runs.csv"
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that goes along."""
-
-    name: str
-    media_type: str
-    content: bytes
-    alt_text: str | None = None
-
-    @property
-    def content_base64(self) -> str:
-        return b64encode(self.content).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A message as it is frozen in the ledger."""
-
-    text: str
-    subject: str = ""
-    html: str | None = None
-    files: tuple[File, ...] = ()
 
 
 def letter(breach: Breach, stage: Stage, *, sender: str, contact: str) -> Content:

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 from PIL import Image
-from speedtrap_bots.letter import Content, letter, post
+from speedtrap_bots.content import Content
+from speedtrap_bots.letter import letter, post
 from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
 from speedtrap_bots.model import Breach, Failure, Measurement, Plan, Rule, Server, Stage
 from twitter_text import extract_urls, parse_tweet
