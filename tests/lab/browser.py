@@ -9,7 +9,7 @@ async tests, and let the browser end with the module.
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
@@ -58,9 +58,11 @@ def reader(
     height: int = 900,
     dark: bool = False,
     scripts: bool = True,
+    refused: Sequence[str] = (),
 ) -> Iterator[Page]:
     """A page of its own. At its end: no request left this machine, no policy was violated, no
-    script failed."""
+    script failed; but for what holds one of *refused*, each of which the browser must have refused.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
@@ -90,8 +92,10 @@ def reader(
         yield page
     finally:
         context.close()
-    if problems:
-        raise AssertionError("\n".join(problems))
+    missed = [part for part in refused if not any(part in problem for problem in problems)]
+    others = [problem for problem in problems if not any(part in problem for part in refused)]
+    if missed or others:
+        raise AssertionError("\n".join([*others, *(f"was not refused: {part}" for part in missed)]))
 
 
 def sideways_px(page: Page) -> int:

@@ -23,6 +23,11 @@ SLOW_HOURS = 7
 DAYS = 14
 BATCH = 50
 
+LETTER = "<h1>Dear support team</h1><p>Please check.</p><img src='cid:chart' alt='chart'>"
+HOSTILE_LETTER = (
+    f"{LETTER}<script>document.title = 'taken over'</script><img src='https://example.com/spy.png'>"
+)
+
 ONE_PIXEL = base64.b64encode(
     base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -96,7 +101,7 @@ def submit_two_weeks(service: Service) -> None:
     submit(service, two_weeks())
 
 
-def plan_a_notice(service: Service) -> dict[str, Any]:
+def plan_a_notice(service: Service, html: str = LETTER) -> dict[str, Any]:
     """A complaint about the open breach, as the mail bot plans it; its id and digest."""
     nodes = service.query(BREACHES)["breaches"]["nodes"]
     breach = next(node for node in nodes if node["status"] == "OPEN")
@@ -107,8 +112,7 @@ def plan_a_notice(service: Service) -> dict[str, Any]:
         "recipient": "support@isp.example",
         "subject": f"Slow line, please check ({breach['reference']})",
         "text": f"Dear support team,\n\nplease check the line. {breach['reference']}\n",
-        "html": "<h1>Dear support team</h1><p>Please check.</p><img src='cid:chart' alt='chart'>"
-        "<script>document.title = 'taken over'</script><img src='https://example.com/spy.png'>",
+        "html": html,
         "attachments": [
             {
                 "name": "chart.png",

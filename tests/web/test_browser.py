@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.lab.browser import log_in, reader, running_browser, sideways_px
 from tests.lab.service import Service
-from tests.web.history import a_full_run, plan_a_notice, set_plan, submit
+from tests.web.history import HOSTILE_LETTER, LETTER, a_full_run, plan_a_notice, set_plan, submit
 
 pytestmark = pytest.mark.browser
 
@@ -28,11 +28,11 @@ def page(chromium: Browser) -> Iterator[Page]:
         yield page
 
 
-def slow_morning(service: Service) -> dict[str, str]:
+def slow_morning(service: Service, html: str = LETTER) -> dict[str, str]:
     """Seven runs below half of the plan, and the complaint about them that waits."""
     set_plan(service)
     submit(service, [a_full_run(hours_ago, 0.3) for hours_ago in range(7, 0, -1)])
-    return plan_a_notice(service)
+    return plan_a_notice(service, html)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -212,7 +212,7 @@ def test_a_notice_is_rejected_with_a_reason(page: Page, empty: Service) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_letter_is_shown_as_its_reader_sees_it_and_can_do_nothing(
+def test_the_letter_is_shown_as_its_reader_sees_it(
     chromium: Browser, lived_in: Service, width: int
 ) -> None:
     with reader(chromium, width=width) as page:
@@ -223,9 +223,21 @@ def test_the_letter_is_shown_as_its_reader_sees_it_and_can_do_nothing(
         expect(letter.get_by_alt_text("chart")).to_have_attribute(
             "src", re.compile("^data:image/png;base64,")
         )
-        expect(page).to_have_title(re.compile("^Mail: complaint about ST-"))
         expect(page.get_by_alt_text("Download over time")).to_be_visible()
         assert sideways_px(page) == 0
+
+
+def test_a_hostile_letter_can_do_nothing(chromium: Browser, empty: Service) -> None:
+    notice = slow_morning(empty, HOSTILE_LETTER)
+    refused = ("Blocked script execution", "https://example.com/spy.png")
+    with reader(chromium, refused=refused) as page:
+        log_in(page, empty.base_url, empty.keys["admin"])
+        page.goto(f"{empty.base_url}/notices/{notice['id']}")
+        expect(page.frame_locator(".letter-frame").locator("h1")).to_have_text("Dear support team")
+        expect(page).to_have_title(re.compile("^Mail: complaint about ST-"))
+        # Opened by itself it is just as powerless.
+        page.goto(f"{empty.base_url}/notices/{notice['id']}/letter")
+        assert page.title() != "taken over"
 
 
 def test_an_attachment_is_downloaded_and_never_opened(page: Page, lived_in: Service) -> None:
