@@ -36,7 +36,7 @@ class Started:
         self.terminal = folder.parent / "terminal"
         argv = ["up", "--data-dir", str(folder), "--port", str(self.port), *more]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SPEEDTRAP_")}
-        with self.terminal.open("ab") as out:
+        with self.terminal.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "speedtrap", *argv],
                 stdout=out,
