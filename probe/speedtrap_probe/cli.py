@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Measures once."""
     with _problems(), Stop() as stop:
-        session = _session(key, url, tool, csv)
+        session = _with_tools(_session(key, url, csv), tool)
         measured, told, delivery = _round(session, stop, quiet or as_json)
         if as_json:
             typer.echo(json.dumps(_result(measured, told, delivery), indent=2))
@@ -95,7 +95,7 @@ def watch(
         every_s, jitter_s = interval.seconds(every), interval.seconds(jitter)
         if every_s < 1 or jitter_s * 2 >= every_s:
             raise SettingsError("--every must be at least 1s, and more than twice --jitter")
-        session = _session(key, url, tool, csv)
+        session = _with_tools(_session(key, url, csv), tool)
         rounds = interval.moments(_clock(), every_s, jitter_s, random.SystemRandom())
         for moment in rounds:
             if _clock() - moment > every_s:
@@ -180,25 +180,35 @@ def main() -> None:
     app()
 
 
-def _session(
-    key: str | None, url: str | None, tool: list[str] | None = None, csv: Path | None = None
-) -> Session:
-    found = discover()
-    told = settings.read(os.environ, [option for one in found.values() for option in one.options])
+def _session(key: str | None, url: str | None, csv: Path | None = None) -> Session:
+    """A session that can deliver; `_with_tools` makes it one that can measure."""
+    options = [option for one in discover().values() for option in one.options]
+    told = settings.read(os.environ, options)
     if url is not None:
         told = replace(told, url=settings.checked_url("--url", url))
     told = replace(told, key=key or told.key, csv=csv or told.csv)
-    chosen = _chosen(found, tuple(tool or ()) or told.tools)
     if told.key is None:
-        return Session(told, chosen, None, None)
-    return Session(told, chosen, Outbox(told.outbox), Service(told.url, told.key, told.proxy))
+        return Session(told)
+    return Session(told, Outbox(told.outbox), Service(told.url, told.key, told.proxy))
+
+
+def _with_tools(session: Session, names: list[str] | None) -> Session:
+    """The chosen tools; without a choice those that can run here.
+
+    A tool that nobody installed is not news each hour.
+    """
+    found = discover()
+    chosen = _chosen(found, tuple(names or ()) or session.settings.tools)
+    setup = Setup(session.settings.url, session.settings.options)
+    usable = tuple(one for one in found.values() if not chosen and one.usable(setup).ok)
+    return replace(session, tools=chosen or usable)
 
 
 def _chosen(found: Mapping[str, Tool], names: tuple[str, ...]) -> tuple[Tool, ...]:
     for name in names:
         if name not in found:
             raise SettingsError(f"no tool {name!r}; there are: {', '.join(found)}")
-    return tuple(found[name] for name in dict.fromkeys(names or found))
+    return tuple(found[name] for name in dict.fromkeys(names))
 
 
 def _round(session: Session, stop: Stop, quiet: bool) -> tuple[Run, list[str], Delivery | None]:

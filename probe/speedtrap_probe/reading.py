@@ -3,7 +3,7 @@
 The first speedtrap wrote `timestamp,fast,speedtest,turnkey,ookla`, often without that header, in
 local time. What its figures need to become megabits (10^6 bits) per second:
 
-- `fast`: as printed by ddo/fast, already Mbps;
+- `fast`: as printed by ddo/fast, in the unit it printed (see `tools/fast.py` for its "Gbps");
 - `speedtest`: speedtest-cli's bits per second divided by 1,048,576, so mebibits: times 1.048576;
 - `turnkey`: 100 MB x 8 over the seconds that the whole GET took, already Mbps;
 - `ookla`: the CLI's *bytes* per second divided by 125,000, already Mbps: times 1.
@@ -33,6 +33,7 @@ from speedtrap_probe.model import (
     Run,
     Server,
 )
+from speedtrap_probe.tools.fast import mbps_of
 
 NAMESPACE = UUID("6ff3e2c1-4c0e-5a53-9a53-0d3c6f0a7e11")  # of runs without an id of their own
 OLD_TIME = "%Y/%m/%d %H:%M:%S"
@@ -40,7 +41,7 @@ OLD_TIME = "%Y/%m/%d %H:%M:%S"
 OLD_COLUMNS = (("fast", 1.0), ("speedtest-cli", 1.048576), ("turnkey", 1.0), ("ookla", 1.0))
 TURNKEY_COLUMN = 3
 # Nothing may follow but the unit and what str(bytes) made of a line end: no half-read numbers.
-NUMBER = re.compile(r"(\d[\d.,\u00a0\u202f ]*?)\s*(?:Mbps)?(?:\\[rn])*")
+NUMBER = re.compile(r"(\d[\d.,\u00a0\u202f ]*?)\s*([KMG]bps)?(?:\\[rn])*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def old_mbps(cell: str) -> float | None:
     elif marks:
         whole, _, decimals = digits.rpartition(marks[-1])
         digits = f"{re.sub('[.,]', '', whole)}.{decimals}"
-    value = float(digits)
+    value = mbps_of(float(digits), match[2] or "Mbps")
     return value if value > 0 else None
 
 

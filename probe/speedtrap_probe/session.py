@@ -18,9 +18,9 @@ class Session:
     """A probe with its settings and its tools. Without a key it keeps to itself."""
 
     settings: Settings
-    tools: tuple[Tool, ...]
-    outbox: Outbox | None
-    service: Service | None
+    outbox: Outbox | None = None
+    service: Service | None = None
+    tools: tuple[Tool, ...] = ()
 
     def measure(self, watcher: Watcher, progress: Progress) -> Run:
         """One round."""

@@ -179,7 +179,7 @@ def test_an_unknown_key_leaves_the_run_queued_and_says_so_without_the_key(home: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "--tool", "nix"], "no tool 'nix'; there are: lan"),
+        (["run", "--tool", "nix"], "no tool 'nix'; there are: fast, lan"),
         (["run", "--url", "speedtrap"], "--url must be an http"),
         (["run", "--bogus"], "No such option"),
         (["watch"], "--every"),
@@ -312,3 +312,19 @@ def on_a_terminal(argv: list[str], env: dict[str, str], folder: Path) -> str:
                 shown += piece
     os.close(master)
     return shown.decode()
+
+
+def test_without_a_choice_only_what_can_run_here_is_run(home: Home) -> None:
+    with speed_server() as lan:
+        done = home.probe(
+            "run", "--json", "--url", lan.url, SPEEDTRAP_PROBE_TURNKEY_URL=lan.url + "/"
+        )
+    tools = [one["tool"] for one in json.loads(done.stdout)["run"]["measurements"]]
+    assert {"lan", "speedtest-cli", "turnkey"} <= set(tools)
+    assert "ookla" not in tools
+
+
+def test_a_chosen_tool_that_is_missing_is_a_failure_that_says_how_to_get_it(home: Home) -> None:
+    done = home.probe("run", "--tool", "ookla")
+    assert done.returncode == 1
+    assert home.rows()[0]["failure"].startswith("TOOL_MISSING: Ookla's speedtest is not on PATH")

@@ -3,14 +3,16 @@
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
+from speedtrap_probe.program import Program
 from speedtrap_probe.tool import Setup
-from speedtrap_probe.tools.speedtest_cli import TOOL, SpeedtestCli
+from speedtrap_probe.tools.speedtest_cli import TOOL
 
 from tests.lab.mini import Behaviour, MiniServer, mini_server
 from tests.probe.certificates import Authority
@@ -68,7 +70,7 @@ def test_a_server_that_is_not_there_is_no_network() -> None:
 
 
 def test_a_program_that_is_not_there_is_missing() -> None:
-    gone = SpeedtestCli(argv=("/nowhere/speedtest",))
+    gone = replace(TOOL, locate=lambda _setup: Program(("/nowhere/speedtest",)))
     with pytest.raises(ToolError, match="could not be started") as raised:
         gone.measure(Setup("http://127.0.0.1:1"))
     assert raised.value.failure.kind is FailureKind.TOOL_MISSING
@@ -88,7 +90,8 @@ def test_a_hanging_program_is_killed_with_its_children(tmp_path: Path) -> None:
             """
         )
     )
-    hanging = SpeedtestCli(argv=(sys.executable, str(script)), timeout_s=2.0)
+    program = Program((sys.executable, str(script)))
+    hanging = replace(TOOL, locate=lambda _setup: program, timeout_s=2.0)
     with pytest.raises(ToolError, match="did not end within 2 s") as raised:
         hanging.measure(Setup("http://127.0.0.1:1"))
     assert raised.value.failure.kind is FailureKind.TIMEOUT

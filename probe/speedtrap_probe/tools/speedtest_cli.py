@@ -9,17 +9,14 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from speedtrap_probe import command
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
-from speedtrap_probe.tool import Option, Setup, Usable
+from speedtrap_probe.program import CommandTool, Program
+from speedtrap_probe.tool import Option, Setup
 
-TIMEOUT_S = 120.0
-SHORT_TIMEOUT_S = 15.0  # when the line is said to be down
 NO_ANSWER_PING_MS = 600_000  # one of the three probes failed: 3600 s / 6
 URLOPEN = re.compile(r"(?:ERROR: )?<urlopen error (?:\[Errno -?\d+\] )?(.*)>")
 NETWORK_WORDS = (
@@ -32,47 +29,23 @@ NETWORK_WORDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedtestCli:
-    """Runs `python -m speedtest --json --secure`, with `--mini` when a server is configured."""
-
-    name: str = "speedtest-cli"
-    internet: bool = True
-    options: tuple[Option, ...] = (
-        Option("mini_url", "a Speedtest-Mini-like server to measure against (speedtest-cli)"),
-    )
-    argv: tuple[str, ...] = (sys.executable, "-m", "speedtest", "--json", "--secure")
-    timeout_s: float = TIMEOUT_S
-
-    def usable(self, _setup: Setup) -> Usable:
-        try:
-            return Usable(True, version("speedtest-cli"))
-        except PackageNotFoundError:
-            return Usable(False, hint="not installed; get it by: pip install speedtest-cli")
-
-    def measure(self, setup: Setup) -> Figures:
-        usable = self.usable(setup)
-        if not usable.ok:
-            raise ToolError(FailureKind.TOOL_MISSING, f"speedtest-cli is {usable.hint}")
-        mini = setup.options.get("mini_url")
-        argv = [*self.argv, "--mini", mini] if mini else list(self.argv)
-        timeout_s = self.timeout_s
-        if setup.line_up is False and not mini:
-            timeout_s = min(timeout_s, SHORT_TIMEOUT_S)
-        try:
-            output = command.run(argv, timeout_s, command.environment(setup.proxy))
-        except OSError as error:
-            raise ToolError(
-                FailureKind.TOOL_MISSING, f"speedtest-cli could not be started: {error.strerror}"
-            ) from error
-        if output.exit_code is None:
-            raise ToolError(
-                FailureKind.TIMEOUT, f"speedtest-cli did not end within {timeout_s:g} s"
-            )
-        return parse(output.exit_code, output.stdout, output.stderr, usable.version)
+def locate(_setup: Setup) -> Program:
+    """The program of our own dependency, whatever else is called `speedtest` on PATH."""
+    try:
+        return Program((sys.executable, "-m", "speedtest"), version("speedtest-cli"))
+    except PackageNotFoundError as error:
+        raise ToolError(
+            FailureKind.TOOL_MISSING, "not installed; get it by: pip install speedtest-cli"
+        ) from error
 
 
-def parse(exit_code: int, stdout: bytes, stderr: bytes, tool_version: str | None = None) -> Figures:
+def arguments(setup: Setup) -> tuple[str, ...]:
+    """JSON over TLS, and the user's own server if one is configured."""
+    mini = setup.options.get("mini_url")
+    return ("--json", "--secure", *(("--mini", mini) if mini else ()))
+
+
+def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
     """What the program printed, as figures; raises ToolError when there are none."""
     said = one_line(stderr.decode(errors="replace"))
     document = _json(stdout)
@@ -92,7 +65,6 @@ def parse(exit_code: int, stdout: bytes, stderr: bytes, tool_version: str | None
         bytes_received=_count(document.get("bytes_received")),
         bytes_sent=_count(document.get("bytes_sent")),
         server=_server(document.get("server")),
-        tool_version=tool_version,
     )
 
 
@@ -141,4 +113,13 @@ def _text(value: object) -> str | None:
     return str(value) if value not in (None, "", 0) else None
 
 
-TOOL = SpeedtestCli()
+TOOL = CommandTool(
+    "speedtest-cli",
+    parse,
+    locate,
+    arguments,
+    options=(
+        Option("mini_url", "a Speedtest-Mini-like server to measure against (speedtest-cli)"),
+    ),
+    own_server="mini_url",
+)

@@ -1,0 +1,147 @@
+"""Ookla's official CLI. It reports bytes per second and loss in percent.
+
+Personal, non-commercial use by its terms, which running it here accepts. The first run prints a
+licence banner before the result. Both it and speedtest-cli are called `speedtest`: they are told
+apart by `--version`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from speedtrap_probe.errors import ToolError
+from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
+from speedtrap_probe.program import CommandTool, Program, on_path, version_of
+from speedtrap_probe.tool import Option, Setup
+
+BYTES_PER_S_PER_MBPS = 125_000
+LIMIT_REACHED = 173
+VERSION = r"Speedtest by Ookla (\d[\d.]*\d)"
+ARGUMENTS = ("--format=json", "--progress=no", "--accept-license", "--accept-gdpr")
+LIMIT_WORDS = ("limit reached", "too many requests")
+NETWORK_WORDS = ("cannot open socket", "resolve host", "unreachable", "no route", "refused")
+TIMEOUT_WORDS = ("timed out", "timeout")
+HINT = (
+    "Ookla's speedtest is not on PATH; get it from https://www.speedtest.net/apps/cli, "
+    "or set SPEEDTRAP_PROBE_OOKLA_COMMAND"
+)
+
+
+def locate(setup: Setup) -> Program:
+    """The configured program, or the first `speedtest` on PATH that is Ookla's."""
+    configured = setup.options.get("ookla_command")
+    for path in [Path(configured)] if configured else on_path("speedtest"):
+        if version := version_of(path, VERSION):
+            return Program((str(path),), version)
+    where = f"{configured} is not Ookla's speedtest" if configured else HINT
+    raise ToolError(FailureKind.TOOL_MISSING, where)
+
+
+def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
+    """Reads the last result among the JSON lines; raises ToolError when there is none."""
+    documents = list(_documents(stdout))
+    results = [one for one in documents if one.get("type") == "result"]
+    if exit_code != 0 or not results:
+        said = _said(documents, stdout, stderr)
+        raise ToolError(_kind(exit_code, said), f"ookla: {said or f'exit code {exit_code}'}")
+    result = results[-1]
+    down, up, ping = (_part(result, name) for name in ("download", "upload", "ping"))
+    figures = Figures(
+        download_mbps=_mbps(down),
+        upload_mbps=_mbps(up),
+        latency_ms=positive(ping.get("latency")),
+        jitter_ms=_from_zero(ping.get("jitter")),
+        packet_loss_ratio=_loss(result.get("packetLoss")),
+        loaded_latency_down_ms=positive(_part(down, "latency").get("iqm")),
+        loaded_latency_up_ms=positive(_part(up, "latency").get("iqm")),
+        bytes_received=_count(down),
+        bytes_sent=_count(up),
+        server=_server(_part(result, "server")),
+        result_url=_link(_part(result, "result")),
+    )
+    if figures.download_mbps is None and figures.upload_mbps is None:
+        raise ToolError(FailureKind.TOOL_FAILED, "ookla: no data came through in either direction")
+    return figures
+
+
+def _documents(stdout: bytes) -> Iterator[Mapping[str, Any]]:
+    for line in stdout.splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue  # the licence banner
+        if isinstance(document, dict):
+            yield document
+
+
+def _said(documents: list[Mapping[str, Any]], stdout: bytes, stderr: bytes) -> str:
+    """Its own words for what went wrong: in JSON, in `[error]` lines, or plain."""
+    for document in reversed(documents):
+        if message := document.get("error") or (
+            document.get("level") == "error" and document.get("message")
+        ):
+            return one_line(str(message))
+    text = (stderr + b"\n" + stdout).decode(errors="replace")
+    errors = re.findall(r"\[error\]\s*(.+)", text)
+    return one_line(errors[-1] if errors else text)
+
+
+def _kind(exit_code: int, said: str) -> FailureKind:
+    lower = said.lower()
+    if exit_code == LIMIT_REACHED or any(word in lower for word in LIMIT_WORDS):
+        return FailureKind.RATE_LIMITED
+    if any(word in lower for word in NETWORK_WORDS):
+        return FailureKind.NO_NETWORK
+    if any(word in lower for word in TIMEOUT_WORDS):
+        return FailureKind.TIMEOUT
+    return FailureKind.TOOL_FAILED
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _mbps(direction: Mapping[str, Any]) -> float | None:
+    bandwidth = positive(direction.get("bandwidth"))
+    return bandwidth / BYTES_PER_S_PER_MBPS if bandwidth else None
+
+
+def _count(direction: Mapping[str, Any]) -> int | None:
+    number = positive(direction.get("bytes"))
+    return int(number) if number else None
+
+
+def _from_zero(value: object) -> float | None:
+    """Jitter and loss may truly be 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def _loss(percent: object) -> float | None:
+    known = _from_zero(percent)
+    return known / 100 if known is not None and known <= 100 else None
+
+
+def _server(server: Mapping[str, Any]) -> Server | None:
+    told = {name: server.get(name) for name in ("id", "name", "host", "location")}
+    known = {name: str(value) for name, value in told.items() if value}
+    return Server(**known) if known else None
+
+
+def _link(result: Mapping[str, Any]) -> str | None:
+    url = result.get("url")
+    return url if isinstance(url, str) and url.startswith("https://") else None
+
+
+TOOL = CommandTool(
+    "ookla",
+    parse,
+    locate,
+    arguments=lambda _setup: ARGUMENTS,
+    options=(Option("ookla_command", "where Ookla's speedtest is, if not on PATH"),),
+)
