@@ -97,8 +97,9 @@ def test_every_setting_of_the_probe_is_documented() -> None:
 
 def test_every_variable_that_is_named_exists() -> None:
     known = {f"SPEEDTRAP_PROBE_{name.upper()}" for name in probe_settings.NAMES}
-    channels = [kind.settings for kind in kinds().values()]
-    for settings in (GraphSettings, WebSettings, BotsSettings, *channels):
+    every: list[type[BaseSettings]] = [GraphSettings, WebSettings, BotsSettings]
+    every += [kind.settings for kind in kinds().values()]
+    for settings in every:
         prefix = str(settings.model_config["env_prefix"])
         for name in _names(settings):
             known |= {f"{prefix}{name.upper()}", f"{prefix}{name.upper()}_FILE"}
