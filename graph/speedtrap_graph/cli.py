@@ -85,7 +85,10 @@ def _check_database(settings: GraphSettings) -> None:
 
     try:
         asyncio.run(ping())
-    except (PyMongoError, ConnectionError):
+    except ConnectionError as error:
+        _complain(str(error))
+        raise typer.Exit(1) from None
+    except PyMongoError:
         # The driver's own message may show the URI, and with it a password.
         _complain("MongoDB does not answer at SPEEDTRAP_GRAPH_MONGODB_URI, or refuses the login")
         raise typer.Exit(1) from None

@@ -5,9 +5,10 @@ import sys
 import uvicorn
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
-from speedtrap_up.service import compose
 from speedtrap_web.app import create_app as create_web
 from speedtrap_web.settings import WebSettings
+
+from speedtrap_up.service import compose
 
 if __name__ == "__main__":
     uvicorn.run(

@@ -21,6 +21,9 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _NEWEST_FIRST = [("started_at", -1), ("_id", -1)]
 _OLDEST_FIRST = [("started_at", 1), ("_id", 1)]
 
+_READ_AHEAD = 25
+"""A reset is mostly a run or two away: the driver's 101 would be read for nothing."""
+
 RunKey = tuple[datetime, UUID]
 
 
@@ -74,13 +77,17 @@ class Reconciler:
         plans = self.standards.pure_plans
         older = await _until_reset(self._runs(_before(first), _NEWEST_FIRST), plans, rule)
         newer = await _until_reset(self._runs(_after(last), _OLDEST_FIRST), plans, rule)
-        between = self._runs({"$nor": [_before(first), _after(last)]}, _OLDEST_FIRST)
+        span = {"$gte": first[0], "$lte": last[0]}
+        between = self._runs(
+            {"started_at": span, "$nor": [_before(first), _after(last)]}, _OLDEST_FIRST
+        )
         middle = [observation_of(row, plans, rule) async for row in between]
         return Window([*reversed(older), *middle, *newer])
 
     def _runs(self, wanted: Row, order: list[tuple[str, int]]) -> AsyncIterable[Row]:
         query = {"probe": self.probe, **wanted}
-        return self.store["runs"].find(query, OBSERVED, session=self.session).sort(order)
+        found = self.store["runs"].find(query, OBSERVED, session=self.session)
+        return found.sort(order).batch_size(_READ_AHEAD)
 
     async def _stored(self, metric: Metric, window: Window | None) -> list[BreachDocument]:
         wanted: Row = {
@@ -201,16 +208,19 @@ async def _until_reset(
 
 
 def _before(key: RunKey) -> Row:
+    # The bound outside of $or keeps the index scan to the neighbourhood and in order.
     moment, run_id = key
     return {
-        "$or": [{"started_at": {"$lt": moment}}, {"started_at": moment, "_id": {"$lt": run_id}}]
+        "started_at": {"$lte": moment},
+        "$or": [{"started_at": {"$lt": moment}}, {"_id": {"$lt": run_id}}],
     }
 
 
 def _after(key: RunKey) -> Row:
     moment, run_id = key
     return {
-        "$or": [{"started_at": {"$gt": moment}}, {"started_at": moment, "_id": {"$gt": run_id}}]
+        "started_at": {"$gte": moment},
+        "$or": [{"started_at": {"$gt": moment}}, {"_id": {"$gt": run_id}}],
     }
 
 

@@ -45,10 +45,15 @@ class Store:
             )
 
     async def ping(self) -> None:
-        """Raises PyMongoError unless the primary answers soon."""
+        """Raises PyMongoError or ConnectionError unless a primary of a replica set answers."""
         hello = await self.database.command("hello", maxTimeMS=2000)
         if not hello.get("isWritablePrimary"):
             raise ConnectionError("MongoDB has no primary that takes writes")
+        if "setName" not in hello:
+            raise ConnectionError(
+                "MongoDB is no replica set, and without one it has no transactions: start mongod "
+                "with --replSet and initiate it (one member is enough)"
+            )
 
     async def close(self) -> None:
         await self.client.close()

@@ -263,6 +263,36 @@ class CursorDocument(NamedDocument):
         name = "cursors"
 
 
+class RollupDocument(NamedDocument):
+    """A rolled-up bucket: see `store.rollups`, which alone reads and writes them."""
+
+    start: datetime
+
+    class Settings:
+        name = "rollups"
+
+
+class RollupMarkDocument(Document):
+    """Runs that started in [since, until] are not yet in the buckets as they are now."""
+
+    probe: str
+    since: datetime
+    until: datetime
+
+    class Settings:
+        name = "rollup_marks"
+        indexes: ClassVar = [IndexModel([("probe", ASCENDING), ("since", ASCENDING)])]
+
+
+class RollupStateDocument(NamedDocument):
+    """By which calendar, plans and rules a probe's buckets are; `_id` is the probe."""
+
+    turn: int = 0
+
+    class Settings:
+        name = "rollup_states"
+
+
 DOCUMENTS: list[type[Document]] = [
     ProbeDocument,
     RunDocument,
@@ -273,4 +303,7 @@ DOCUMENTS: list[type[Document]] = [
     NoticeDocument,
     SilenceDocument,
     CursorDocument,
+    RollupDocument,
+    RollupMarkDocument,
+    RollupStateDocument,
 ]

@@ -65,9 +65,8 @@ def _behind(order: Order, cursor: str) -> Row:
         key = order.read_id(row_id)
     except (ValueError, OverflowError, binascii.Error) as error:
         raise CursorError("this cursor was not given out by this connection") from error
+    # The bound outside of $or keeps the index scan behind the cursor and in order.
     return {
-        "$or": [
-            {order.moment: {"$lt": moment}},
-            {order.moment: moment, "_id": {"$lt": key}},
-        ]
+        order.moment: {"$lte": moment},
+        "$or": [{order.moment: {"$lt": moment}}, {"_id": {"$lt": key}}],
     }

@@ -199,3 +199,21 @@ async def test_a_long_outage_is_one_breach(store: Store) -> None:
     (breach,) = await line.breaches()
     assert breach.bad_count == 401
     assert breach.last_run_at - breach.first_run_at == timedelta(hours=400)
+
+
+async def test_a_submission_reads_its_neighbourhood_and_not_the_whole_history(
+    store: Store,
+) -> None:
+    line = Line(store)
+    line.clock.advance(days=30)
+    await line.buy()
+    await line.measure(*[GOOD] * 450)
+    before = await _documents_read(store)
+    await line.measure(SLOW, first_hour=225.5)
+    await line.measure(SLOW, first_hour=451)
+    assert await _documents_read(store) - before < 120
+
+
+async def _documents_read(store: Store) -> int:
+    status = await store.client.admin.command("serverStatus")
+    return int(status["metrics"]["queryExecutor"]["scannedObjects"])
