@@ -6,6 +6,7 @@ from speedtrap_probe.conditions import Address
 from speedtrap_probe.errors import SettingsError
 from speedtrap_probe.settings import Settings
 from speedtrap_probe.tool import Option
+from speedtrap_probe.tools import discover
 
 OPTIONS = (Option("lan_url", "x"), Option("turnkey_url", "x", "https://files.example/"))
 
@@ -91,3 +92,10 @@ def test_a_bad_setting_is_named(environ: dict[str, str], said: str, tmp_path: Pa
 def test_a_bad_file_is_explained(toml: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=said):
         read(tmp_path, toml)
+
+
+def test_every_setting_is_documented() -> None:
+    readme = (Path(__file__).parents[2] / "probe" / "README.md").read_text(encoding="utf-8")
+    options = [option.name for tool in discover().values() for option in tool.options]
+    for name in (*settings.NAMES, *options):
+        assert f"`{name.upper()}`" in readme
