@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_web.views.ranges import CHOICES, MOST_BUCKETS, MOST_POINTS, choose
+from speedtrap_web.views.ranges import CHOICES, MOST_BUCKETS, MOST_POINTS, choose, usual
 
 DENVER = ZoneInfo("America/Denver")
 NOW = datetime(2026, 11, 24, 12, 34, 56, tzinfo=UTC)
@@ -34,6 +34,13 @@ def test_all_time_begins_with_the_first_run(days: float, buckets: int) -> None:
 
 def test_all_time_without_a_run_is_one_hour() -> None:
     assert choose("all", NOW, UTC, None).buckets == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "name"), [(0, "24h"), (0.9, "24h"), (3, "7d"), (20, "30d"), (400, "30d")]
+)
+def test_a_young_history_is_not_drawn_as_a_speck(days: float, name: str) -> None:
+    assert usual(NOW, NOW - timedelta(days=days)) == name
 
 
 @given(

@@ -121,8 +121,8 @@ class Graph:
                 response = await self._client.post(self._url, json=body, headers=headers)
         except (TimeoutError, httpx.TimeoutException):
             raise GraphAwayError("did not answer in time") from None
-        except httpx.HTTPError as problem:
-            raise GraphAwayError(f"is not reachable ({type(problem).__name__})") from None
+        except httpx.HTTPError:
+            raise GraphAwayError("is not reachable") from None
         return _data(response)
 
 

@@ -32,9 +32,10 @@ async def overview(request: Request) -> Response:
     if not probes:
         return site.page(request, "empty.html", {"url": _base_url(request)})
     probe = _chosen(probes, request.query_params.get("probe"))
-    name = request.query_params.get("range", ranges.DEFAULT)
-    name = name if name in ranges.CHOICES else ranges.DEFAULT
     words = Words(site.catalogue, zone_of(probe.plan), web.now())
+    name = request.query_params.get("range", "")
+    if name not in ranges.CHOICES:
+        name = ranges.usual(words.now, probe.first_run_at)
     span = ranges.choose(name, words.now, words.zone, probe.first_run_at)
     answer = await site.graph.ask(
         "range",

@@ -33,7 +33,8 @@ function show(place, facts, { trend, detail }) {
   const until = Date.parse(facts.until) / 1000;
   const bounds = trend.subscribedMbps.map((s) => facts.belowMbps ?? (facts.belowRatio && s ? facts.belowRatio * s : null));
   const centres = trend.t.map((t) => t + trend.bucketS / 2);
-  const top = 1.06 * Math.max(10, ...trend.p90, ...trend.subscribedMbps, ...detail.median);
+  const highest = Math.max(0, ...trend.p90, ...trend.subscribedMbps, ...detail.median);
+  const top = 1.06 * (highest || 100);
   const lane = top * 0.07;
   const tip = document.createElement("div");
   tip.className = "chart-tip";
@@ -44,7 +45,7 @@ function show(place, facts, { trend, detail }) {
   const options = {
     width: place.clientWidth,
     height: chartHeight(),
-    padding: [10, 10, 0, 0],
+    padding: [10, 22, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
     scales: {
@@ -100,8 +101,8 @@ function show(place, facts, { trend, detail }) {
       });
       stairs(ctx, x, y, trend.subscribedMbps, colours.quiet, 1.5 * px, [6 * px, 4 * px]);
       stairs(ctx, x, y, bounds, colours.bad, 1.5 * px, [3 * px, 3 * px]);
-      dots(ctx, x, y, px);
       stairs(ctx, x, y, trend.median, colours.median, 2.25 * px, []);
+      dots(ctx, x, y, px);
       captions(ctx, box, y, px);
       marks(ctx, x, y, px);
     });

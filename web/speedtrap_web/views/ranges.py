@@ -13,7 +13,8 @@ CHOICES: dict[str, timedelta | None] = {
     "90d": 90 * DAY,
     "all": None,
 }
-DEFAULT = "30d"
+USUAL = ("24h", "7d", "30d")
+"""Without a choice: the shortest of these that holds the first run, else the last."""
 
 MOST_BUCKETS = 120
 MOST_POINTS = 720
@@ -40,6 +41,13 @@ def choose(name: str, now: datetime, zone: tzinfo, first_run_at: datetime | None
     count = max(1, -(-(span or until - earliest) // bucket))
     since = until - count * bucket
     return Range(name, since, until, count, max(count, MOST_POINTS - MOST_POINTS % count))
+
+
+def usual(now: datetime, first_run_at: datetime | None) -> str:
+    """The range of a page whose address names none: a young history is not drawn as a speck."""
+    age = now - (first_run_at or now)
+    fits = (name for name in USUAL if age <= (CHOICES[name] or age))
+    return next(fits, USUAL[-1])
 
 
 def _bucket(span: timedelta) -> timedelta:

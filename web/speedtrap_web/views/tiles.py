@@ -39,7 +39,7 @@ def tiles(probe: Probe, report: Report, words: Words) -> tuple[Tile, ...]:
 
 def _n(n: int, words: Words) -> str:
     written = words.plural("tile.n", n)
-    return written if n >= ENOUGH_TO_JUDGE else f"{written}: {words.text('tile.few')}"
+    return written if n == 0 or n >= ENOUGH_TO_JUDGE else f"{written}: {words.text('tile.few')}"
 
 
 def _judged(tone: str, n: int) -> str:
@@ -131,7 +131,7 @@ def _peak(report: Report, words: Words) -> Tile:
         "tile.n_two", peak=words.catalogue.number(peak.n), off=words.catalogue.number(off.n)
     )
     few = min(peak.n, off.n) < ENOUGH_TO_JUDGE
-    n = f"{n}: {words.text('tile.few')}" if few else n
+    n = f"{n}: {words.text('tile.few')}" if few and peak.n + off.n else n
     if peak.median is None or not off.median:
         return Tile(title, words.text("tile.none"), words.text("tile.peak.none"), n)
     change = peak.median / off.median - 1
