@@ -61,7 +61,7 @@ test-tools: $(VENV)/.dev
 	@$(PY) tests/lab/setup.py
 
 bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
-	$(PY) -m pytest -o python_files='bench_*.py' -o timeout=0 -s -q tests/bench $(ARGS)
+	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q tests/bench $(ARGS)
 
 format: $(VENV)/.dev ## let ruff write what it can
 	$(VENV)/bin/ruff check --fix
