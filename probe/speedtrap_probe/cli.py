@@ -26,7 +26,7 @@ from speedtrap_probe.submit import Delivery, Service
 from speedtrap_probe.tool import Setup, Tool
 from speedtrap_probe.tools import discover
 
-DELIVER_EVERY_S = 300.0  # while a watch waits for its next round
+DELIVER_EVERY_S = 60.0  # while a watch waits for its next round
 IMPORT_CHUNK = 1000
 
 app = typer.Typer(
