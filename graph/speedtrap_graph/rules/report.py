@@ -7,20 +7,24 @@ inside the range is no fault of either side.
 
 Outages are no throughput: they are left out of medians and percentiles, and counted as spans and in
 the share below the rule. Inconclusive runs count nowhere but in their own number.
+
+It is reckoned from summaries. Those made of the runs themselves give exact figures; those that come
+from rolled-up buckets give the same counts, streaks and outages, and percentiles within a percent.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from speedtrap_graph.rules.judgement import LOCAL_TOOLS, broken
-from speedtrap_graph.rules.model import Metric, Observation, Outcome, Plan, Reading, Rule
-from speedtrap_graph.rules.peak import is_peak, local_hour
-from speedtrap_graph.rules.percentiles import median, percentile
+from speedtrap_graph.rules.model import Metric, Observation, Plan, Reading, Rule
+from speedtrap_graph.rules.peak import HOURS_OF_WEEK, WeekClock, is_peak
+from speedtrap_graph.rules.percentiles import MEDIAN, percentiles_of_counted
 from speedtrap_graph.rules.plans import plan_at, subscribed
-from speedtrap_graph.rules.streaks import longest_streak, streak
+from speedtrap_graph.rules.sketch import Sketch
+from speedtrap_graph.rules.stretch import Stretch, joined
+from speedtrap_graph.rules.summary import Summary, add_counts
 
 CONSISTENT_SHARE = 0.20
 """The consistent speed is this percentile: 80 % of the observations reach it (the FCC's 80/80)."""
@@ -100,7 +104,7 @@ class HourFigure:
 
 @dataclass(frozen=True, slots=True)
 class OutageSummary:
-    """Outages merged into spans, and their lengths together."""
+    """Outages merged into spans, and their lengths together: see `Stretch.outages_in_spans`."""
 
     count: int
     duration_s: float
@@ -140,14 +144,11 @@ class ServiceReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """One measured value, its ratio to the plan in force, and when it was, on the local clock."""
+class Part:
+    """The runs of the range that fall into one plan's time, summed up."""
 
-    value: float
-    ratio: float | None
-    at_peak: bool
-    weekday: int
-    hour: int
+    plan: Plan | None
+    summary: Summary
 
 
 def service_report(
@@ -162,40 +163,59 @@ def service_report(
 
     The local time of a run is that of the plan in force; without one it is UTC.
     """
-    observations = [run.observation for run in runs]
-    samples = list(_samples(observations, plans, rule.metric))
-    at_peak = [sample for sample in samples if sample.at_peak]
-    off_peak = [sample for sample in samples if not sample.at_peak]
-    verdicts = [broken(observation, rule) for observation in observations]
-    bad, good = verdicts.count(True), verdicts.count(False)
-    compared = _compared(observations, plans, rule.metric)
-    outcomes = [observation.outcome for observation in observations]
-    below_share = bad / (bad + good) if bad + good else None
-    median_ratio = median(_ratios(samples))
-    longest = longest_streak(observations, rule)
+    parts: list[Part] = []
+    clocks: dict[str, WeekClock] = {}
+    for run in runs:
+        plan = plan_at(plans, run.observation.started_at)
+        if not parts or parts[-1].plan != plan:
+            parts.append(Part(plan, Summary()))
+        zone = "UTC" if plan is None else plan.time_zone
+        clock = clocks.setdefault(zone, WeekClock(zone))
+        _take(parts[-1].summary, run, rule, clock)
+    return report_of(probe, since, until, parts, plans, rule)
+
+
+def report_of(
+    probe: str,
+    since: datetime,
+    until: datetime,
+    parts: Sequence[Part],
+    plans: Sequence[Plan],
+    rule: Rule,
+) -> ServiceReport:
+    """The report on what *parts* sum up, in the order of time."""
+    line = joined(part.summary.stretch for part in parts)
+    hours = _merged_hours(parts)
+    everything = _merged(hours.values())
+    busy = [hour for hour in hours if is_peak(*divmod(hour, 24))]
+    peak = _merged(hours[hour] for hour in busy)
+    ratios, peak_ratios = _Ratios(parts, rule.metric), _Ratios(parts, rule.metric, busy)
+    median_ratio = ratios.percentile(MEDIAN)
+    below_share = line.bad / (line.bad + line.good) if line.bad + line.good else None
+    outage_count, outage_s = line.outages_in_spans()
     return ServiceReport(
         probe=probe,
         since=since,
         until=until,
         plan=plan_at([plan for plan in plans if plan.since < until], until),
-        verdict=_verdict(samples, compared, below_share, breached=longest > rule.more_than),
-        n=outcomes.count(Outcome.MEASURED),
-        outage_runs=outcomes.count(Outcome.OUTAGE),
-        inconclusive_runs=outcomes.count(Outcome.INCONCLUSIVE),
-        median_mbps=median(sample.value for sample in samples),
+        verdict=_verdict(parts, line, ratios, peak_ratios, rule),
+        n=line.measured,
+        outage_runs=line.outages,
+        inconclusive_runs=line.inconclusive,
+        median_mbps=everything.percentile(MEDIAN),
         median_ratio=median_ratio,
         fcc_band=None if median_ratio is None else fcc_band(median_ratio),
-        consistent_mbps=percentile((sample.value for sample in at_peak), CONSISTENT_SHARE),
-        consistent_ratio=percentile(_ratios(at_peak), CONSISTENT_SHARE),
-        peak=_figure(at_peak),
-        off_peak=_figure(off_peak),
-        below_count=bad,
+        consistent_mbps=peak.percentile(CONSISTENT_SHARE),
+        consistent_ratio=peak_ratios.percentile(CONSISTENT_SHARE),
+        peak=_figure(peak),
+        off_peak=_figure(_merged(hours[hour] for hour in hours.keys() - set(busy))),
+        below_count=line.bad,
         below_share=below_share,
-        outages=_outages(observations),
-        longest_streak=longest,
-        current_streak=streak(observations, rule),
-        tools=_tools(runs, rule.metric),
-        hours=_hours(samples),
+        outages=OutageSummary(outage_count, outage_s),
+        longest_streak=line.longest,
+        current_streak=line.trailing,
+        tools=_tools(parts, rule.metric),
+        hours=_hours(hours),
     )
 
 
@@ -206,79 +226,17 @@ def fcc_band(ratio: float) -> FccBand:
     return FccBand.FROM_80_TO_95 if ratio >= FCC_LOW else FccBand.BELOW_80
 
 
-def _samples(
-    observations: Iterable[Observation], plans: Sequence[Plan], metric: Metric
-) -> Iterator[_Sample]:
-    for observation in observations:
-        if observation.value is None:
-            continue
-        plan = plan_at(plans, observation.started_at)
-        promised = subscribed(plan, metric)
-        zone = "UTC" if plan is None else plan.time_zone
-        weekday, hour = local_hour(observation.started_at, zone)
-        yield _Sample(
-            value=observation.value,
-            ratio=None if promised is None else observation.value / promised,
-            at_peak=is_peak(weekday, hour),
-            weekday=weekday,
-            hour=hour,
-        )
-
-
-def _ratios(samples: Iterable[_Sample]) -> list[float]:
-    return [sample.ratio for sample in samples if sample.ratio is not None]
-
-
-def _compared(observations: Sequence[Observation], plans: Sequence[Plan], metric: Metric) -> int:
-    """How many observations there are to hold against a plan, outages included."""
-    return sum(
-        (observation.value is not None or observation.outcome is Outcome.OUTAGE)
-        and subscribed(plan_at(plans, observation.started_at), metric) is not None
-        for observation in observations
-    )
-
-
-def _verdict(
-    samples: Sequence[_Sample], compared: int, below_share: float | None, *, breached: bool
-) -> Verdict:
-    if compared < ENOUGH_OBSERVATIONS:
-        return Verdict.TOO_FEW
-    typical = median(_ratios(samples))
-    often_below = below_share is not None and below_share >= NOT_DELIVERED_SHARE
-    if typical is None or typical < FCC_LOW or often_below:
-        return Verdict.NOT_DELIVERED
-    at_peak = [sample for sample in samples if sample.at_peak]
-    busy = at_peak if len(_ratios(at_peak)) >= ENOUGH_OBSERVATIONS else samples
-    consistent = percentile(_ratios(busy), CONSISTENT_SHARE) or 0.0
-    if typical >= FCC_HIGH and consistent >= FCC_LOW and not breached:
-        return Verdict.DELIVERED
-    return Verdict.PARTLY
-
-
-def _figure(samples: Sequence[_Sample]) -> Figure:
-    return Figure(median(sample.value for sample in samples), len(samples))
-
-
-def _outages(observations: Iterable[Observation]) -> OutageSummary:
-    """Outage runs in a row are one outage.
-
-    It lasts from the start of the first to the start of the next run that is not one; while none
-    followed in the range, to the end of the last.
-    """
-    count, duration_s = 0, 0.0
-    began = ended = None
-    for observation in observations:
-        if observation.outcome is Outcome.OUTAGE:
-            began = began or observation.started_at
-            ended = observation.finished_at
-        elif began is not None:
-            count += 1
-            duration_s += (observation.started_at - began).total_seconds()
-            began = None
-    if began is not None and ended is not None:
-        count += 1
-        duration_s += (ended - began).total_seconds()
-    return OutageSummary(count, duration_s)
+def _take(summary: Summary, run: SeenRun, rule: Rule, clock: WeekClock) -> None:
+    seen = run.observation
+    start_ms, end_ms = (round(at.timestamp() * 1000) for at in (seen.started_at, seen.finished_at))
+    summary.stretch.take(start_ms, end_ms, seen.outcome, broken(seen, rule))
+    if seen.value is not None:
+        summary.take_hour(clock.hour_of_week(start_ms), seen.value)
+    for reading in run.readings:
+        add_counts(summary.failures, {reading.tool: int(reading.failure is not None)})
+        figure = _tool_figure(run, reading, rule.metric)
+        if figure is not None:
+            summary.take_figure((rule.metric, reading.tool), figure)
 
 
 def _tool_figure(run: SeenRun, reading: Reading, metric: Metric) -> float | None:
@@ -292,27 +250,86 @@ def _tool_figure(run: SeenRun, reading: Reading, metric: Metric) -> float | None
     return reading.figures.get(metric)
 
 
-def _tools(runs: Iterable[SeenRun], metric: Metric) -> tuple[ToolFigure, ...]:
+class _Ratios:
+    """Observations over the subscribed speed of their own time; of some hours of the week only."""
+
+    def __init__(
+        self, parts: Iterable[Part], metric: Metric, hours: Iterable[int] = range(HOURS_OF_WEEK)
+    ) -> None:
+        self._counted: list[tuple[float, int]] = []
+        wanted = frozenset(hours)
+        for part in parts:
+            promised = subscribed(part.plan, metric)
+            if promised is None:
+                continue
+            mine = part.summary.hours
+            sketch = _merged(mine[hour] for hour in mine.keys() & wanted)
+            self._counted += [(value / promised, count) for value, count in sketch.counted()]
+        self.n = sum(count for _, count in self._counted)
+
+    def percentile(self, share: float) -> float | None:
+        return percentiles_of_counted(self._counted, share)[0]
+
+
+def _verdict(
+    parts: Sequence[Part], line: Stretch, ratios: _Ratios, peak_ratios: _Ratios, rule: Rule
+) -> Verdict:
+    outages = sum(
+        part.summary.stretch.outages
+        for part in parts
+        if subscribed(part.plan, rule.metric) is not None
+    )
+    if ratios.n + outages < ENOUGH_OBSERVATIONS:
+        return Verdict.TOO_FEW
+    typical = ratios.percentile(MEDIAN)
+    often_below = line.bad > 0 and line.bad / (line.bad + line.good) >= NOT_DELIVERED_SHARE
+    if typical is None or typical < FCC_LOW or often_below:
+        return Verdict.NOT_DELIVERED
+    busy = peak_ratios if peak_ratios.n >= ENOUGH_OBSERVATIONS else ratios
+    consistent = busy.percentile(CONSISTENT_SHARE) or 0.0
+    if typical >= FCC_HIGH and consistent >= FCC_LOW and line.longest <= rule.more_than:
+        return Verdict.DELIVERED
+    return Verdict.PARTLY
+
+
+def _merged(sketches: Iterable[Sketch]) -> Sketch:
+    merged = Sketch()
+    for sketch in sketches:
+        merged.merge(sketch)
+    return merged
+
+
+def _merged_hours(parts: Iterable[Part]) -> dict[int, Sketch]:
+    hours: dict[int, Sketch] = {}
+    for part in parts:
+        for hour, sketch in part.summary.hours.items():
+            hours.setdefault(hour, Sketch()).merge(sketch)
+    return hours
+
+
+def _figure(sketch: Sketch) -> Figure:
+    return Figure(sketch.percentile(MEDIAN), sketch.n)
+
+
+def _tools(parts: Iterable[Part], metric: Metric) -> tuple[ToolFigure, ...]:
     """Internet tools by name, then the local ones."""
-    figures: dict[str, list[float]] = defaultdict(list)
-    failures: dict[str, int] = defaultdict(int)
-    for run in runs:
-        for reading in run.readings:
-            failures[reading.tool] += reading.failure is not None
-            figure = _tool_figure(run, reading, metric)
-            if figure is not None:
-                figures[reading.tool].append(figure)
+    failures: dict[str, int] = {}
+    figures: dict[str, Sketch] = {}
+    for part in parts:
+        add_counts(failures, part.summary.failures)
+        for (measured, tool), sketch in part.summary.figures.items():
+            if measured == metric and tool is not None:
+                figures.setdefault(tool, Sketch()).merge(sketch)
+    nothing = Sketch()
     return tuple(
-        ToolFigure(tool, median(figures[tool]), len(figures[tool]), failures[tool])
+        ToolFigure(tool, figure.percentile(MEDIAN), figure.n, failures[tool])
         for tool in sorted(failures, key=lambda tool: (tool in LOCAL_TOOLS, tool))
+        for figure in [figures.get(tool, nothing)]
     )
 
 
-def _hours(samples: Iterable[_Sample]) -> tuple[HourFigure, ...]:
-    cells: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for sample in samples:
-        cells[sample.weekday, sample.hour].append(sample.value)
+def _hours(hours: dict[int, Sketch]) -> tuple[HourFigure, ...]:
     return tuple(
-        HourFigure(weekday, hour, median(values), len(values))
-        for (weekday, hour), values in sorted(cells.items())
+        HourFigure(*divmod(hour, 24), sketch.percentile(MEDIAN), sketch.n)
+        for hour, sketch in sorted(hours.items())
     )

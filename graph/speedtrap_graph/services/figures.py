@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from speedtrap_graph.rules.model import FailureKind, Metric, Reading
+from speedtrap_graph.rules.summary import RunFigures
 
 FIGURE_KEYS: Mapping[Metric, str] = {
     Metric.DOWNLOAD: "download_mbps",
@@ -31,3 +32,43 @@ def _reading(measurement: Mapping[str, Any], keys: Iterable[tuple[Metric, str]])
     failure = measurement.get("failure")
     kind = FailureKind(failure["kind"]) if failure else None
     return Reading(measurement["tool"], figures, kind)
+
+
+class FigureReader:
+    """Reads stored runs for summaries: only what these look at, and as cheaply as may be."""
+
+    def __init__(self, metrics: Iterable[Metric] = tuple(Metric)) -> None:
+        self._keys = [(metric, metric.value, FIGURE_KEYS[metric]) for metric in metrics]
+        self.projection = dict.fromkeys(
+            (
+                "started_at",
+                "finished_at",
+                "outcome",
+                *(f"best.{name}" for _, name, _ in self._keys),
+                "measurements.tool",
+                *(f"measurements.{key}" for _, _, key in self._keys),
+                "measurements.failure.kind",
+            ),
+            1,
+        )
+
+    def read(self, row: Mapping[str, Any]) -> RunFigures:
+        best = row["best"]
+        return RunFigures(
+            start_ms=round(row["started_at"].timestamp() * 1000),
+            end_ms=round(row["finished_at"].timestamp() * 1000),
+            outcome=row["outcome"],
+            best={metric: best[name] for metric, name, _ in self._keys if name in best},
+            readings=[
+                (
+                    measurement["tool"],
+                    {
+                        metric: measurement[key]
+                        for metric, _, key in self._keys
+                        if measurement.get(key) is not None
+                    },
+                    measurement.get("failure") is not None,
+                )
+                for measurement in row["measurements"]
+            ],
+        )

@@ -1,23 +1,33 @@
 """The history of one line in columns, one entry a bucket of time: what a chart draws."""
 
+from asyncio import to_thread
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from speedtrap_graph.rules.grid import Grid, Level, cover
 from speedtrap_graph.rules.judgement import LOCAL_TOOLS, threshold
 from speedtrap_graph.rules.model import Metric, Outcome, Plan, Rule
 from speedtrap_graph.rules.percentiles import MEDIAN
 from speedtrap_graph.rules.plans import plan_at, subscribed
+from speedtrap_graph.rules.sketch import Sketch
+from speedtrap_graph.rules.summary import Series, Summary
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.figures import FIGURE_KEYS
+from speedtrap_graph.services.rollups import END_MS, FIRST_MS, Rollups, is_small
+from speedtrap_graph.store.rollups import milliseconds, moment_of, of_series
 
 MOST_BUCKETS = 2000
 
+READ_PER_BUCKET = 4
+"""So many hours or days are read for each bucket of the answer at most; finer ones would cost more
+time than they show."""
+
 _MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Expression = dict[str, Any]
 
@@ -41,9 +51,10 @@ class HistoryQuery:
 class History:
     """Columns of equal length, in the metric's unit. A bucket without a figure is None, never 0.
 
-    `t` is each bucket's start in seconds since the epoch. `n` counts figures; `below` the runs that
-    broke the rule, outages included; `outages` and `inconclusive` runs with that outcome.
-    `subscribed_mbps` is of the plan in force as the bucket ends.
+    `t` is each bucket's start in seconds since the epoch; where they are local days or months,
+    `bucket_s` is how long they usually are, and `t` says how long each is. `n` counts figures;
+    `below` the runs that broke the rule, outages included; `outages` and `inconclusive` runs with
+    that outcome. `subscribed_mbps` is of the plan in force as the bucket ends.
     """
 
     probe: str
@@ -78,6 +89,15 @@ class Bucket:
     inconclusive: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The buckets' usual width and their starts, and the level they are made of if they are."""
+
+    width_ms: int
+    starts: list[int]
+    level: Level | None = None
+
+
 async def history(
     database: AsyncDatabase[dict[str, Any]],
     query: HistoryQuery,
@@ -86,13 +106,20 @@ async def history(
 ) -> History:
     """The history that *query* asks for; *plans* are those of the probe, sorted by `since`.
 
-    Percentiles are exact, from the raw runs: the work grows with the runs in the range (about 4 µs
-    each: 40 ms for a year of hourly runs), and only the answer's size depends on `buckets`.
+    Up to `rollups.EXACT_RUNS` runs every figure is exact, and the buckets are as wide as they were
+    asked for. Beyond that they are made of rolled-up hours, days or months, so that the work
+    depends on `buckets`: each is a whole number of them in the newest plan's calendar (the first
+    and the last are cut off where the range is; a day is one even when clocks are set), and
+    there may be fewer than asked for. Then percentiles are within 1 %, all else exact.
     """
     _check(query)
-    width = _width_ms(query)
-    filled = await _from_runs(database, query, width, _bound(plans, rules.get(query.metric)))
-    return _columns(query, width, filled, plans)
+    if await is_small(database, query.probe, query.since, query.until):
+        width = _width_ms(query)
+        filled = await _from_runs(database, query, width, _bound(plans, rules.get(query.metric)))
+        return _columns(query, _evenly(query, width), filled, plans)
+    rollups = Rollups(database, query.probe, plans, rules)
+    axis = _in_the_calendar(query, rollups.grid)
+    return _columns(query, axis, await _from_rollups(rollups, query, axis), plans)
 
 
 def _check(query: HistoryQuery) -> None:
@@ -240,21 +267,87 @@ def _percentile(share: float) -> Expression:
     }
 
 
-def _columns(
-    query: HistoryQuery, width_ms: int, filled: Mapping[int, Bucket], plans: Sequence[Plan]
-) -> History:
+def _evenly(query: HistoryQuery, width_ms: int) -> _Axis:
     span = (query.until - query.since) // _MILLISECOND
+    since_ms = milliseconds(query.since)
     count = max(1, -(-span // width_ms))
+    return _Axis(width_ms, [since_ms + number * width_ms for number in range(count)])
+
+
+def _in_the_calendar(query: HistoryQuery, grid: Grid) -> _Axis:
+    since_ms = min(max(milliseconds(query.since), FIRST_MS), END_MS - 1)
+    until_ms = min(max(milliseconds(query.until), since_ms + 1), END_MS)
+    level = _level(until_ms - since_ms, query.buckets)
+    units = list(grid.starts(level, grid.floor(level, since_ms), until_ms))
+    together = -(-len(units) // query.buckets)
+    starts = units[::together]
+    starts[0] = since_ms
+    return _Axis(together * level.usual_ms, starts, level)
+
+
+def _level(span_ms: int, buckets: int) -> Level:
+    """The finest whose buckets in the range are not too many to read."""
+    for level in (Level.HOUR, Level.DAY):
+        if span_ms <= READ_PER_BUCKET * buckets * level.usual_ms:
+            return level
+    return Level.MONTH
+
+
+async def _from_rollups(rollups: Rollups, query: HistoryQuery, axis: _Axis) -> dict[int, Bucket]:
+    """The buckets that hold runs, by their number."""
+    await rollups.refresh()
+    until_ms = min(milliseconds(query.until), END_MS)
+    extent = await rollups.extent(axis.starts[0], until_ms)
+    if extent is None:
+        return {}
+    series = (query.metric, query.tool)
+    spans = cover(rollups.grid, *extent, axis.level or Level.HOUR)
+    found = await rollups.read(spans, of_series(*series))
+
+    def compute() -> dict[int, Bucket]:
+        together: dict[int, Summary] = {}
+        for start, summary in found:
+            number = bisect_right(axis.starts, start) - 1
+            together.setdefault(number, Summary()).join(summary)
+        judged = query.metric in rollups.rules
+        return {
+            number: _bucket(summary, series, judged=judged) for number, summary in together.items()
+        }
+
+    return await to_thread(compute)
+
+
+def _bucket(summary: Summary, series: Series, *, judged: bool) -> Bucket:
+    metric, tool = series
+    sketch = summary.figures.get(series) or Sketch()
+    p10, median, p90 = sketch.percentiles(0.10, MEDIAN, 0.90)
+    below = summary.outages_below.get(metric, 0) + summary.worse.get(series, 0)
+    return Bucket(
+        median=median,
+        p10=p10,
+        p90=p90,
+        min=sketch.least,
+        max=sketch.greatest,
+        n=sketch.n,
+        # No rule asks anything of a local tool.
+        below=below if judged and tool not in LOCAL_TOOLS else 0,
+        outages=summary.stretch.outages,
+        inconclusive=summary.stretch.inconclusive,
+    )
+
+
+def _columns(
+    query: HistoryQuery, axis: _Axis, filled: Mapping[int, Bucket], plans: Sequence[Plan]
+) -> History:
     nothing = Bucket()
-    buckets = [filled.get(number, nothing) for number in range(count)]
-    starts = [query.since + number * width_ms * _MILLISECOND for number in range(count)]
-    ends = [*starts[1:], query.until]
+    buckets = [filled.get(number, nothing) for number in range(len(axis.starts))]
+    ends = [*map(moment_of, axis.starts[1:]), query.until]
     return History(
         probe=query.probe,
         metric=query.metric,
         tool=query.tool,
-        bucket_s=width_ms / 1000,
-        t=tuple((start - _EPOCH) / timedelta(seconds=1) for start in starts),
+        bucket_s=axis.width_ms / 1000,
+        t=tuple(start / 1000 for start in axis.starts),
         median=tuple(bucket.median for bucket in buckets),
         p10=tuple(bucket.p10 for bucket in buckets),
         p90=tuple(bucket.p90 for bucket in buckets),

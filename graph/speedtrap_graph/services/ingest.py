@@ -14,6 +14,7 @@ from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.reconcile import Reconciler
+from speedtrap_graph.services.rollups import mark
 from speedtrap_graph.services.standards import load_standards
 from speedtrap_graph.services.submission import (
     MAX_BATCH,
@@ -107,6 +108,8 @@ class Ingest:
             row |= judged(row, standards)
             rows.append(row)
         await self.store["runs"].insert_many(rows, session=session)
+        moments = [row["started_at"] for row in rows]
+        await mark(self.store.database, session, probe, moments)
         await self._count(session, probe, rows, now)
         changed = [(row["started_at"], row["_id"]) for row in rows]
         await Reconciler(self.store, session, probe, standards, now).around(changed)

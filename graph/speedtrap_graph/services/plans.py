@@ -14,6 +14,7 @@ from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.moments import format_moment
 from speedtrap_graph.services.reconcile import Reconciler
+from speedtrap_graph.services.rollups import mark
 from speedtrap_graph.services.standards import EVERY_PROBE, load_standards, rule_document
 from speedtrap_graph.services.submission import PROBE_NAME, PROBE_NAME_WORDS
 from speedtrap_graph.store.database import Row, Session, Store
@@ -93,15 +94,19 @@ class Plans:
             await bump_probe(self.store, session, probe)
             standards = await load_standards(self.store, probe, session)
             changes: list[UpdateOne] = []
+            # Even if no run changes, the buckets are to be held against the new standard.
+            moments = [self.clock()]
             async for row in self.store["runs"].find({"probe": probe}, session=session):
                 fields = judged(row, standards)
                 if any(row.get(name) != value for name, value in fields.items()):
                     changes.append(UpdateOne({"_id": row["_id"]}, {"$set": fields}))
+                    moments.append(row["started_at"])
                 if len(changes) == _REJUDGE_PAGE:
                     await self.store["runs"].bulk_write(changes, session=session)
                     changes = []
             if changes:
                 await self.store["runs"].bulk_write(changes, session=session)
+            await mark(self.store.database, session, probe, moments)
             await Reconciler(self.store, session, probe, standards, self.clock()).everything()
 
         await self.store.transaction(work)

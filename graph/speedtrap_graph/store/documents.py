@@ -70,6 +70,9 @@ class ConditionsPart(BaseModel):
     probe_version: str | None = None
 
 
+RUNS_OF_A_PROBE = [("probe", ASCENDING), ("started_at", DESCENDING), ("_id", DESCENDING)]
+
+
 class RunDocument(Document):
     id: UUID  # type: ignore[assignment] # Beanie's base class knows ObjectIds only
     probe: str
@@ -85,7 +88,7 @@ class RunDocument(Document):
     class Settings:
         name = "runs"
         indexes: ClassVar = [
-            IndexModel([("probe", ASCENDING), ("started_at", DESCENDING), ("_id", DESCENDING)]),
+            IndexModel(RUNS_OF_A_PROBE),
             IndexModel([("started_at", DESCENDING), ("_id", DESCENDING)]),
         ]
 
