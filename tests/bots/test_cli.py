@@ -70,8 +70,7 @@ def test_a_wrong_setting_is_named(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
-        read(Settings)
-        open_channels([])
+        _ = read(Settings), open_channels([])
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
 
