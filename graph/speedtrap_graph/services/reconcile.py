@@ -1,7 +1,7 @@
 """Makes a probe's stored breaches those that its runs call for. Runs inside a transaction."""
 
 import hashlib
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from speedtrap_graph.services.facts import OBSERVED, observation_of
 from speedtrap_graph.services.matching import match
 from speedtrap_graph.services.standards import Standards, pure_plan, pure_rule
 from speedtrap_graph.store.database import Row, Session, Store
-from speedtrap_graph.store.documents import BreachDocument, RuleDocument
+from speedtrap_graph.store.documents import RUNS_OF_A_PROBE, BreachDocument, RuleDocument
 from speedtrap_graph.store.events import PendingEvent, append_events
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -66,28 +66,32 @@ class Reconciler:
         pending: list[PendingEvent] = []
         for document in self.standards.rules:
             rule = pure_rule(document)
-            plans = self.standards.pure_plans
-            rows = self._runs({}, _OLDEST_FIRST)
-            observations = [observation_of(row, plans, rule) async for row in rows]
+            rows = self._runs(None, _OLDEST_FIRST)
+            observations = await _Scan(self.standards.pure_plans, rule).all(rows, lambda _: True)
             stored = await self._stored(rule.metric, None)
             pending += await self._replace(document, episodes(observations, rule), stored)
         await append_events(self.store, self.session, pending, self.now)
 
     async def _window(self, rule: Rule, first: RunKey, last: RunKey) -> Window:
-        plans = self.standards.pure_plans
-        older = await _until_reset(self._runs(_before(first), _NEWEST_FIRST), plans, rule)
-        newer = await _until_reset(self._runs(_after(last), _OLDEST_FIRST), plans, rule)
-        span = {"$gte": first[0], "$lte": last[0]}
-        between = self._runs(
-            {"started_at": span, "$nor": [_before(first), _after(last)]}, _OLDEST_FIRST
+        """Runs of the same millisecond are told apart here: in a query it would cost an $or."""
+        older = self._runs({"$lte": first[0]}, _NEWEST_FIRST)
+        newer = self._runs({"$gte": last[0]}, _OLDEST_FIRST)
+        between = self._runs({"$gte": first[0], "$lte": last[0]}, _OLDEST_FIRST)
+        scan = _Scan(self.standards.pure_plans, rule)
+        return Window(
+            [
+                *reversed(await scan.until_reset(older, lambda key: key < first)),
+                *await scan.all(between, lambda key: first <= key <= last),
+                *await scan.until_reset(newer, lambda key: key > last),
+            ]
         )
-        middle = [observation_of(row, plans, rule) async for row in between]
-        return Window([*reversed(older), *middle, *newer])
 
-    def _runs(self, wanted: Row, order: list[tuple[str, int]]) -> AsyncIterable[Row]:
-        query = {"probe": self.probe, **wanted}
+    def _runs(self, started_at: Row | None, order: list[tuple[str, int]]) -> AsyncIterable[Row]:
+        query: Row = {"probe": self.probe}
+        if started_at is not None:
+            query["started_at"] = started_at
         found = self.store["runs"].find(query, OBSERVED, session=self.session)
-        return found.sort(order).batch_size(_READ_AHEAD)
+        return found.sort(order).batch_size(_READ_AHEAD).hint(RUNS_OF_A_PROBE)
 
     async def _stored(self, metric: Metric, window: Window | None) -> list[BreachDocument]:
         wanted: Row = {
@@ -194,34 +198,32 @@ def _what_happened(before: BreachDocument, fields: dict[str, Any]) -> str | None
     return None if same else "GREW"
 
 
-async def _until_reset(
-    rows: AsyncIterable[Row], plans: list[Plan], rule: Rule
-) -> list[Observation]:
-    scan = ResetScan(rule)
-    found: list[Observation] = []
-    async for row in rows:
-        observation = observation_of(row, plans, rule)
-        found.append(observation)
-        if scan.take(observation):
-            break
-    return found
+@dataclass(frozen=True)
+class _Scan:
+    """Reads stored runs as observations of one rule."""
 
+    plans: list[Plan]
+    rule: Rule
 
-def _before(key: RunKey) -> Row:
-    # The bound outside of $or keeps the index scan to the neighbourhood and in order.
-    moment, run_id = key
-    return {
-        "started_at": {"$lte": moment},
-        "$or": [{"started_at": {"$lt": moment}}, {"_id": {"$lt": run_id}}],
-    }
+    async def all(
+        self, rows: AsyncIterable[Row], wanted: Callable[[RunKey], bool]
+    ) -> list[Observation]:
+        found = [observation_of(row, self.plans, self.rule) async for row in rows]
+        return [observation for observation in found if wanted(sort_key(observation))]
 
-
-def _after(key: RunKey) -> Row:
-    moment, run_id = key
-    return {
-        "started_at": {"$gte": moment},
-        "$or": [{"started_at": {"$gt": moment}}, {"_id": {"$gt": run_id}}],
-    }
+    async def until_reset(
+        self, rows: AsyncIterable[Row], wanted: Callable[[RunKey], bool]
+    ) -> list[Observation]:
+        scan = ResetScan(self.rule)
+        found: list[Observation] = []
+        async for row in rows:
+            observation = observation_of(row, self.plans, self.rule)
+            if not wanted(sort_key(observation)):
+                continue
+            found.append(observation)
+            if scan.take(observation):
+                break
+        return found
 
 
 def _part(document: Any) -> dict[str, Any]:
