@@ -80,7 +80,7 @@ def keys_revoke(
     file: KeysFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Takes a key back. In compose, reload the gateway afterwards."""
+    """Takes a key back. Every part sees it within seconds, without a restart."""
     entry = keyfile.revoke(_keys_file(file, data_dir), name)
     typer.echo(f"{entry.name} ({entry.role}) has no key any more.")
 
