@@ -15,6 +15,8 @@ from tests.lab.mongo import Mongod, free_port
 from tests.lab.runs import SUBMIT, slow_runs
 from tests.lab.service import Service, running_service
 
+pytestmark = pytest.mark.timeout(500)
+
 PLAN = (
     'mutation { setPlan(plan: {provider: "Example Cable", downloadMbps: 940, timeZone: "UTC"})'
     " { id } }"
@@ -29,7 +31,7 @@ def bots(*arguments: str, app: str = "app", **environment: str) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=150,
     )
 
 
