@@ -30,6 +30,8 @@ class Session:
             proxy=self.settings.proxy,
             window_s=self.settings.window_s,
             progress=progress,
+            ip_version=self.settings.ip_version,
+            bind=self.settings.bind,
         )
         return rounds.measure(self.settings.name, self.tools, setup, self._conditions, watcher)
 

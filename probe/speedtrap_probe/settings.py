@@ -20,7 +20,21 @@ PREFIX = "SPEEDTRAP_PROBE_"
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `speedtrap up` listens
 DEFAULT_CSV = "report.csv"
 SECRETS = Path("/run/secrets")
-NAMES = ("url", "key", "key_file", "name", "tools", "data_dir", "csv", "proxy", "checks", "window")
+NAMES = (
+    "url",
+    "key",
+    "key_file",
+    "name",
+    "tools",
+    "data_dir",
+    "csv",
+    "proxy",
+    "checks",
+    "window",
+    "ip_version",
+    "bind",
+)
+IP_VERSIONS = ("any", "4", "6")
 NAME_LIMIT = 64
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # what the service takes
 WINDOW_LIMIT_S = 60
@@ -39,6 +53,8 @@ class Settings:
     proxy: str | None = field(repr=False)  # may hold a password
     checks: tuple[Address, ...]
     window_s: float
+    ip_version: str
+    bind: str | None
     options: Mapping[str, str]
 
     @property
@@ -78,6 +94,8 @@ def read(
         proxy=checked_url("proxy", table["proxy"]) if table.get("proxy") else None,
         checks=tuple(_address(text) for text in _list(table, "checks") or DEFAULT_CHECKS),
         window_s=_window(_text(table, "window")),
+        ip_version=_ip_version(_text(table, "ip_version") or "any"),
+        bind=_text(table, "bind") or None,
         options=defaults | chosen,
     )
 
@@ -170,6 +188,12 @@ def _window(text: str) -> float:
     if not 1 <= window_s <= WINDOW_LIMIT_S:
         raise SettingsError(f"window must be 1s to {WINDOW_LIMIT_S}s: {text!r}")
     return window_s
+
+
+def _ip_version(text: str) -> str:
+    if text not in IP_VERSIONS:
+        raise SettingsError(f"ip_version must be any, 4 or 6: {text!r}")
+    return text
 
 
 def _address(text: str) -> Address:

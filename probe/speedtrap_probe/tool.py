@@ -31,7 +31,8 @@ class Setup:
 
     `line_up` is the connectivity check's word: a tool that needs the internet still tries when it
     is False, but shortly. `proxy` is set only when the user asked for one. `window_s` is how long
-    the engine measures a direction at most.
+    the engine measures a direction at most. `ip_version` is `any`, `4` or `6`; `bind` is the
+    interface or the source address to measure from.
     """
 
     service_url: str
@@ -40,6 +41,8 @@ class Setup:
     proxy: str | None = None
     window_s: float = WINDOW_S
     progress: Progress = silent
+    ip_version: str = "any"
+    bind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
