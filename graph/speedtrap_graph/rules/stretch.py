@@ -104,10 +104,7 @@ class Stretch:
     def take(self, start_ms: int, end_ms: int, outcome: str, verdict: bool | None) -> None:
         """One more run, later than all before."""
         is_outage = outcome == Outcome.OUTAGE
-        if self.last_ms is None:
-            self.first_ms, self.first_is_outage = start_ms, is_outage
-        else:
-            self._gap(start_ms - self.last_ms, joined=is_outage)
+        self._reach(start_ms, is_outage=is_outage)
         self.last_ms = start_ms
         self.last_outage_ms = end_ms - start_ms if is_outage else None
         self.measured += outcome == Outcome.MEASURED
@@ -124,13 +121,9 @@ class Stretch:
 
     def join(self, later: "Stretch") -> None:
         """*later*, which stays as it is, follows this one."""
-        if later.first_ms is None:
-            return
-        if self.last_ms is None:
-            self.first_ms, self.first_is_outage = later.first_ms, later.first_is_outage
-        else:
-            self._gap(later.first_ms - self.last_ms, joined=later.first_is_outage)
-        self.last_ms, self.last_outage_ms = later.last_ms, later.last_outage_ms
+        if later.first_ms is not None:
+            self._reach(later.first_ms, is_outage=later.first_is_outage)
+            self.last_ms, self.last_outage_ms = later.last_ms, later.last_outage_ms
         self.intervals.merge(later.intervals)
         self.outage_gaps.merge(later.outage_gaps)
         self.longest = max(self.longest, later.longest, self.trailing + later.leading)
@@ -154,10 +147,15 @@ class Stretch:
         lasted_ms = near.gap_ms + far.lasted_ms + (self.last_outage_ms or 0)
         return self.outages - near.joined, lasted_ms / 1000
 
-    def _gap(self, gap_ms: int, *, joined: bool) -> None:
+    def _reach(self, start_ms: int, *, is_outage: bool) -> None:
+        """The next run starts."""
+        if self.last_ms is None:
+            self.first_ms, self.first_is_outage = start_ms, is_outage
+            return
+        gap_ms = start_ms - self.last_ms
         self.intervals.add(gap_ms)
         if self.last_outage_ms is not None:
-            self.outage_gaps.single.append(Gaps(1, gap_ms, self.last_outage_ms, int(joined)))
+            self.outage_gaps.single.append(Gaps(1, gap_ms, self.last_outage_ms, int(is_outage)))
 
 
 def joined(stretches: Iterable[Stretch]) -> Stretch:

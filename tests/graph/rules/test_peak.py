@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_graph.rules.peak import is_peak, local_hour
+from speedtrap_graph.rules.peak import WeekClock, is_peak, local_hour
 
 
 def at(text: str) -> datetime:
@@ -73,3 +73,28 @@ def test_every_week_has_twenty_peak_hours(moment: datetime, time_zone: str) -> N
     steps = [moment + timedelta(minutes=15 * step) for step in range(7 * 24 * 4)]
     in_peak = sum(is_peak(*local_hour(step, time_zone)) for step in steps)
     assert 20 * 4 - 4 <= in_peak <= 20 * 4 + 4
+
+
+@given(
+    st.sampled_from(
+        ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"]
+    ),
+    st.datetimes(datetime(1975, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001 - made UTC below
+)
+def test_the_clock_for_many_moments_agrees_with_the_one_for_one(
+    zone: str, moment: datetime
+) -> None:
+    at = moment.replace(tzinfo=UTC, microsecond=0)
+    weekday, hour = local_hour(at, zone)
+    clock = WeekClock(zone)
+    assert clock.hour_of_week(round(at.timestamp() * 1000)) == 24 * weekday + hour
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu"])
+def test_every_quarter_of_a_year_has_its_hour_of_the_week(zone: str) -> None:
+    clock = WeekClock(zone)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for quarter in range(0, 365 * 96, 3):
+        at = start + timedelta(minutes=15 * quarter)
+        weekday, hour = local_hour(at, zone)
+        assert clock.hour_of_week(round(at.timestamp() * 1000)) == 24 * weekday + hour
