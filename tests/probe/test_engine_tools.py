@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe.engine import transfer
-from speedtrap_probe.engine.link import Target
+from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup
@@ -49,7 +49,7 @@ def test_lan_keeps_the_download_when_the_upload_is_refused() -> None:
 
 def test_uploads_shrink_to_what_the_server_takes() -> None:
     with speed_server(Manners(largest_post=1 << 20)) as server:
-        got = transfer.upload(Target(server.url + "/speed/empty.php"), SHORT)
+        got = transfer.upload([Target(server.url + "/speed/empty.php")], SHORT)
     assert got.mbps > 0
     assert server.received >= 1 << 20
 
@@ -112,7 +112,7 @@ def test_a_transfer_that_stalls_is_a_timeout_and_no_figure() -> None:
         pytest.raises(ToolError, match=r"stalled for 1 s after 200,000 bytes") as raised,
     ):
         transfer.download(
-            Target(server.url + "/100mb.bin"), transfer.Window(5.0, connections=2, stall_s=1.0)
+            [Target(server.url + "/100mb.bin")], transfer.Window(5.0, connections=2, stall_s=1.0)
         )
     assert raised.value.failure.kind is FailureKind.TIMEOUT
 
@@ -169,7 +169,7 @@ def test_progress_is_told_in_mbps() -> None:
     told: list[tuple[str, float]] = []
     with speed_server() as server:
         transfer.download(
-            Target(server.url + "/100mb.bin"), SHORT, lambda *phase: told.append(phase)
+            [Target(server.url + "/100mb.bin")], SHORT, lambda *phase: told.append(phase)
         )
     assert {phase for phase, _ in told} == {"download"}
     assert all(mbps > 0 for _, mbps in told)

@@ -38,9 +38,15 @@ def throughput_mbps(samples: Sequence[Sample]) -> float | None:
     """
     if len(samples) < 2:
         return None
-    ramp_ends_s = samples[0].at_s + ramp_s(samples[-1].at_s - samples[0].at_s)
+    ramp_ends_s, _ = counted_span(samples)
     first = next(sample for sample in samples if sample.at_s >= ramp_ends_s)
     return _rate_mbps(first, samples[-1])
+
+
+def counted_span(samples: Sequence[Sample]) -> tuple[float, float]:
+    """From the end of the ramp to the last sample, in the samples' seconds."""
+    first, last = samples[0], samples[-1]
+    return first.at_s + ramp_s(last.at_s - first.at_s), last.at_s
 
 
 def settled(samples: Sequence[Sample]) -> bool:

@@ -1,14 +1,21 @@
-"""Round trips of small requests on a warm connection."""
+"""Round trips of small requests on a warm connection, idle and while a transfer loads the line."""
 
+import re
+import threading
 import time
 from dataclasses import dataclass
+from http.client import HTTPMessage
 
 from speedtrap_probe.engine import estimate
-from speedtrap_probe.engine.link import Link, Target, check_status, explained
+from speedtrap_probe.engine.link import Link, check_status
+from speedtrap_probe.engine.wire import Target, explained
+from speedtrap_probe.errors import ToolError
 from speedtrap_probe.tool import Progress, silent
 
 ROUND_TRIPS = 20
 PAUSE_S = 0.02
+LOADED_PAUSE_S = 0.05
+SERVER_TIME = re.compile(r"\bdur=(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +37,7 @@ def measure(
     try:
         with explained(target):
             for _ in range(round_trips + 1):
-                started = time.perf_counter()
-                answer = link.request(method, target.url)
-                answer.drain_conn()
-                taken_ms.append((time.perf_counter() - started) * 1000)
-                check_status(target, answer.status)
+                taken_ms.append(_round_trip_ms(link, method))
                 progress("latency", 0)
                 time.sleep(PAUSE_S)
     finally:
@@ -42,3 +45,55 @@ def measure(
     counted = taken_ms[1:]
     middle = estimate.latency_ms(counted)
     return Latency(middle, estimate.jitter_ms(counted)) if middle else None
+
+
+class UnderLoad(threading.Thread):
+    """Round trips on a connection of its own, while others load the line.
+
+    That it fails is not worth a measurement: then there is no loaded latency.
+    """
+
+    def __init__(self, target: Target, method: str) -> None:
+        super().__init__(daemon=True)
+        self._link = Link(target)
+        self._method = method
+        self._stopping = False
+        self._taken: list[tuple[float, float]] = []
+
+    def run(self) -> None:
+        try:
+            with explained(self._link.target):
+                while not self._stopping:
+                    started_s = time.monotonic()
+                    self._taken.append((started_s, _round_trip_ms(self._link, self._method)))
+                    time.sleep(LOADED_PAUSE_S)
+        except ToolError:
+            return
+        finally:
+            self._link.close()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._link.abort()
+
+    def latency_ms(self, since_s: float, until_s: float) -> float | None:
+        """The median of the round trips that began and ended between these moments."""
+        return estimate.latency_ms(
+            [ms for at_s, ms in self._taken if since_s <= at_s <= until_s - ms / 1000]
+        )
+
+
+def _round_trip_ms(link: Link, method: str) -> float:
+    started = time.perf_counter()
+    answer = link.request(method, link.target.url)
+    taken_ms = (time.perf_counter() - started) * 1000
+    for _ in link.payload(answer):
+        pass  # a few bytes
+    check_status(link.target, answer.status)
+    return max(taken_ms - _server_ms(answer.headers), 0.001)
+
+
+def _server_ms(headers: HTTPMessage) -> float:
+    """What the server says that it spent thinking: not the line's time (Server-Timing)."""
+    told = SERVER_TIME.search(headers.get("Server-Timing") or "")
+    return float(told[1]) if told else 0.0

@@ -42,7 +42,9 @@ def locate(_setup: Setup) -> Program:
 def arguments(setup: Setup) -> tuple[str, ...]:
     """JSON over TLS, and the user's own server if one is configured."""
     mini = setup.options.get("mini_url")
-    return ("--json", "--secure", *(("--mini", mini) if mini else ()))
+    if mini:
+        return ("--json", "--secure", "--mini", mini)
+    return ("--json", "--secure", *(word for id_ in setup.avoid for word in ("--exclude", id_)))
 
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:

@@ -4,12 +4,12 @@ The first speedtrap timed one GET of `100mb.bin`, slow start and disk included. 
 file is not taken on trust: received bytes are counted.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from speedtrap_probe.engine import latency, transfer
-from speedtrap_probe.engine.link import SHORT_CONNECT_TIMEOUT_S, Target, follow
-from speedtrap_probe.errors import ToolError
+from speedtrap_probe.engine import http
+from speedtrap_probe.engine.link import follow
+from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.model import Figures, Server
 from speedtrap_probe.tool import Option, Setup, Usable
 
@@ -28,24 +28,19 @@ class Turnkey:
     )
 
     def usable(self, _setup: Setup) -> Usable:
-        return Usable(True)
+        return Usable(True, http.VERSION)
 
     def measure(self, setup: Setup) -> Figures:
-        target = Target(address(setup.options.get("turnkey_url", DEFAULT_URL)), setup.proxy)
-        if setup.line_up is False:
-            target = replace(target, connect_timeout_s=SHORT_CONNECT_TIMEOUT_S)
-        target = follow(target)
-        idle = _latency(target, setup)
-        got = transfer.download(target, transfer.Window(setup.window_s), setup.progress)
-        return Figures(
-            download_mbps=got.mbps,
-            latency_ms=idle.latency_ms if idle else None,
-            jitter_ms=idle.jitter_ms if idle else None,
-            bytes_received=got.moved_bytes,
-            server=Server(name="TurnKey Internet", host=target.host)
-            if target.host.endswith(".turnkeyinternet.net")
-            else Server(host=target.host),
+        file = follow(Target.of(address(setup.options.get("turnkey_url", DEFAULT_URL)), setup))
+        ours = file.host.endswith(".turnkeyinternet.net")
+        endpoints = http.Endpoints(
+            download=(file,),
+            ping=file,
+            ping_method="HEAD",
+            must_ping=False,  # some file servers refuse HEAD; the download is what counts
+            server=Server(name="TurnKey Internet" if ours else None, host=file.host),
         )
+        return http.measure(endpoints, setup)
 
 
 def address(configured: str) -> str:
@@ -56,13 +51,6 @@ def address(configured: str) -> str:
         if path in ("", "/") or path[-1] == "/"
         else configured
     )
-
-
-def _latency(target: Target, setup: Setup) -> latency.Latency | None:
-    try:
-        return latency.measure(target, "HEAD", progress=setup.progress)
-    except ToolError:
-        return None  # some file servers refuse HEAD; the download is what counts
 
 
 TOOL = Turnkey()

@@ -1,0 +1,231 @@
+"""One TCP or TLS connection, opened as the engine wants it, and what its errors mean."""
+
+import errno
+import ipaddress
+import socket
+import ssl
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from urllib.parse import urljoin, urlsplit
+
+from speedtrap_probe.errors import ToolError
+from speedtrap_probe.model import FailureKind
+from speedtrap_probe.tool import Setup
+
+CONNECT_TIMEOUT_S = 10.0
+SHORT_CONNECT_TIMEOUT_S = 3.0  # when the connectivity check says that the line is down
+READ_TIMEOUT_S = 10.0
+FAMILIES = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
+SECURE = frozenset({"https", "wss"})
+# linux/tcp.h, struct tcp_info: eight bytes, 24 u32 (the 16th is tcpi_rtt, in µs), two u64, then
+# u64 tcpi_bytes_acked.
+TCP_INFO = struct.Struct("@68xI48xQ")
+# netinet/in.h and netinet6/in6.h of macOS: IP_BOUND_IF and IPV6_BOUND_IF.
+MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect and by which way: a proxy only when one was asked for."""
+
+    url: str
+    proxy: str | None = None
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    ip_version: str = "any"
+    bind: str | None = None
+
+    @classmethod
+    def of(cls, url: str, setup: Setup, *, internet: bool = True) -> "Target":
+        """By the way that the setup names; shortly when the line that it needs is down."""
+        down = internet and setup.line_up is False
+        timeout_s = SHORT_CONNECT_TIMEOUT_S if down else CONNECT_TIMEOUT_S
+        return cls(url, setup.proxy, timeout_s, setup.ip_version, setup.bind)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def secure(self) -> bool:
+        return urlsplit(self.url).scheme in SECURE
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (443 if self.secure else 80)
+
+    def at(self, url: str) -> "Target":
+        """The same way out, to another address."""
+        absolute = urljoin(self.url, url)
+        return Target(absolute, self.proxy, self.connect_timeout_s, self.ip_version, self.bind)
+
+
+class Wire:
+    """An open connection to the host of a target.
+
+    For one thread at a time, except for `abort`, `acked_bytes` and `round_trip_ms`, which are
+    meant for the one that watches.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.plain = not target.secure
+        self.socket = _secured(target, _opened(target))
+        self.socket.settimeout(READ_TIMEOUT_S)
+        self._open = True
+        self._told = (0.0, 0)
+
+    def acked_bytes(self) -> int | None:
+        """What the other side has acknowledged, or None where the system cannot say."""
+        return self._info()[1] if sys.platform == "linux" else None
+
+    def round_trip_ms(self) -> float | None:
+        """The system's own smoothed figure, or None where it cannot say."""
+        return self._info()[0] / 1000 or None if sys.platform == "linux" else None
+
+    def abort(self) -> None:
+        """Wakes the thread that reads or writes; its call fails."""
+        with suppress(OSError):  # closed already
+            # Not SSLSocket's own, which drops the TLS state under the other thread.
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._info()
+        self._open = False
+        self.socket.close()
+
+    def _info(self) -> tuple[float, int]:
+        if self._open:
+            with suppress(OSError):  # closed this moment: the last values stand
+                info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+                self._told = TCP_INFO.unpack(info)
+        return self._told
+
+
+def tcp_connect(target: Target) -> None:
+    """Connects and closes again; raises ToolError when the port does not answer."""
+    with explained(target):
+        _opened(target).close()
+
+
+@contextmanager
+def explained(target: Target) -> Iterator[None]:
+    """Turns what sockets, TLS and HTTP raise into a ToolError for people."""
+    try:
+        yield
+    except (HTTPException, OSError) as error:
+        raise _tool_error(target, error) from error
+
+
+def _tool_error(target: Target, error: Exception) -> ToolError:
+    where = target.host
+    if isinstance(error, ssl.SSLError):
+        return ToolError(FailureKind.TOOL_FAILED, f"no trusted TLS connection to {where}: {error}")
+    if isinstance(error, TimeoutError):
+        return ToolError(FailureKind.TIMEOUT, f"{where} stopped answering")
+    if isinstance(error, OSError) and error.strerror:
+        return ToolError(FailureKind.NO_NETWORK, f"no connection to {where}: {error.strerror}")
+    return ToolError(FailureKind.TOOL_FAILED, f"no sensible HTTP from {where}: {error}")
+
+
+def _opened(target: Target) -> socket.socket:
+    """The first address that answers, of the IP version and from the place that were chosen."""
+    via = urlsplit(target.proxy) if target.proxy else None
+    host, port = (via.hostname or "", via.port or 80) if via else (target.host, target.port)
+    family = _family(target)
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        which = "" if family == socket.AF_UNSPEC else f" to an IPv{_version(family)} address"
+        message = f"the name {host} could not be resolved{which}"
+        raise ToolError(FailureKind.NO_NETWORK, message) from error
+    last: OSError = OSError(errno.EHOSTUNREACH, "no address")
+    for at, kind, protocol, _name, address in found:
+        opened = socket.socket(at, kind, protocol)
+        try:
+            opened.settimeout(target.connect_timeout_s)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if target.bind is not None:
+                _bind(opened, target.bind)
+            opened.connect(address)
+        except OSError as error:
+            opened.close()
+            last = error
+        else:
+            return opened
+    if isinstance(last, TimeoutError):
+        message = f"no answer from {host} while connecting"
+        raise ToolError(FailureKind.NO_NETWORK, message) from last
+    raise last
+
+
+def _secured(target: Target, opened: socket.socket) -> socket.socket:
+    """Through the proxy's tunnel if there is one, with TLS verified; closes what fails."""
+    if not target.secure:
+        return opened
+    try:
+        if target.proxy:
+            _tunnel(target, opened)
+        context = ssl.create_default_context()
+        return context.wrap_socket(opened, server_hostname=target.host)
+    except (OSError, HTTPException, ToolError):
+        opened.close()
+        raise
+
+
+def _tunnel(target: Target, opened: socket.socket) -> None:
+    opened.sendall(
+        f"CONNECT {target.host}:{target.port} HTTP/1.1\r\n"
+        f"Host: {target.host}:{target.port}\r\n\r\n".encode("ascii")
+    )
+    answer = HTTPResponse(opened, method="CONNECT")
+    answer.begin()
+    if answer.status != 200:
+        raise ToolError(
+            FailureKind.NO_NETWORK, f"the proxy refused a tunnel to {target.host}: {answer.status}"
+        )
+
+
+def _family(target: Target) -> socket.AddressFamily:
+    """A source address decides the IP version, unless one was asked for."""
+    family = FAMILIES[target.ip_version]
+    if family == socket.AF_UNSPEC and target.bind is not None:
+        with suppress(ValueError):  # an interface
+            return FAMILIES[str(ipaddress.ip_address(target.bind).version)]
+    return family
+
+
+def _version(family: socket.AddressFamily) -> str:
+    return "6" if family == socket.AF_INET6 else "4"
+
+
+def _bind(opened: socket.socket, place: str) -> None:
+    """To a source address, or to an interface where the system can."""
+    try:
+        if _is_address(place):
+            opened.bind((place, 0))
+        else:
+            _bind_to_interface(opened, place)
+    except OSError as error:
+        message = f"cannot measure from {place} (bind): {error.strerror}"
+        raise ToolError(FailureKind.TOOL_FAILED, message) from error
+
+
+def _bind_to_interface(opened: socket.socket, name: str) -> None:
+    if sys.platform == "linux":
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
+    elif sys.platform == "darwin":
+        level, option = MACOS_BOUND_IF[opened.family]
+        opened.setsockopt(level, option, socket.if_nametoindex(name))
+    else:
+        raise OSError(errno.EINVAL, "here only a source address can be chosen")
+
+
+def _is_address(place: str) -> bool:
+    try:
+        ipaddress.ip_address(place)
+    except ValueError:
+        return False
+    return True
