@@ -20,11 +20,13 @@ from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-GRAPH_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
+GRAPH_PATHS = frozenset(
+    {"/graphql", "/healthz", "/readyz", "/metrics", "/export/runs.ndjson", "/export/runs.csv"}
+)
 
 
 def compose(graph: Starlette, web: Starlette) -> ASGIApp:
-    """graph's four paths go to graph, everything else to web; both live as long as the process."""
+    """graph's own paths go to graph, everything else to web; both live as long as the process."""
 
     @asynccontextmanager
     async def both(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:

@@ -12,15 +12,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from speedtrap_graph.api.context import Services
+from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
 from speedtrap_graph.callers import Callers, Gateway, KeyFile
 from speedtrap_graph.gate import Gate
 from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.events import Events
+from speedtrap_graph.services.export import Format
 from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.ledger import Ledger
 from speedtrap_graph.services.plans import Plans
+from speedtrap_graph.services.rolling import Rolling
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.store.database import Store, connect, prepare
 
@@ -31,6 +34,7 @@ class _Running:
 
     services: Services | None = None
     watcher: asyncio.Task[None] | None = None
+    rolling: asyncio.Task[None] | None = None
 
     def current(self) -> Services:
         if self.services is None:
@@ -48,7 +52,9 @@ class _Running:
 
 
 def create_app(settings: GraphSettings) -> Starlette:
-    """graph alone: `/graphql`, `/healthz`, `/readyz`. It connects when its lifespan begins."""
+    """graph alone: `/graphql`, `/export/…`, `/healthz`, `/readyz`. It connects when its lifespan
+    begins.
+    """
     running = _Running()
 
     @contextlib.asynccontextmanager
@@ -58,12 +64,13 @@ def create_app(settings: GraphSettings) -> Starlette:
             await prepare(store)
             running.services = _services(store, settings)
             running.watcher = asyncio.create_task(running.services.events.watch())
+            running.rolling = asyncio.create_task(Rolling(store).forever())
             yield
         finally:
-            if running.watcher is not None:
-                running.watcher.cancel()
+            for task in filter(None, (running.watcher, running.rolling)):
+                task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await running.watcher
+                    await task
             await store.close()
 
     async def healthz(_: Request) -> Response:
@@ -75,13 +82,23 @@ def create_app(settings: GraphSettings) -> Starlette:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
-    gate = Gate(GraphQLView(running.current), _callers(settings), settings.max_body_bytes)
+    callers = _callers(settings)
+    gate = Gate(GraphQLView(running.current), callers, settings.max_body_bytes)
+    exports = [
+        Route(
+            f"/export/runs.{form}",
+            Gate(ExportView(running.current, form), callers, settings.max_body_bytes),
+            methods=["GET"],
+        )
+        for form in Format
+    ]
     # A Mount would answer POST /graphql with 307 and refuse the WebSocket.
     return Starlette(
         lifespan=lifespan,
         routes=[
             Route("/graphql", gate),
             WebSocketRoute("/graphql", gate),
+            *exports,
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],

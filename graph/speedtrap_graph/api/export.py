@@ -1,0 +1,69 @@
+"""`GET /export/runs.ndjson` and `/export/runs.csv`: everything, for a spreadsheet or a backup."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from speedtrap_graph.api.context import Context, Services
+from speedtrap_graph.services.errors import BadInputError, ForbiddenError, GraphError
+from speedtrap_graph.services.export import Format, Wanted, export
+from speedtrap_graph.services.moments import parse_moment
+
+_PARAMETERS = ("probe", "since", "until")
+
+
+@dataclass(frozen=True)
+class ExportView:
+    """An ASGI app behind the gate, which found out who calls."""
+
+    services: Callable[[], Services]
+    form: Format
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    def _answer(self, request: Request) -> Response:
+        context = Context(caller=request.state.caller, services=self.services())
+        try:
+            wanted = _wanted(request, context)
+            rows = export(context.services.store, wanted, self.form)
+        except GraphError as error:
+            status = 403 if isinstance(error, ForbiddenError) else 400
+            told = {"code": error.code, "message": str(error), "field": error.field}
+            return JSONResponse({"error": told}, status)
+        return StreamingResponse(
+            rows,
+            media_type=self.form.media_type,
+            headers={
+                "Content-Disposition": f'attachment; filename="runs.{self.form}"',
+                "Cache-Control": "no-store",
+            },
+        )
+
+
+def _wanted(request: Request, context: Context) -> Wanted:
+    """A probe's key gets its own runs, as it does from `runs`."""
+    given = request.query_params
+    for name in given:
+        if name not in _PARAMETERS:
+            allowed = ", ".join(_PARAMETERS)
+            raise BadInputError(f"there is no {name[:64]!r} here, only {allowed}", field=name[:64])
+    return Wanted(
+        probe=context.own(given.get("probe")),
+        since=_moment("since", given.get("since")),
+        until=_moment("until", given.get("until")),
+    )
+
+
+def _moment(field: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise BadInputError(f"{field} {error}", field=field) from error
