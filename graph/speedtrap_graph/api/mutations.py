@@ -10,7 +10,9 @@ from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import Role, SettleOutcome
 from speedtrap_graph.api.notices import Claim, Notice, NoticeInput
 from speedtrap_graph.api.plans import Plan, PlanInput, Rule, RuleInput, Silence
+from speedtrap_graph.api.runs import DeletedRun
 from speedtrap_graph.api.scalars import RunInput
+from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.ingest import Submission
 from speedtrap_graph.services.settling import Settlement
 from speedtrap_graph.services.submission import Rejection
@@ -58,6 +60,22 @@ class Mutation:
         context.require(Role.PROBE)
         only_probe = context.caller.name if context.caller.role is Role.PROBE else None
         return SubmitRunsResult.of(await context.services.ingest.submit(runs, only_probe))
+
+    @strawberry.mutation(
+        description="Leaves a tombstone, which keeps the run from coming back; its probe's "
+        "breaches are judged again."
+    )
+    async def delete_run(
+        self,
+        info: Info,
+        id: UUID,  # noqa: A002 - the schema's word
+        reason: str,
+    ) -> DeletedRun:
+        info.context.require(Role.ADMIN)
+        services = info.context.services
+        by = info.context.caller.name
+        deletion = Deletion(services.store, services.clock)
+        return DeletedRun.of(await deletion.delete(id, reason, by))
 
     @strawberry.mutation
     async def set_plan(self, info: Info, plan: PlanInput) -> Plan:

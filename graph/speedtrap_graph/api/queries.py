@@ -10,10 +10,13 @@ import strawberry
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
 from speedtrap_graph.api.notices import Breach, BreachConnection, Notice, NoticeConnection
+from speedtrap_graph.api.plans import Plan
 from speedtrap_graph.api.probes import Probe
 from speedtrap_graph.api.reports import History, ServiceReport
-from speedtrap_graph.api.runs import Run, RunConnection
+from speedtrap_graph.api.runs import DeletedRun, Run, RunConnection
 from speedtrap_graph.services.browse import RunFilter
+from speedtrap_graph.services.changes import changes as changes_of
+from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.history import HistoryQuery
 from speedtrap_graph.services.history import history as history_of
 from speedtrap_graph.services.report import service_report as report_on
@@ -63,6 +66,37 @@ class Query:
         if found is None or not info.context.may_see(found.probe):
             return None
         return Run.of(found)
+
+    @strawberry.field
+    async def deleted_run(
+        self,
+        info: Info,
+        id: UUID,  # noqa: A002 - the schema's word
+    ) -> DeletedRun | None:
+        info.context.require(Role.VIEWER)
+        services = info.context.services
+        found = await Deletion(services.store, services.clock).tombstone(id)
+        return None if found is None else DeletedRun.of(found)
+
+    @strawberry.field(description="The last deleted first.")
+    async def deleted_runs(self, info: Info, first: int = 50) -> list[DeletedRun]:
+        info.context.require(Role.VIEWER)
+        services = info.context.services
+        found = await Deletion(services.store, services.clock).tombstones(first)
+        return [DeletedRun.of(run) for run in found]
+
+    @strawberry.field(description="Every plan there is, newest first, also before the first run.")
+    async def plans(self, info: Info) -> list[Plan]:
+        info.context.require(Role.VIEWER)
+        return [Plan.of(plan) for plan in await info.context.services.browse.plans()]
+
+    @strawberry.field(
+        description="A mark that is another one whenever runs, breaches, plans, rules, silences "
+        "or notices have changed: what was read under the same mark still holds."
+    )
+    async def changes(self, info: Info) -> str:
+        info.context.require(Role.VIEWER, Role.BOT)
+        return await changes_of(info.context.services.store)
 
     @strawberry.field
     async def history(

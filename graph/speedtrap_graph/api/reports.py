@@ -130,6 +130,10 @@ class ServiceReport:
     current_streak: int
     tools: list[ToolFigure]
     hours: list[HourFigure]
+    percentiles: list[float] = strawberry.field(
+        description="Of the observations, in steps of 5 %: least, 5 %, ... greatest; "
+        "empty without observations."
+    )
 
     @classmethod
     def of(cls, found: report.ServiceReport, plan: PlanDocument | None) -> Self:
@@ -156,4 +160,5 @@ class ServiceReport:
             current_streak=found.current_streak,
             tools=[ToolFigure.of(figure) for figure in found.tools],
             hours=[HourFigure.of(figure) for figure in found.hours],
+            percentiles=list(found.percentiles),
         )

@@ -11,6 +11,7 @@ from speedtrap_graph.api.enums import FailureKind, Medium, Outcome
 from speedtrap_graph.api.plans import Plan
 from speedtrap_graph.api.scalars import BigInt
 from speedtrap_graph.rules.model import Metric
+from speedtrap_graph.services import deletion
 from speedtrap_graph.store.documents import (
     ConditionsPart,
     FailurePart,
@@ -133,6 +134,27 @@ class Run:
         if plan is None or self.download_mbps is None:
             return None
         return self.download_mbps / plan.download_mbps
+
+
+@strawberry.type(description="What is left of a run that an admin deleted.")
+class DeletedRun:
+    id: UUID
+    probe: str
+    started_at: datetime
+    deleted_at: datetime
+    by: str
+    reason: str
+
+    @classmethod
+    def of(cls, found: deletion.DeletedRun) -> Self:
+        return cls(
+            id=found.id,
+            probe=found.probe,
+            started_at=found.started_at,
+            deleted_at=found.deleted_at,
+            by=found.by,
+            reason=found.reason,
+        )
 
 
 @strawberry.type

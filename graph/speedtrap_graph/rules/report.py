@@ -29,6 +29,9 @@ from speedtrap_graph.rules.summary import Summary, add_counts
 CONSISTENT_SHARE = 0.20
 """The consistent speed is this percentile: 80 % of the observations reach it (the FCC's 80/80)."""
 
+PERCENTILE_STEPS = tuple(step / 20 for step in range(21))
+"""0 %, 5 % ... 100 %: enough to draw how often the line gives at least so much."""
+
 FCC_HIGH = 0.95
 FCC_LOW = 0.80
 
@@ -116,7 +119,8 @@ class ServiceReport:
 
     `n` counts the MEASURED runs; `below_count` and `below_share` the observations that broke the
     rule, outages included, the latter over all that broke or kept it. `hours` has the hours with
-    observations only, in the order of the week.
+    observations only, in the order of the week. `percentiles` are those of `PERCENTILE_STEPS`, or
+    none without observations.
     """
 
     probe: str
@@ -141,6 +145,7 @@ class ServiceReport:
     current_streak: int
     tools: tuple[ToolFigure, ...]
     hours: tuple[HourFigure, ...]
+    percentiles: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,9 @@ def report_of(
         current_streak=line.trailing,
         tools=_tools(parts, rule.metric),
         hours=_hours(hours),
+        percentiles=tuple(
+            value for value in everything.percentiles(*PERCENTILE_STEPS) if value is not None
+        ),
     )
 
 

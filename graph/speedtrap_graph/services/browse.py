@@ -15,6 +15,7 @@ from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import (
     BreachDocument,
     NoticeDocument,
+    PlanDocument,
     ProbeDocument,
     RunDocument,
     SilenceDocument,
@@ -48,6 +49,9 @@ class Browse:
 
     async def probe(self, name: str) -> ProbeDocument | None:
         return await ProbeDocument.get(name)
+
+    async def plans(self) -> list[PlanDocument]:
+        return await PlanDocument.find_all().sort("-since", "+_id").to_list()
 
     async def run(self, run_id: UUID) -> RunDocument | None:
         return await RunDocument.get(run_id)

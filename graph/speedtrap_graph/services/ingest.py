@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from pymongo.errors import DuplicateKeyError
 
 from speedtrap_graph.services.clock import Clock
+from speedtrap_graph.services.deletion import TOMBSTONES
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.reconcile import Reconciler
@@ -118,10 +119,12 @@ class Ingest:
     async def _sort_out(
         self, session: Session, probe: str, runs: list[Indexed]
     ) -> tuple[list[SubmittedRun], Submission]:
-        """Which runs are new, which are here already, and which bear another probe's id."""
+        """Which runs are new, which are or were here already, and which bear another probe's id."""
         wanted = {"_id": {"$in": [run.id for _, run in runs]}}
-        stored = self.store["runs"].find(wanted, {"probe": 1}, session=session)
-        owners = {row["_id"]: row["probe"] async for row in stored}
+        owners: dict[UUID, str | None] = {}
+        for collection in ("runs", TOMBSTONES):
+            stored = self.store[collection].find(wanted, {"probe": 1}, session=session)
+            owners |= {row["_id"]: row["probe"] async for row in stored}
         result = Submission()
         fresh: list[SubmittedRun] = []
         for index, run in runs:

@@ -1,0 +1,106 @@
+"""Deleting a run: rare, by an admin, with a reason, and never without a trace.
+
+What stays is a tombstone under the run's id. It says who deleted it, when and why, and it is what
+keeps the run from coming back when a probe submits it again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from speedtrap_graph.services.clock import Clock
+from speedtrap_graph.services.errors import BadInputError, NotFoundError
+from speedtrap_graph.services.reconcile import Reconciler
+from speedtrap_graph.services.rollups import mark
+from speedtrap_graph.services.standards import load_standards
+from speedtrap_graph.store.database import Row, Session, Store
+from speedtrap_graph.store.probes import bump_probe
+
+TOMBSTONES = "deleted_runs"
+MOST_TOMBSTONES = 500
+LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True)
+class DeletedRun:
+    """What is left of a run."""
+
+    id: UUID
+    probe: str
+    started_at: datetime
+    deleted_at: datetime
+    by: str
+    reason: str
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        return cls(
+            row["_id"],
+            row["probe"],
+            row["started_at"],
+            row["deleted_at"],
+            row["by"],
+            row["reason"],
+        )
+
+
+@dataclass(frozen=True)
+class Deletion:
+    store: Store
+    clock: Clock
+
+    async def delete(self, run_id: UUID, reason: str, by: str) -> DeletedRun:
+        """Deletes a run and judges its probe's breaches again. Of a deleted run, its tombstone."""
+        if not 1 <= len(reason.strip()) <= LONGEST_REASON:
+            raise BadInputError(
+                f"reason must have 1 to {LONGEST_REASON} characters", field="reason"
+            )
+
+        async def work(session: Session) -> Row:
+            buried = await self.store[TOMBSTONES].find_one({"_id": run_id}, session=session)
+            if buried is not None:
+                return buried
+            wanted = {"_id": run_id}
+            kept = {"probe": 1, "started_at": 1}
+            run = await self.store["runs"].find_one(wanted, kept, session=session)
+            if run is None:
+                raise NotFoundError(f"there is no run {run_id}", field="id")
+            return await self._bury(run, reason.strip(), by, session)
+
+        return DeletedRun.of(await self.store.transaction(work))
+
+    async def _bury(self, run: Row, reason: str, by: str, session: Session) -> Row:
+        probe, now = run["probe"], self.clock()
+        await bump_probe(self.store, session, probe)
+        tombstone: Row = {**run, "deleted_at": now, "by": by, "reason": reason}
+        await self.store[TOMBSTONES].insert_one(tombstone, session=session)
+        await self.store["runs"].delete_one({"_id": run["_id"]}, session=session)
+        await self._count(probe, session)
+        await mark(self.store.database, session, probe, [run["started_at"]])
+        standards = await load_standards(self.store, probe, session)
+        # The neighbourhood may have lost the run by which its breach is known: look at all of it.
+        await Reconciler(self.store, session, probe, standards, now).everything()
+        return tombstone
+
+    async def _count(self, probe: str, session: Session) -> None:
+        oldest = await self.store["runs"].find_one(
+            {"probe": probe}, {"started_at": 1}, sort=[("started_at", 1)], session=session
+        )
+        update: Row = {"$inc": {"run_count": -1}}
+        if oldest is None:
+            update["$unset"] = {"first_run_at": ""}
+        else:
+            update["$set"] = {"first_run_at": oldest["started_at"]}
+        await self.store["probes"].update_one({"_id": probe}, update, session=session)
+
+    async def tombstone(self, run_id: UUID) -> DeletedRun | None:
+        row = await self.store[TOMBSTONES].find_one({"_id": run_id})
+        return None if row is None else DeletedRun.of(row)
+
+    async def tombstones(self, first: int) -> list[DeletedRun]:
+        """The last deleted first."""
+        if not 1 <= first <= MOST_TOMBSTONES:
+            raise BadInputError(f"first must be 1 to {MOST_TOMBSTONES}, not {first}", field="first")
+        rows = self.store[TOMBSTONES].find({}, sort=[("deleted_at", -1), ("_id", -1)], limit=first)
+        return [DeletedRun.of(row) async for row in rows]
