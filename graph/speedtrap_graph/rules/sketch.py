@@ -76,6 +76,19 @@ class Sketch:
             self.binned_least = min(self.binned_least, other.binned_least)
             self.binned_greatest = max(self.binned_greatest, other.binned_greatest)
 
+    def settle(self) -> None:
+        """Counts what `pack` would not keep, so that what follows looks at bins and not values."""
+        if self.n <= KEPT_VALUES:
+            return
+        self.binned_least = min(self.binned_least, min(self.values, default=inf))
+        self.binned_greatest = max(self.binned_greatest, max(self.values, default=-inf))
+        self.binned = self.n
+        bins = self.bins
+        for value in self.values:
+            key = bin_of(value)
+            bins[key] = bins.get(key, 0) + 1
+        self.values = []
+
     def percentile(self, share: float) -> float | None:
         """As `percentiles.percentile`, of everything that was added."""
         return self.percentiles(share)[0]
@@ -105,13 +118,13 @@ class Sketch:
         """The same bytes for the same sample, however it was put together."""
         if self.n <= KEPT_VALUES:
             return pack(f"<c{self.n}d", _VALUES, *sorted(self.values))
-        bins = dict(self.bins)
-        for value in self.values:
-            key = bin_of(value)
-            bins[key] = bins.get(key, 0) + 1
-        keys = sorted(bins)
-        head = pack(_HEAD, _BINS, self.least, self.greatest, len(keys))
-        return head + pack(f"<{len(keys)}h{len(keys)}I", *keys, *(bins[key] for key in keys))
+        settled = Sketch()
+        settled.merge(self)
+        settled.settle()
+        keys = sorted(settled.bins)
+        counts = [settled.bins[key] for key in keys]
+        head = pack(_HEAD, _BINS, settled.binned_least, settled.binned_greatest, len(keys))
+        return head + pack(f"<{len(keys)}h{len(keys)}I", *keys, *counts)
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Sketch":

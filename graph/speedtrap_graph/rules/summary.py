@@ -54,6 +54,11 @@ class Summary:
         add_counts(self.outages_below, later.outages_below)
         add_counts(self.failures, later.failures)
 
+    def settle(self) -> None:
+        """Goes on with bins wherever they will do: see `Sketch.settle`."""
+        for sketch in (*self.hours.values(), *self.figures.values()):
+            sketch.settle()
+
     def take_figure(self, series: Series, value: float) -> None:
         sketch = self.figures.get(series)
         if sketch is None:

@@ -115,7 +115,8 @@ async def history(
     _check(query)
     if await is_small(database, query.probe, query.since, query.until):
         width = _width_ms(query)
-        filled = await _from_runs(database, query, width, _bound(plans, rules.get(query.metric)))
+        bound = _bound(query, plans, rules.get(query.metric))
+        filled = await _from_runs(database, query, width, bound)
         return _columns(query, _evenly(query, width), filled, plans)
     rollups = Rollups(database, query.probe, plans, rules)
     axis = _in_the_calendar(query, rollups.grid)
@@ -207,13 +208,15 @@ def _value(query: HistoryQuery) -> Expression | str:
     return {"$cond": [{"$gt": [observation, None]}, figure, None]}
 
 
-def _bound(plans: Sequence[Plan], rule: Rule | None) -> Expression:
+def _bound(query: HistoryQuery, plans: Sequence[Plan], rule: Rule | None) -> Expression:
     """The rule's threshold at the run's start, as the server computes it."""
-    if rule is None or not plans:
-        return {"$literal": None}
+    first = plan_at(plans, query.since)
+    later = [plan for plan in plans if query.since < plan.since < query.until]
+    if rule is None or not later:
+        return {"$literal": None if rule is None else threshold(rule, first)}
     branches = [
         {"case": {"$gte": ["$started_at", plan.since]}, "then": threshold(rule, plan)}
-        for plan in reversed(plans)
+        for plan in (*reversed(later), *([] if first is None else [first]))
     ]
     return {"$switch": {"branches": branches, "default": None}}
 

@@ -83,6 +83,8 @@ async def _rolled_up(rollups: Rollups, since: datetime, until: datetime) -> list
         parts = _Parts(rollups.eras)
         for start, summary in found:
             parts.at(start).join(summary)
+        for part in parts.all():
+            part.summary.settle()
         return parts.all()
 
     return await to_thread(compute)
