@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
 from speedtrap_graph.callers import Callers, Gateway, KeyFile
 from speedtrap_graph.gate import Gate
+from speedtrap_graph.services.book import Terms
 from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.events import Events
@@ -127,6 +129,16 @@ def _services(store: Store, settings: GraphSettings) -> Services:
         ingest=Ingest(store, system_clock),
         browse=Browse(store),
         plans=Plans(store, system_clock),
-        ledger=Ledger(store, system_clock, settings.auto_approve_channels),
+        ledger=Ledger(store, system_clock, _terms(settings)),
         events=Events(store),
+    )
+
+
+def _terms(settings: GraphSettings) -> Terms:
+    return Terms(
+        auto_approve=settings.auto_approve_channels,
+        owner_channels=settings.owner_channel_names,
+        claim_lease=timedelta(seconds=settings.claim_lease_seconds),
+        sending_lease=timedelta(seconds=settings.sending_lease_seconds),
+        check_after=timedelta(seconds=settings.check_after_seconds),
     )

@@ -30,11 +30,23 @@ class GraphSettings(BaseSettings):
     port: int = Field(8081, ge=0, le=65535)
     auto_approve: str = ""
     """Channels whose notices need no person's leave, separated by commas."""
+    owner_channels: str = "apprise,webhook"
+    """Channels that lead to the subscriber: their notices need no leave and count for no limit."""
+    claim_lease_seconds: float = Field(120, ge=1, le=3600)
+    """How long a bot may hold a notice before it begins to send it."""
+    sending_lease_seconds: float = Field(300, ge=1, le=3600)
+    """How long a sending may take before its outcome counts as unknown."""
+    check_after_seconds: float = Field(60, ge=0.1, le=3600)
+    """How long to wait before, and between, looking up whether something arrived."""
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024)
 
     @property
     def auto_approve_channels(self) -> frozenset[str]:
-        return frozenset(name.strip() for name in self.auto_approve.split(",") if name.strip())
+        return _names(self.auto_approve)
+
+    @property
+    def owner_channel_names(self) -> frozenset[str]:
+        return _names(self.owner_channels)
 
     @property
     def uri(self) -> str:
@@ -63,6 +75,10 @@ class GraphSettings(BaseSettings):
                 "or set SPEEDTRAP_GRAPH_CALLERS=gateway behind the gateway"
             )
         return self
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _first_line(path: Path | None) -> str:

@@ -210,6 +210,7 @@ ENGLISH: Mapping[str, str] = {
     "notice.read": "Read and decide",
     "notice.open": "Read",
     "stage.OPENING": "complaint",
+    "stage.REMINDER": "second letter",
     "stage.RECOVERY": "recovery note",
     "stage.DIGEST": "digest",
     "channel.mail": "Mail",

@@ -61,7 +61,8 @@ strawberry.enum(
     SettleOutcome,
     description="""\
 SENT: the other side has it. UNAVAILABLE: nothing left the house: may be tried again at `retryAt`.
-REFUSED: refused for good. UNKNOWN: it may have arrived.""",
+REFUSED: refused for good. UNKNOWN: it may have arrived.
+NOT_FOUND: looked up, and not there; twice in a row makes it DUE again.""",
 )
 strawberry.enum(Verdict)
 strawberry.enum(

@@ -8,7 +8,7 @@ import strawberry
 
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import Role, SettleOutcome
-from speedtrap_graph.api.notices import Claim, Notice, NoticeInput
+from speedtrap_graph.api.notices import Claim, Notice, NoticeInput, SendingSwitch, Stop
 from speedtrap_graph.api.plans import Plan, PlanInput, Rule, RuleInput, Silence
 from speedtrap_graph.api.runs import DeletedRun
 from speedtrap_graph.api.scalars import RunInput
@@ -162,6 +162,55 @@ class Mutation:
         by = info.context.caller.name
         settled = await info.context.services.ledger.settle(str(id), fence, settlement, by)
         return Notice.of(settled)
+
+    @strawberry.mutation(
+        description="A lease on looking up the next notice of this channel whose outcome is "
+        "unknown; settle it with SENT, NOT_FOUND or UNKNOWN. Null when there is none."
+    )
+    async def claim_check(self, info: Info, channel: str, worker: str) -> Claim | None:
+        info.context.require(Role.BOT)
+        claim = await info.context.services.ledger.claim_check(channel, worker)
+        return None if claim is None else Claim.of(claim)
+
+    @strawberry.mutation(
+        description="A person's word about an UNKNOWN notice: it arrived, or it may be sent again."
+    )
+    async def resolve_notice(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        arrived: bool,
+        reason: str,
+    ) -> Notice:
+        info.context.require(Role.ADMIN)
+        by = info.context.caller.name
+        ledger = info.context.services.ledger
+        return Notice.of(await ledger.resolve(str(id), arrived, reason, by))
+
+    @strawberry.mutation(description="A mail that counted as sent came back.")
+    async def record_bounce(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        detail: str,
+    ) -> Notice:
+        info.context.require(Role.ADMIN, Role.BOT)
+        by = info.context.caller.name
+        return Notice.of(await info.context.services.ledger.record_bounce(str(id), detail, by))
+
+    @strawberry.mutation(
+        description="This recipient wants no more, through any channel. There is no way back."
+    )
+    async def stop_recipient(self, info: Info, recipient: str, reason: str) -> Stop:
+        info.context.require(Role.ADMIN, Role.BOT)
+        by = info.context.caller.name
+        return Stop.of(await info.context.services.ledger.stop(recipient, reason, by))
+
+    @strawberry.mutation(description="The switch for everything: while it is off, nothing leaves.")
+    async def set_sending(self, info: Info, on: bool, reason: str) -> SendingSwitch:
+        info.context.require(Role.ADMIN)
+        by = info.context.caller.name
+        return SendingSwitch.of(await info.context.services.ledger.set_sending(on, reason, by))
 
     @strawberry.mutation
     async def save_event_cursor(self, info: Info, consumer: str, cursor: str) -> bool:

@@ -19,6 +19,8 @@ from speedtrap_graph.store.documents import (
     BreachDocument,
     NoticeDocument,
     StepPart,
+    StopDocument,
+    SwitchDocument,
 )
 from speedtrap_graph.store.paging import Page
 
@@ -252,10 +254,47 @@ class Claim:
     notice: Notice
     fence: int
     lease_until: datetime
+    lease_s: float = strawberry.field(
+        description="How long the claim holds from now on; counted by the worker's own clock, it "
+        "needs no clocks that agree."
+    )
+    sending_lease_s: float = strawberry.field(
+        description="How long the lease holds from beginSending on."
+    )
 
     @classmethod
     def of(cls, claim: LedgerClaim) -> Self:
-        return cls(notice=Notice.of(claim.notice), fence=claim.fence, lease_until=claim.lease_until)
+        return cls(
+            notice=Notice.of(claim.notice),
+            fence=claim.fence,
+            lease_until=claim.lease_until,
+            lease_s=claim.lease.total_seconds(),
+            sending_lease_s=claim.sending_lease.total_seconds(),
+        )
+
+
+@strawberry.type(description="Who asked for no more.")
+class Stop:
+    recipient: str
+    at: datetime
+    by: str
+    reason: str
+
+    @classmethod
+    def of(cls, stop: StopDocument) -> Self:
+        return cls(recipient=stop.recipient, at=stop.at, by=stop.by, reason=stop.reason)
+
+
+@strawberry.type(description="The switch for everything.")
+class SendingSwitch:
+    on: bool
+    at: datetime
+    by: str
+    reason: str
+
+    @classmethod
+    def of(cls, switch: SwitchDocument) -> Self:
+        return cls(on=switch.on, at=switch.at, by=switch.by, reason=switch.reason)
 
 
 @strawberry.input
@@ -279,6 +318,9 @@ class NoticeInput:
     text: str
     html: str | None = None
     attachments: list[AttachmentInput] = strawberry.field(default_factory=list)
+    covers: list[strawberry.ID] = strawberry.field(
+        default_factory=list, description="The breaches that a DIGEST tells of."
+    )
 
     def to_draft(self) -> NoticeDraft:
         return NoticeDraft(
@@ -290,4 +332,5 @@ class NoticeInput:
             text=self.text,
             html=self.html,
             attachments=[attachment.to_draft() for attachment in self.attachments],
+            covers=[str(key) for key in self.covers],
         )

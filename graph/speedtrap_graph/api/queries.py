@@ -9,7 +9,14 @@ import strawberry
 
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
-from speedtrap_graph.api.notices import Breach, BreachConnection, Notice, NoticeConnection
+from speedtrap_graph.api.notices import (
+    Breach,
+    BreachConnection,
+    Notice,
+    NoticeConnection,
+    SendingSwitch,
+    Stop,
+)
 from speedtrap_graph.api.plans import Plan
 from speedtrap_graph.api.probes import Probe
 from speedtrap_graph.api.reports import History, ServiceReport
@@ -192,6 +199,26 @@ class Query:
     async def event_cursor(self, info: Info, consumer: str) -> str | None:
         info.context.require(Role.BOT)
         return await info.context.services.ledger.event_cursor(consumer)
+
+    @strawberry.field(
+        description="Breaches that the limits kept from this recipient and that no digest has told "
+        "of; empty until a week's are together."
+    )
+    async def due_for_digest(self, info: Info, channel: str, recipient: str) -> list[Breach]:
+        info.context.require(Role.VIEWER, Role.BOT)
+        found = await info.context.services.ledger.due_for_digest(channel, recipient)
+        return [Breach.of(breach) for breach in found]
+
+    @strawberry.field(description="Who asked for no more, newest first.")
+    async def stops(self, info: Info) -> list[Stop]:
+        info.context.require(Role.VIEWER, Role.BOT)
+        return [Stop.of(stop) for stop in await info.context.services.ledger.stops()]
+
+    @strawberry.field(description="The switch for everything; null when it was never touched.")
+    async def sending(self, info: Info) -> SendingSwitch | None:
+        info.context.require(Role.VIEWER, Role.BOT)
+        found = await info.context.services.ledger.sending()
+        return None if found is None else SendingSwitch.of(found)
 
 
 def _names(values: Sequence[Enum] | None) -> list[str] | None:

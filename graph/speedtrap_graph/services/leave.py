@@ -2,12 +2,15 @@
 
 How DESIGN §5's limits are applied:
 
-- They count OPENING and DIGEST notices, by recipient (letter case aside), over all channels. A
-  RECOVERY is not held back by them: whoever was told that a line is bad is told when it is good.
+- They count OPENING, REMINDER and DIGEST notices, by recipient (letter case aside), over all
+  channels. A RECOVERY is not held back by them: whoever was told that a line is bad is told when it
+  is good. What goes to the subscriber (the owner's channels) is not counted.
 - A notice counts from the moment it is claimed for sending, unknown outcomes included; one that
   certainly never left the house (refused, unavailable) does not count.
 - At most 1 in 24 hours, at most 2 in 7 days, and 72 hours between two: the last to end wins. One
   that comes too early keeps its leave and waits, APPROVED, with `due_at` at the end of the wait.
+- An opening whose line recovered while it waited for that is told in the weekly digest.
+- STOP is permanent and holds for every stage and channel.
 """
 
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ COOL_DOWN = timedelta(hours=72)
 
 class Stage(StrEnum):
     OPENING = "OPENING"
+    REMINDER = "REMINDER"
     RECOVERY = "RECOVERY"
     DIGEST = "DIGEST"
 
@@ -48,19 +52,23 @@ WAITING = frozenset({NoticeStatus.PLANNED, NoticeStatus.APPROVED, NoticeStatus.D
 MAY_HAVE_ARRIVED = frozenset({NoticeStatus.SENT, NoticeStatus.UNKNOWN, NoticeStatus.CHECKING})
 IN_FLIGHT = frozenset({NoticeStatus.CLAIMED, NoticeStatus.SENDING})
 HELD_BACK = frozenset({NoticeStatus.SUPPRESSED, NoticeStatus.SILENCED})
-COUNTED_STAGES = frozenset({Stage.OPENING, Stage.DIGEST})
+COUNTED_STAGES = frozenset({Stage.OPENING, Stage.REMINDER, Stage.DIGEST})
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What is known about a notice that wants to go out.
 
-    `opening` is the status of the same breach's OPENING to the same recipient by the same channel.
-    `earlier` are the moments at which other counted notices went to this recipient.
+    `breach_status` is recomputed from the stored runs. `counted` is False for what goes to the
+    subscriber. `stopped_at` is when this recipient asked for no more. `opening` is the status of
+    the same breach's OPENING to the same recipient by the same channel. `earlier` are the moments
+    at which other counted notices went to this recipient.
     """
 
     stage: Stage
+    counted: bool
     breach_status: str
+    stopped_at: datetime | None
     silenced_until: datetime | None
     opening: NoticeStatus | None
     earlier: Sequence[datetime]
@@ -83,7 +91,7 @@ def leave(situation: Situation) -> Leave:
     if situation.stage is Stage.RECOVERY and situation.opening in IN_FLIGHT:
         why = "waits until its opening notice has gone out"
         return Leave(NoticeStatus.APPROVED, situation.now, why)
-    if situation.stage in COUNTED_STAGES:
+    if situation.counted:
         wait = earliest_moment(situation.earlier)
         if wait is not None and wait[0] > situation.now:
             return Leave(NoticeStatus.APPROVED, *wait)
@@ -92,6 +100,9 @@ def leave(situation: Situation) -> Leave:
 
 def held_back(situation: Situation) -> Leave | None:
     """Why this notice must not go out at all, if so."""
+    if situation.stopped_at is not None:
+        stopped = f"this recipient asked for no more (STOP, {situation.stopped_at:%Y-%m-%d})"
+        return Leave(NoticeStatus.SUPPRESSED, None, stopped)
     if why := _no_longer_true(situation):
         return Leave(NoticeStatus.SUPPRESSED, None, why)
     if situation.silenced_until is not None and situation.silenced_until > situation.now:
@@ -116,14 +127,15 @@ def earliest_moment(earlier: Sequence[datetime]) -> tuple[datetime, str] | None:
 
 
 def _no_longer_true(situation: Situation) -> str | None:
-    if situation.breach_status == "RETRACTED":
-        return "the breach does not stand: late runs showed that it never was one"
-    if situation.stage is Stage.OPENING and situation.breach_status == "RESOLVED":
-        return "the line recovered before this was sent"
-    if situation.stage is not Stage.RECOVERY:
+    stage, status = situation.stage, situation.breach_status
+    if status == "RETRACTED":
+        return "the breach does not stand: the stored runs do not bear it out"
+    if stage is Stage.DIGEST:
         return None
-    if situation.breach_status == "OPEN":
+    if stage is Stage.RECOVERY and status == "OPEN":
         return "the line has not recovered after all"
-    if situation.opening in MAY_HAVE_ARRIVED | IN_FLIGHT:
+    if stage is not Stage.RECOVERY and status == "RESOLVED":
+        return "the line recovered before this was sent"
+    if stage is Stage.OPENING or situation.opening in MAY_HAVE_ARRIVED | IN_FLIGHT:
         return None
-    return "its opening notice was not sent, so there is nothing to take back"
+    return "its opening notice was not sent, so there is nothing to come back to"

@@ -13,6 +13,7 @@ from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.leave import Stage
 
 MAX_ATTACHMENTS = 8
+MAX_COVERED = 50
 MAX_ATTACHED_BYTES = 5 * 1024 * 1024
 _LIMITS = {"recipient": 320, "subject": 500, "text": 100_000, "html": 500_000}
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
@@ -30,7 +31,7 @@ class AttachmentDraft:
 
 @dataclass(frozen=True, slots=True)
 class NoticeDraft:
-    """What a bot wants to send."""
+    """What a bot wants to send. `covers` are the breaches that a digest tells of."""
 
     breach: str
     stage: Stage
@@ -40,6 +41,7 @@ class NoticeDraft:
     text: str
     html: str | None
     attachments: Sequence[AttachmentDraft]
+    covers: Sequence[str] = ()
 
 
 def notice_id(draft: NoticeDraft) -> str:
@@ -90,6 +92,8 @@ def _check_texts(draft: NoticeDraft) -> None:
             raise BadInputError(f"{field} must be one line without control characters", field=field)
     if not draft.text.strip():
         raise BadInputError("text must not be empty", field="text")
+    if len(draft.covers) > MAX_COVERED or (draft.covers and draft.stage is not Stage.DIGEST):
+        raise BadInputError(f"covers: at most {MAX_COVERED}, of a DIGEST only", field="covers")
 
 
 def _attachments(drafts: Sequence[AttachmentDraft]) -> list[dict[str, Any]]:

@@ -234,6 +234,12 @@ class NoticeDocument(NamedDocument):
     lease_until: datetime | None = None
     worker: str | None = None
     external_reference: str | None = None
+    held_back_at: datetime | None = None
+    """Since when the recipient's limits make it wait."""
+    covers: list[str] = Field(default_factory=list)
+    digest_notice: str | None = None
+    check_at: datetime | None = None
+    checks: int = 0
     steps: list[StepPart] = Field(default_factory=list)
 
     class Settings:
@@ -255,6 +261,39 @@ class SilenceDocument(NamedDocument):
 
     class Settings:
         name = "silences"
+
+
+class StopDocument(NamedDocument):
+    """`_id` is the recipient in lower case, who asked for no more. There is no way back."""
+
+    recipient: str
+    at: datetime
+    by: str
+    reason: str
+
+    class Settings:
+        name = "stops"
+
+
+class SwitchDocument(NamedDocument):
+    """`_id` is "sending": off means that nothing leaves, whatever its leave."""
+
+    on: bool
+    at: datetime
+    by: str
+    reason: str
+
+    class Settings:
+        name = "switches"
+
+
+class RecipientDocument(NamedDocument):
+    """Bumped first in every transaction that counts what a recipient gets."""
+
+    seq: int = 0
+
+    class Settings:
+        name = "recipients"
 
 
 class CursorDocument(NamedDocument):
@@ -305,6 +344,9 @@ DOCUMENTS: list[type[Document]] = [
     EventDocument,
     NoticeDocument,
     SilenceDocument,
+    StopDocument,
+    SwitchDocument,
+    RecipientDocument,
     CursorDocument,
     RollupDocument,
     RollupMarkDocument,

@@ -36,6 +36,18 @@ async def next_candidate(
     return await store["notices"].find_one(ready, sort=[("due_at", 1), ("_id", 1)], session=session)
 
 
+async def next_check(store: Store, channel: str, now: datetime) -> Row | None:
+    """The longest waiting notice of unknown outcome that may be looked up now."""
+    wanted: Row = {
+        "channel": channel,
+        "$or": [
+            {"status": "UNKNOWN", "check_at": {"$lte": now}},
+            {"status": "CHECKING", **_LEASE_IS_OVER},
+        ],
+    }
+    return await store["notices"].find_one(wanted, sort=[("check_at", 1), ("_id", 1)])
+
+
 async def find_leased(store: Store, key: str, fence: int, session: Session) -> Row | None:
     wanted = {"_id": key, "fence": fence, "status": "CLAIMED", **_LEASE_HOLDS}
     return await store["notices"].find_one(wanted, session=session)
@@ -47,8 +59,8 @@ async def claim_lease(
     entry: Row,
     *,
     lease: timedelta,
-    counted: bool,
-    session: Session,
+    counted: bool = False,
+    session: Session | None = None,
     worker: str | None = None,
 ) -> Row | None:
     """Moves on to the step's status with a new lease; a *worker* takes a new fence as well."""
@@ -62,10 +74,7 @@ async def claim_lease(
     else:
         fields |= {"worker": {"$literal": worker}, "fence": {"$add": ["$fence", 1]}}
     if counted:
-        fields |= {
-            "counted_at": entry["at"],
-            "recipient_key": {"$literal": row["recipient"].casefold()},
-        }
+        fields["counted_at"] = entry["at"]
     return await store["notices"].find_one_and_update(
         {"_id": row["_id"], "fence": row["fence"], "status": row["status"]},
         [{"$set": fields}],
@@ -82,11 +91,11 @@ async def advance(store: Store, row: Row, fields: Row, entry: Row | None, sessio
     await store["notices"].update_one({"_id": row["_id"]}, update, session=session)
 
 
-async def expire_sendings(store: Store, now: datetime) -> None:
+async def expire_sendings(store: Store, now: datetime, unknown: Row) -> None:
     """A sending whose worker fell silent may have arrived: it is never repeated blindly."""
     why = "the worker fell silent while sending: it may have arrived"
     entry = step(now, "ledger", "UNKNOWN", why)
     await store["notices"].update_many(
         {"status": "SENDING", **_LEASE_IS_OVER},
-        {"$set": {"status": "UNKNOWN"}, "$push": {"steps": entry}},
+        {"$set": {"status": "UNKNOWN", **unknown}, "$push": {"steps": entry}},
     )

@@ -1,68 +1,20 @@
 """Nothing goes out without leave, twice, too often, or when it is no longer true."""
 
 import asyncio
-import base64
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from speedtrap_graph.services.errors import BadInputError, ConflictError, NotFoundError
 from speedtrap_graph.services.leave import Stage
-from speedtrap_graph.services.ledger import Claim, Ledger
-from speedtrap_graph.services.notice_content import AttachmentDraft, NoticeDraft
+from speedtrap_graph.services.notice_content import AttachmentDraft
 from speedtrap_graph.services.settling import Settlement, SettleOutcome
 from speedtrap_graph.store.database import Store
-from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
+from speedtrap_graph.store.documents import NoticeDocument
 
+from tests.graph.services.post import DESK, GOOD, SENT, Post, a_draft, expire_lease
 from tests.lab.line import Line
-
-SLOW, GOOD = 120.0, 940.0
-DESK = "support@isp.example"
-SENT = Settlement(SettleOutcome.SENT, "250 ok")
-
-
-@dataclass
-class Post:
-    """A line with an open breach, and a ledger by the same clock."""
-
-    line: Line
-    auto_approve: frozenset[str] = frozenset()
-    hour: float = field(default=0, init=False)
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.line.store, self.line.clock, self.auto_approve)
-
-    async def slow(self) -> BreachDocument:
-        """Six slow runs more; the open breach."""
-        await self.line.measure(*[SLOW] * 6, first_hour=self.hour)
-        self.hour += 6
-        return (await self.line.breaches())[-1]
-
-    async def good(self) -> None:
-        await self.line.measure(GOOD, first_hour=self.hour)
-        self.hour += 1
-
-    async def approved(self, breach: BreachDocument, **changes: Any) -> NoticeDocument:
-        notice = await self.ledger.plan(replace(a_draft(breach), **changes), "bot")
-        return await self.ledger.approve(notice.id, notice.digest, "operator")
-
-    async def claimed(self, channel: str = "mail") -> Claim:
-        claim = await self.ledger.claim(channel, "worker")
-        assert claim is not None
-        return claim
-
-    async def sent(self, breach: BreachDocument, **changes: Any) -> NoticeDocument:
-        await self.approved(breach, **changes)
-        claim = await self.claimed()
-        assert await self.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
-        return await self.ledger.settle(claim.notice.id, claim.fence, SENT, "bot")
-
-
-def a_draft(breach: BreachDocument, stage: Stage = Stage.OPENING) -> NoticeDraft:
-    chart = AttachmentDraft("chart.png", "image/png", "a chart", base64.b64encode(b"x").decode())
-    return NoticeDraft(breach.id, stage, "mail", DESK, "Slow line", "Dear", None, [chart])
 
 
 @pytest.fixture
@@ -150,7 +102,7 @@ async def test_of_many_workers_at_once_one_gets_the_notice(post: Post) -> None:
 async def test_an_expired_claim_is_claimed_again_and_the_first_fence_is_stale(post: Post) -> None:
     await post.approved(await post.slow())
     first = await post.claimed()
-    await _expire_lease(post.line.store)
+    await expire_lease(post.line.store)
     second = await post.claimed()
     assert second.notice.id == first.notice.id
     assert second.fence == first.fence + 1
@@ -164,7 +116,7 @@ async def test_an_expired_sending_is_unknown_and_never_repeated(post: Post) -> N
     await post.approved(await post.slow())
     claim = await post.claimed()
     assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
-    await _expire_lease(post.line.store)
+    await expire_lease(post.line.store)
     assert await post.ledger.claim("mail", "other") is None
     notice = await NoticeDocument.get(claim.notice.id)
     assert notice is not None
@@ -364,8 +316,3 @@ async def test_a_consumers_cursor_only_moves_on(post: Post) -> None:
     assert await post.ledger.save_event_cursor("mailbot", "7")
     assert not await post.ledger.save_event_cursor("mailbot", "5")
     assert await post.ledger.event_cursor("mailbot") == "7"
-
-
-async def _expire_lease(store: Store) -> None:
-    # Leases run by the database's clock, which no test moves.
-    await store["notices"].update_many({}, [{"$set": {"lease_until": {"$add": ["$$NOW", -1]}}}])

@@ -1,0 +1,158 @@
+"""What both sides of the ledger share: reading a notice's situation, and writing its steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from speedtrap_graph.services.clock import Clock
+from speedtrap_graph.services.errors import NotFoundError
+from speedtrap_graph.services.leave import (
+    COUNTED_STAGES,
+    HELD_BACK,
+    Leave,
+    NoticeStatus,
+    Situation,
+    Stage,
+    held_back,
+    leave,
+)
+from speedtrap_graph.services.standing import RETRACTED, standing
+from speedtrap_graph.store.database import Row, Session, Store
+from speedtrap_graph.store.documents import NoticeDocument
+from speedtrap_graph.store.notices import advance, step
+
+SENDING_SWITCH = "sending"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an operator may decide about sending.
+
+    Notices of `auto_approve` need no person's leave. Those of `owner_channels` go to the subscriber
+    themselves: they need no leave either, and are not counted.
+    """
+
+    auto_approve: frozenset[str] = frozenset()
+    owner_channels: frozenset[str] = frozenset()
+    claim_lease: timedelta = timedelta(minutes=2)
+    sending_lease: timedelta = timedelta(minutes=5)
+    check_after: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Book:
+    store: Store
+    clock: Clock
+    terms: Terms = Terms()
+
+    def counts(self, row: Row) -> bool:
+        """Whether this notice counts against its recipient's limits."""
+        return row["stage"] in COUNTED_STAGES and row["channel"] not in self.terms.owner_channels
+
+    async def switched_off(self, session: Session | None = None) -> Row | None:
+        """The switch, when somebody switched all sending off."""
+        wanted = {"_id": SENDING_SWITCH, "on": False}
+        return await self.store["switches"].find_one(wanted, session=session)
+
+    async def give_leave(self, row: Row, by: str, why: str | None, session: Session) -> None:
+        now = self.clock()
+        entry = step(now, by, NoticeStatus.APPROVED, why)
+        fields: Row = {"status": NoticeStatus.APPROVED.value, "approved_at": now, "due_at": now}
+        await advance(self.store, row, fields, entry, session)
+        row = {**row, **fields, "steps": [*row["steps"], entry]}
+        await self.apply(row, leave(await self.situation(row, session)), "ledger", session)
+
+    async def hold_back(self, row: Row, session: Session) -> bool:
+        """Takes a notice out that must not go out; whether it did."""
+        obstacle = held_back(await self.situation(row, session))
+        if obstacle is not None:
+            await self.apply(row, obstacle, "ledger", session)
+        return obstacle is not None
+
+    async def apply(self, row: Row, granted: Leave, by: str, session: Session) -> None:
+        """Gives the status that *granted* says; a wait that only goes on is no new step."""
+        fields: Row = {"status": granted.status.value, "due_at": granted.due_at}
+        if granted.status in HELD_BACK:
+            fields["counted_at"] = None
+        if granted.status is NoticeStatus.APPROVED and self.counts(row):
+            fields["held_back_at"] = row.get("held_back_at") or self.clock()
+        last = row["steps"][-1]
+        known = (last["status"], last["why"]) == (granted.status, granted.why)
+        entry = None if known else step(self.clock(), by, granted.status, granted.why)
+        await advance(self.store, row, fields, entry, session)
+
+    async def advance_to(
+        self, row: Row, status: NoticeStatus, by: str, why: str, session: Session, **fields: object
+    ) -> None:
+        entry = step(self.clock(), by, status, why)
+        await advance(self.store, row, {"status": status.value, **fields}, entry, session)
+
+    async def situation(self, row: Row, session: Session) -> Situation:
+        breach = await self.breach(row["breach"], session)
+        silence = await self.store["silences"].find_one({"_id": breach["probe"]}, session=session)
+        stop = await self.store["stops"].find_one(
+            {"_id": row["recipient"].casefold()}, session=session
+        )
+        opening = await self.store["notices"].find_one(
+            {
+                "breach": row["breach"],
+                "channel": row["channel"],
+                "recipient": row["recipient"],
+                "stage": Stage.OPENING.value,
+            },
+            {"status": 1},
+            session=session,
+        )
+        return Situation(
+            stage=Stage(row["stage"]),
+            counted=self.counts(row),
+            breach_status=await self._standing(breach, row.get("covers", ()), session),
+            stopped_at=None if stop is None else stop["at"],
+            silenced_until=None if silence is None else silence["until"],
+            opening=None if opening is None else NoticeStatus(opening["status"]),
+            earlier=await self._earlier(row, session),
+            now=self.clock(),
+        )
+
+    async def _standing(self, breach: Row, covers: Sequence[str], session: Session) -> str:
+        """Of the breach; a digest stands only when every breach in it does."""
+        for key in covers:
+            other = await self.breach(key, session)
+            if await standing(self.store, other, session) == RETRACTED:
+                return RETRACTED
+        return await standing(self.store, breach, session)
+
+    async def _earlier(self, row: Row, session: Session) -> list[datetime]:
+        """When other counted notices went to the same recipient."""
+        wanted = {"recipient_key": row["recipient"].casefold(), "_id": {"$ne": row["_id"]}}
+        found = self.store["notices"].find(wanted, {"counted_at": 1}, session=session)
+        return [other["counted_at"] async for other in found if other.get("counted_at")]
+
+    async def breach(self, key: str, session: Session) -> Row:
+        row = await self.store["breaches"].find_one({"_id": key}, session=session)
+        if row is None:
+            raise NotFoundError(f"there is no breach {key[:64]!r}", field="breach")
+        return row
+
+    async def row(self, key: str, session: Session) -> Row:
+        row = await self.store["notices"].find_one({"_id": key}, session=session)
+        if row is None:
+            raise NotFoundError(f"there is no notice {key[:64]!r}", field="id")
+        return row
+
+    async def notice(self, key: str) -> NoticeDocument:
+        found = await NoticeDocument.get(key)
+        if found is None:
+            raise NotFoundError(f"there is no notice {key[:64]!r}", field="id")
+        return found
+
+    async def ensure_recipient(self, recipient: str) -> None:
+        await self.store["recipients"].update_one(
+            {"_id": recipient.casefold()}, {"$setOnInsert": {"seq": 0}}, upsert=True
+        )
+
+    async def bump_recipient(self, recipient: str, session: Session) -> None:
+        """First in every transaction that counts: two at once cannot both be the last allowed."""
+        await self.store["recipients"].update_one(
+            {"_id": recipient.casefold()}, {"$inc": {"seq": 1}}, session=session
+        )
