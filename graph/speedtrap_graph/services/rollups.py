@@ -8,13 +8,13 @@ a crash at any point leaves the marks of what is not done.
 
 from asyncio import gather, to_thread
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pymongo import ASCENDING, DESCENDING, ReadPreference
+from pymongo import ASCENDING, DESCENDING, DeleteOne, ReadPreference, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
@@ -44,6 +44,7 @@ _ONE_MARK = timedelta(days=1)
 Row = dict[str, Any]
 Database = AsyncDatabase[Row]
 Session = AsyncClientSession
+Write = DeleteOne | ReplaceOne[Row]
 T = TypeVar("T")
 
 
@@ -229,27 +230,30 @@ class Rollups:
         hour_rows = await self._buckets([(Level.HOUR, *day) for day in days], {}, session)
         day_rows = await self._buckets([(Level.DAY, *month)], {}, session)
 
-        def compute() -> list[Any]:
+        def compute() -> list[Write]:
             starts = [hour for span in spans for hour in grid.starts(Level.HOUR, *span)]
-            new_hours = self._summed_up(eras, runs, starts)
-            hours = _kept(hour_rows, set(starts)) | new_hours
             day_starts = [start for start, _ in days]
-            new_days = _joined(hours, day_starts)
-            whole_days = _kept(day_rows, set(day_starts)) | new_days
-            new_months = _joined(whole_days, [month[0]])
+            hours = self._summed_up(eras, runs, starts)
+            whole_days = _joined(_kept(hour_rows, starts) | hours, day_starts)
+            months = _joined(_kept(day_rows, day_starts) | whole_days, [month[0]])
             return [
-                stored.replacement(self.probe, level, start, summary)
-                for level, summaries in (
-                    (Level.HOUR, new_hours),
-                    (Level.DAY, new_days),
-                    (Level.MONTH, new_months),
-                )
-                for start, summary in summaries.items()
+                *self._writes(Level.HOUR, starts, hours),
+                *self._writes(Level.DAY, day_starts, whole_days),
+                *self._writes(Level.MONTH, [month[0]], months),
             ]
 
         writes = await to_thread(compute)
-        if writes:
-            await self.database[ROLLUPS].bulk_write(writes, ordered=False, session=session)
+        await self.database[ROLLUPS].bulk_write(writes, ordered=False, session=session)
+
+    def _writes(
+        self, level: Level, touched: Iterable[int], summaries: Mapping[int, Summary]
+    ) -> Iterator[Write]:
+        """A touched bucket without runs is one that has lost them."""
+        for start in touched:
+            if start in summaries:
+                yield stored.replacement(self.probe, level, start, summaries[start])
+            else:
+                yield stored.removal(self.probe, level, start)
 
     def _summed_up(
         self, eras: Eras, runs: Iterable[Row], starts: Sequence[int]
@@ -340,11 +344,10 @@ def _days_of(grid: Grid, spans: Iterable[tuple[int, int]]) -> list[tuple[int, in
     return [grid.bounds(Level.DAY, start) for start in starts]
 
 
-def _kept(rows: Iterable[Row], without: set[int]) -> dict[int, Summary]:
+def _kept(rows: Iterable[Row], without: Iterable[int]) -> dict[int, Summary]:
+    gone = set(without)
     return {
-        start: stored.summary_of(row)
-        for row in rows
-        if (start := stored.start_of(row)) not in without
+        start: stored.summary_of(row) for row in rows if (start := stored.start_of(row)) not in gone
     }
 
 

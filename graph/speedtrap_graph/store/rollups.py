@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pymongo import ReplaceOne
+from pymongo import DeleteOne, ReplaceOne
 
 from speedtrap_graph.rules.grid import Level
 from speedtrap_graph.rules.model import Metric
@@ -51,6 +51,10 @@ def replacement(probe: str, level: Level, start_ms: int, summary: Summary) -> Re
         "failures": {_field(tool): n for tool, n in sorted(summary.failures.items())},
     }
     return ReplaceOne({"_id": row["_id"]}, row, upsert=True)
+
+
+def removal(probe: str, level: Level, start_ms: int) -> DeleteOne:
+    return DeleteOne({"_id": _key(probe, level, start_ms)})
 
 
 def within(probe: str, spans: Iterable[Span]) -> Row:

@@ -29,9 +29,9 @@ from speedtrap_graph.services.moments import format_moment
 from speedtrap_graph.services.plans import Plans
 from speedtrap_graph.services.report import service_report
 from speedtrap_graph.services.rolling import Rolling
-from speedtrap_graph.services.rollups import EXACT_RUNS, Rollups
+from speedtrap_graph.services.rollups import EXACT_RUNS, Rollups, mark
 from speedtrap_graph.services.standards import load_standards
-from speedtrap_graph.store.database import Store
+from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.rollups import MARKS, ROLLUPS, STATES
 
 from tests.graph.rules.builders import EPOCH, a_failure, a_plan, a_reading
@@ -152,6 +152,24 @@ async def test_a_run_that_is_stored_is_marked_until_it_is_rolled_up(store: Store
     assert await store[MARKS].count_documents({}) == 0
     levels = [row["_id"].split("/")[1] for row in await buckets(store, "laptop")]
     assert levels == ["day", "hour", "month"]
+
+
+async def test_a_run_that_is_gone_leaves_no_bucket_behind(store: Store) -> None:
+    ingest = Ingest(store, lambda: datetime(2026, 6, 1, tzinfo=UTC))
+    await ingest.submit([submitted("laptop", *run) for run in ((1, 1), (2, 90), (3, 91))], None)
+    await rolled_up(store, "laptop")
+    for half_hour in (90, 1, 91):
+        gone = {"started_at": LATE_IN_MARCH + timedelta(minutes=30 * half_hour)}
+
+        async def forget(session: Session, gone: Row = gone) -> None:
+            await store["runs"].delete_one(gone, session=session)
+            await mark(store.database, session, "laptop", [gone["started_at"]])
+
+        await store.transaction(forget)
+        await rolled_up(store, "laptop")
+        found = await buckets(store, "laptop")
+        assert found == await rolled_up_anew(store, "laptop")
+    assert found == []
 
 
 VICTIM = """
