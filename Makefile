@@ -28,7 +28,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench bench-probe format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ test-tools: $(VENV)/.dev
 
 bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q tests/bench $(ARGS)
+
+bench-probe: $(VENV)/.dev test-tools ## accuracy and cost of the probe, in network namespaces (root)
+	$(PY) -m tests.bench.bench_probe $(ARGS)
 
 format: $(VENV)/.dev ## let ruff write what it can
 	$(VENV)/bin/ruff check --fix

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 
 from speedtrap_probe import command
@@ -55,23 +56,49 @@ class CommandTool:
 
     def measure(self, setup: Setup) -> Figures:
         program = self.locate(setup)
-        argv, timeout_s = [*program.argv, *self.arguments(setup)], self._timeout_s(setup)
-        try:
-            output = command.run(argv, timeout_s, command.environment(setup.proxy))
-        except OSError as error:
-            raise ToolError(
-                FailureKind.TOOL_MISSING, f"{self.name} could not be started: {error.strerror}"
-            ) from error
-        if output.exit_code is None:
-            raise ToolError(FailureKind.TIMEOUT, f"{self.name} did not end within {timeout_s:g} s")
-        figures = self.parse(output.exit_code, output.stdout, output.stderr)
-        return replace(figures, tool_version=program.version)
+        said = output(self.name, program, self.arguments(setup), self._timeout_s(setup), setup)
+        return replace(self.parse(*said), tool_version=program.version)
 
     def _timeout_s(self, setup: Setup) -> float:
         local = self.own_server is not None and self.own_server in setup.options
         if setup.line_up is False and not local:
             return min(self.timeout_s, SHORT_TIMEOUT_S)
         return self.timeout_s
+
+
+def output(
+    name: str, program: Program, arguments: tuple[str, ...], timeout_s: float, setup: Setup
+) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout and stderr of one execution; raises ToolError at the deadline."""
+    argv = [*program.argv, *arguments]
+    try:
+        said = command.run(argv, timeout_s, command.environment(setup.proxy))
+    except OSError as error:
+        raise ToolError(
+            FailureKind.TOOL_MISSING, f"{name} could not be started: {error.strerror}"
+        ) from error
+    if said.exit_code is None:
+        raise ToolError(FailureKind.TIMEOUT, f"{name} did not end within {timeout_s:g} s")
+    return said.exit_code, said.stdout, said.stderr
+
+
+def binding(
+    setup: Setup, address: tuple[str, ...], interface: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """The program's own arguments for `bind`, `{}` in them being the place.
+
+    Raises ToolError where the program cannot: a figure of another line would be worse than none.
+    """
+    if setup.bind is None:
+        return ()
+    try:
+        ip_address(setup.bind)
+    except ValueError:
+        if interface is None:
+            message = f"cannot be bound to {setup.bind}: set bind to that interface's address"
+            raise ToolError(FailureKind.SKIPPED, message) from None
+        return tuple(word.format(setup.bind) for word in interface)
+    return tuple(word.format(setup.bind) for word in address)
 
 
 def on_path(name: str) -> Iterator[Path]:

@@ -24,6 +24,7 @@ class Program:
 
 PROGRAMS = (
     Program(("nginx",), "nginx-light", "tests/gateway"),
+    Program(("iperf3",), "iperf3", "tests/probe"),
     Program(("chromium", "chromium-browser"), "chromium", "tests/web and tests/system"),
 )
 

@@ -1,18 +1,24 @@
 """Ookla's CLI and ddo/fast as executables that print what the captures recorded."""
 
 import json
+import socket
 import stat
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+from speedtrap_probe.engine import http
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.program import CommandTool
-from speedtrap_probe.tool import Setup
-from speedtrap_probe.tools import fast, ookla
+from speedtrap_probe.program import CommandTool, Program
+from speedtrap_probe.tool import Setup, Tool
+from speedtrap_probe.tools import fast, iperf3, ookla, speedtest_cli
+
+from tests.lab.iperf3 import iperf3_server
 
 CAPTURES = Path(__file__).parent / "captures"
 OOKLA_VERSION = "Speedtest by Ookla 1.2.0.84 (ea6b6773cf) Linux/x86_64-linux-musl"
@@ -75,24 +81,75 @@ def test_the_python_program_of_the_same_name_is_not_taken_for_ooklas(
     assert ookla.locate(Setup("http://127.0.0.1:1")).argv == (str(theirs),)
 
 
-@pytest.mark.parametrize("tool", [ookla.TOOL, fast.TOOL])
+@pytest.mark.parametrize(
+    ("tool", "options"),
+    [
+        (ookla.TOOL, {}),
+        (fast.TOOL, {"fast_command": "not-there"}),
+        (iperf3.TOOL, {"iperf3_server": "192.0.2.1"}),
+    ],
+)
 def test_a_program_that_is_not_installed_is_missing_and_says_where_it_is_to_be_had(
-    tool: CommandTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tool: Tool, options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    usable = tool.usable(Setup("http://127.0.0.1:1"))
+    setup = Setup("http://127.0.0.1:1", options)
+    usable = tool.usable(setup)
     assert not usable.ok
     assert "https://" in (usable.hint or "")
     with pytest.raises(ToolError) as raised:
-        tool.measure(Setup("http://127.0.0.1:1"))
+        tool.measure(setup)
     assert raised.value.failure.kind is FailureKind.TOOL_MISSING
+
+
+def test_iperf3_without_a_server_says_how_to_name_one() -> None:
+    usable = iperf3.TOOL.usable(Setup("http://127.0.0.1:1"))
+    assert not usable.ok
+    assert "SPEEDTRAP_PROBE_IPERF3_SERVER" in (usable.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("iperf.example", ("iperf.example", 5201)),
+        ("iperf.example:5202", ("iperf.example", 5202)),
+        ("[2001:db8::1]:5202", ("2001:db8::1", 5202)),
+    ],
+)
+def test_iperf3_takes_a_host_with_and_without_a_port(named: str, expected: tuple[str, int]) -> None:
+    assert iperf3.server(Setup("http://127.0.0.1:1", {"iperf3_server": named})) == expected
+
+
+@pytest.mark.parametrize("named", ["host:port", ":5201", "[::1"])
+def test_iperf3_refuses_what_is_no_server(named: str) -> None:
+    assert not iperf3.TOOL.usable(Setup("http://127.0.0.1:1", {"iperf3_server": named})).ok
+
+
+def test_the_real_iperf3_measures_both_directions() -> None:
+    with iperf3_server() as port:
+        setup = Setup("http://127.0.0.1:1", {"iperf3_server": f"127.0.0.1:{port}"}, window_s=1.0)
+        figures = iperf3.TOOL.measure(setup)
+    assert figures.download_mbps is not None
+    assert figures.upload_mbps is not None
+    assert figures.bytes_received
+    assert figures.bytes_sent
+    assert (figures.tool_version or "").startswith("3.")
+
+
+def test_the_real_iperf3_without_a_server_has_no_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = f"127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(ToolError, match="refused") as raised:
+        iperf3.TOOL.measure(Setup("http://127.0.0.1:1", {"iperf3_server": closed}))
+    assert raised.value.failure.kind is FailureKind.NO_NETWORK
 
 
 def test_fast_is_asked_for_a_bare_number(tmp_path: Path) -> None:
     path = an_executable(
         tmp_path, "fast", "assert sys.argv[1:] == ['--silent', '-m']; print('340.37')"
     )
-    assert fast.TOOL.measure(setup_for("fast", path)).download_mbps == 340.37
+    figures = fast.TOOL.measure(setup_for("fast", path))
+    assert (figures.download_mbps, figures.tool_version) == (340.37, "ddo/fast")
 
 
 def test_the_node_program_of_the_same_name_is_not_taken_for_ddos(
@@ -101,11 +158,78 @@ def test_the_node_program_of_the_same_name_is_not_taken_for_ddos(
     path = an_executable(tmp_path, "fast", "")
     path.write_text("#!/usr/bin/env node\nconsole.log('340 Mbps')\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not fast.TOOL.usable(Setup("http://127.0.0.1:1")).ok
+    assert not fast.found(Setup("http://127.0.0.1:1"))
 
 
-def test_a_hanging_program_is_ended_at_its_deadline(tmp_path: Path) -> None:
-    hanging = replace(ookla.TOOL, timeout_s=1.0)
-    with pytest.raises(ToolError, match="did not end within 1 s") as raised:
-        hanging.measure(setup_for("ookla", a_speedtest(tmp_path, OOKLA_VERSION)))
+def test_ddos_fast_is_preferred_unless_the_line_to_measure_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_executable(tmp_path, "fast", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    setup = Setup("http://127.0.0.1:1")
+    assert fast.TOOL.usable(setup).version == "ddo/fast"
+    assert fast.TOOL.usable(replace(setup, ip_version="6")).version == http.VERSION
+    assert fast.TOOL.usable(replace(setup, bind="eth0")).version == http.VERSION
+    assert fast.TOOL.usable(replace(setup, options={"fast_command": "none"})).ok
+
+
+def test_a_slow_program_is_waited_for(tmp_path: Path) -> None:
+    path = an_executable(tmp_path, "fast", "time.sleep(1); print('340.37')")
+    assert fast.TOOL.measure(setup_for("fast", path)).download_mbps == 340.37
+
+
+FAST, OOKLA, PYTHONS = fast.TOOL.ddo, ookla.TOOL, speedtest_cli.TOOL
+HANGS = """
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({pids!r}, "w").write(f"{{__import__('os').getpid()}} {{child.pid}}")
+print("loading", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("tool", [OOKLA, FAST, PYTHONS], ids=lambda tool: tool.name)
+def test_a_hanging_program_is_ended_at_its_deadline_with_its_children(
+    tool: CommandTool, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    path = an_executable(tmp_path, "hangs", HANGS.format(pids=str(pids)))
+    hanging = replace(tool, timeout_s=1.5, locate=lambda _setup: Program((str(path),)))
+    with pytest.raises(ToolError, match=r"did not end within 1\.5 s") as raised:
+        hanging.measure(Setup("http://127.0.0.1:1"))
     assert raised.value.failure.kind is FailureKind.TIMEOUT
+    both = [int(pid) for pid in pids.read_text().split()]
+    gone, alive = psutil.wait_procs([psutil.Process(p) for p in both if psutil.pid_exists(p)], 5)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE], gone
+
+
+def test_a_hanging_iperf3_is_ended_at_its_deadline(tmp_path: Path) -> None:
+    path = an_executable(
+        tmp_path,
+        "iperf3",
+        "print('iperf 3.12') if '--version' in sys.argv else time.sleep(600)",
+    )
+    options = {"iperf3_server": "192.0.2.1", "iperf3_command": str(path)}
+    with pytest.raises(ToolError, match="did not end within 1 s") as raised:
+        replace(iperf3.TOOL, timeout_s=1.0).measure(Setup("http://127.0.0.1:1", options))
+    assert raised.value.failure.kind is FailureKind.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "by_address", "by_interface"),
+    [
+        (ookla.arguments, "--ip=192.0.2.9", "--interface=eth7"),
+        (speedtest_cli.arguments, "--source 192.0.2.9", None),
+        (iperf3.arguments, "-B 192.0.2.9", "--bind-dev eth7"),
+    ],
+)
+def test_programs_are_told_where_to_measure_from(
+    arguments: Callable[[Setup], tuple[str, ...]], by_address: str, by_interface: str | None
+) -> None:
+    setup = Setup("http://127.0.0.1:1", {"iperf3_server": "192.0.2.1"}, bind="192.0.2.9")
+    assert by_address in " ".join(arguments(setup))
+    if by_interface is None:
+        with pytest.raises(ToolError, match="set bind to that interface's address"):
+            arguments(replace(setup, bind="eth7"))
+    else:
+        assert by_interface in " ".join(arguments(replace(setup, bind="eth7")))

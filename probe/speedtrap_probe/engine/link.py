@@ -3,7 +3,7 @@
 import socket
 import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urljoin, urlsplit
 
 from speedtrap_probe import __version__
@@ -51,7 +51,11 @@ class Link:
             headers |= {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
         if self._http.sock is None:
             self._connect()
-        self._http.request(method, _request_target(self.target, url), body=body, headers=headers)
+        path = _request_target(self.target, url)
+        try:
+            self._http.request(method, path, body=body, headers=headers)
+        except (BrokenPipeError, ConnectionResetError) as cut:
+            return self._last_words(cut)
         return self._http.getresponse()
 
     def payload(self, answer: HTTPResponse) -> Iterator[int]:
@@ -92,6 +96,13 @@ class Link:
         self._http.close()
         if self._wire is not None:
             self._wire.close()
+
+    def _last_words(self, cut: OSError) -> HTTPResponse:
+        """Who refuses a body often answers before the body has come, and hangs up."""
+        try:
+            return self._http.getresponse()
+        except (OSError, HTTPException):
+            raise cut from None
 
     def _connect(self) -> None:
         if self._wire is not None:

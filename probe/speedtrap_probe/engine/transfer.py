@@ -209,12 +209,12 @@ class _Uploader(_HttpWorker):
                 raise
             self._smaller()
             return
-        for _ in self.link.payload(answer):
-            pass  # a few words
         if answer.status == TOO_LARGE and len(self._sizes) > 1:
             self._smaller()
             return
         check_status(self.target, answer.status)
+        for _ in self.link.payload(answer):
+            pass  # a few words
 
     def moved_bytes(self) -> int:
         acked = self.link.acked_bytes()

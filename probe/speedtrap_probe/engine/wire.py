@@ -125,6 +125,8 @@ def _tool_error(target: Target, error: Exception) -> ToolError:
         return ToolError(FailureKind.TOOL_FAILED, f"no trusted TLS connection to {where}: {error}")
     if isinstance(error, TimeoutError):
         return ToolError(FailureKind.TIMEOUT, f"{where} stopped answering")
+    if isinstance(error, BrokenPipeError | ConnectionResetError):
+        return ToolError(FailureKind.TOOL_FAILED, f"{where} cut the connection")
     if isinstance(error, OSError) and error.strerror:
         return ToolError(FailureKind.NO_NETWORK, f"no connection to {where}: {error.strerror}")
     return ToolError(FailureKind.TOOL_FAILED, f"no sensible HTTP from {where}: {error}")

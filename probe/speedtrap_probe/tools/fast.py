@@ -1,33 +1,87 @@
-"""ddo/fast, a client of fast.com in Go. Download only; no JSON.
+"""fast.com, Netflix's servers: ddo/fast when it is installed, else an own client of its API.
 
-With `--silent -m` it prints the Mbps as a bare number. Its release v0.0.4 knows no flags, ignores
-them and prints a spinner, then `-> 340.37 Mbps`; below 1 Mbps it says Kbps; above 1,000 Mbps it
-says Gbps but forgets to divide, so `1023.45 Gbps` are Mbps. Errors come on stdout. An empty list
-of servers reads 0 with exit code 0.
+ddo/fast (in Go): download only; no JSON. With `--silent -m` it prints the Mbps as a bare number.
+Its release v0.0.4 knows no flags, ignores them and prints a spinner, then `-> 340.37 Mbps`; below
+1 Mbps it says Kbps; above 1,000 Mbps it says Gbps but forgets to divide, so `1023.45 Gbps` are
+Mbps. Errors come on stdout. An empty list of servers reads 0 with exit code 0.
+
+The API: a token in the page's script, with it a list of addresses; they send to GET, take by POST.
 """
 
+import json
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from speedtrap_probe.engine import http
+from speedtrap_probe.engine.link import fetch
+from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
-from speedtrap_probe.model import FailureKind, Figures, one_line
+from speedtrap_probe.model import FailureKind, Figures, Server, one_line
 from speedtrap_probe.program import CommandTool, Program, on_path
-from speedtrap_probe.tool import Option, Setup
+from speedtrap_probe.tool import Option, Setup, Usable
 
+PAGE_URL = "https://fast.com/"
+API_URL = "https://api.fast.com/netflix/speedtest/v2"
+PIECE_BYTES = 25 << 20  # what one request may ask for, or bring
+POST_SIZES = (PIECE_BYTES, 1 << 20)
+SERVERS = 5
+SCRIPT = re.compile(r"""src=["']([^"']*app-[\w.-]+\.js)["']""")
+TOKEN = re.compile(r"""\btoken\s*[:=]\s*["']([\w.-]+)["']""")
+DDO = "ddo/fast"
 RESULT = re.compile(r"(?:->\s*)?(\d+(?:\.\d+)?)\s*([KMG]bps)?")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MBPS_PER = {"Kbps": 0.001, "Mbps": 1.0, "Gbps": 1000.0}
 UNDIVIDED_FROM = 1000  # no home has a terabit: a "Gbps" of 1000 or more was never divided
 NETWORK_WORDS = ("internet error", "no such host", "unreachable", "refused", "no route")
-HINT = (
-    "ddo/fast is not on PATH; get it from https://github.com/ddo/fast/releases, "
-    "or set SPEEDTRAP_PROBE_FAST_COMMAND"
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Fast:
+    """Which of the two measured, `tool_version` says."""
+
+    name: str = "fast"
+    internet: bool = True
+    options: tuple[Option, ...] = (
+        Option("fast_command", "where ddo/fast is, if not on PATH; `none`: the own client"),
+        Option("fast_url", "fast.com's page", PAGE_URL),
+        Option("fast_api_url", "fast.com's list of servers", API_URL),
+    )
+    ddo: CommandTool = field(
+        default_factory=lambda: CommandTool(
+            "fast", parse, locate, arguments=lambda _setup: ("--silent", "-m")
+        )
+    )
+
+    def usable(self, setup: Setup) -> Usable:
+        if setup.options.get("fast_command") not in (None, "none"):
+            return self.ddo.usable(setup)
+        return Usable(True, DDO if found(setup) else http.VERSION)
+
+    def measure(self, setup: Setup) -> Figures:
+        if setup.options.get("fast_command") not in (None, "none") or found(setup):
+            return self.ddo.measure(setup)
+        return http.measure(_endpoints(setup), setup)
+
+
+def found(setup: Setup) -> bool:
+    """ddo/fast is here, and need not be told an interface or an IP version: it takes neither."""
+    if setup.bind is not None or setup.ip_version != "any":
+        return False
+    try:
+        locate(setup)
+    except ToolError:
+        return False
+    return True
 
 
 def locate(setup: Setup) -> Program:
     """The configured program, or the first `fast` on PATH that is not the Node program."""
     configured = setup.options.get("fast_command")
+    if configured == "none":
+        raise ToolError(FailureKind.TOOL_MISSING, "ddo/fast is not to be used")
     for path in [Path(configured)] if configured else on_path("fast"):
         try:
             with path.open("rb") as file:
@@ -35,20 +89,23 @@ def locate(setup: Setup) -> Program:
         except OSError:
             continue
         if not (start.startswith(b"#!") and b"node" in start):
-            return Program((str(path),))
-    where = f"{configured} cannot be read as ddo/fast" if configured else HINT
-    raise ToolError(FailureKind.TOOL_MISSING, where)
+            return Program((str(path),), DDO)
+    hint = "get it from https://github.com/ddo/fast/releases"
+    raise ToolError(
+        FailureKind.TOOL_MISSING,
+        f"{configured} cannot be read as ddo/fast; {hint}" if configured else hint,
+    )
 
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
-    """The last line that is a result, in whichever of its formats."""
+    """The last line that is a result, in whichever of ddo/fast's formats."""
     text = ESCAPES.sub("", stdout.decode(errors="replace"))
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    found = [match for line in lines if (match := RESULT.fullmatch(line))]
-    if exit_code != 0 or not found:
+    results = [match for line in lines if (match := RESULT.fullmatch(line))]
+    if exit_code != 0 or not results:
         said = one_line(lines[-1] if lines else stderr.decode(errors="replace"))
         raise ToolError(_kind(said), f"fast: {said or f'printed nothing (exit code {exit_code})'}")
-    mbps = mbps_of(float(found[-1][1]), found[-1][2] or "Mbps")
+    mbps = mbps_of(float(results[-1][1]), results[-1][2] or "Mbps")
     if mbps <= 0:
         raise ToolError(FailureKind.TOOL_FAILED, "fast: measured nothing and printed 0")
     return Figures(download_mbps=mbps)
@@ -60,6 +117,72 @@ def mbps_of(number: float, unit: str) -> float:
     return number if undivided else number * MBPS_PER[unit]
 
 
+def script_of(page: str) -> str:
+    """The address of the page's script."""
+    match = SCRIPT.search(page)
+    if match is None:
+        raise ToolError(FailureKind.TOOL_FAILED, "fast.com's page names no script any more")
+    return match[1]
+
+
+def token_of(script: str) -> str:
+    """The token that the page's script shows to the API."""
+    match = TOKEN.search(script)
+    if match is None:
+        raise ToolError(FailureKind.TOOL_FAILED, "fast.com's script holds no token any more")
+    return match[1]
+
+
+def targets_of(document: bytes) -> list[tuple[str, str | None]]:
+    """Each server's address and where it stands."""
+    try:
+        told = json.loads(document)
+    except ValueError as error:
+        raise ToolError(FailureKind.TOOL_FAILED, "fast.com's list is no JSON") from error
+    rows = told.get("targets") if isinstance(told, dict) else None
+    targets = [(row["url"], _place(row)) for row in rows or () if _has_url(row)]
+    if not targets:
+        raise ToolError(FailureKind.TOOL_FAILED, "fast.com offers no server")
+    return targets
+
+
+def ranged(url: str, size: int) -> str:
+    """The address that sends *size* bytes: `…/speedtest/range/0-<last>?…`."""
+    parts = urlsplit(url)
+    path = f"{parts.path.rstrip('/')}/range/0-{size}"
+    return urlunsplit(parts._replace(path=path))
+
+
+def _endpoints(setup: Setup) -> http.Endpoints:
+    page = Target.of(setup.options.get("fast_url", PAGE_URL), setup)
+    script = page.at(script_of(fetch(page).decode(errors="replace")))
+    token = token_of(fetch(script).decode(errors="replace"))
+    asked = urlencode({"https": "true", "token": token, "urlCount": SERVERS})
+    api = Target.of(f"{setup.options.get('fast_api_url', API_URL)}?{asked}", setup)
+    offered = targets_of(fetch(api))
+    others = [one for one in offered if page.at(one[0]).host not in setup.avoid] or offered
+    hosts = [page.at(url) for url, _place in others]
+    return http.Endpoints(
+        download=[host.at(ranged(host.url, PIECE_BYTES)) for host in hosts],
+        upload=[host.at(ranged(host.url, 0)) for host in hosts],
+        ping=hosts[0].at(ranged(hosts[0].url, 0)),
+        post_sizes=POST_SIZES,
+        server=Server(hosts[0].host, "fast.com", hosts[0].host, others[0][1]),
+    )
+
+
+def _has_url(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("url"), str) and "://" in row["url"]
+
+
+def _place(row: dict[str, Any]) -> str | None:
+    where = row.get("location")
+    if not isinstance(where, dict):
+        return None
+    told = [str(where[name]) for name in ("city", "country") if where.get(name)]
+    return ", ".join(told) or None
+
+
 def _kind(said: str) -> FailureKind:
     lower = said.lower()
     if any(word in lower for word in NETWORK_WORDS):
@@ -69,10 +192,4 @@ def _kind(said: str) -> FailureKind:
     return FailureKind.TOOL_FAILED
 
 
-TOOL = CommandTool(
-    "fast",
-    parse,
-    locate,
-    arguments=lambda _setup: ("--silent", "-m"),
-    options=(Option("fast_command", "where ddo/fast is, if not on PATH"),),
-)
+TOOL = Fast()

@@ -14,7 +14,7 @@ from typing import Any
 
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
-from speedtrap_probe.program import CommandTool, Program, on_path, version_of
+from speedtrap_probe.program import CommandTool, Program, binding, on_path, version_of
 from speedtrap_probe.tool import Option, Setup
 
 BYTES_PER_S_PER_MBPS = 125_000
@@ -38,6 +38,11 @@ def locate(setup: Setup) -> Program:
             return Program((str(path),), version)
     where = f"{configured} is not Ookla's speedtest" if configured else HINT
     raise ToolError(FailureKind.TOOL_MISSING, where)
+
+
+def arguments(setup: Setup) -> tuple[str, ...]:
+    """JSON without a terminal, from the chosen place. It has no choice of IP version."""
+    return (*ARGUMENTS, *binding(setup, address=("--ip={}",), interface=("--interface={}",)))
 
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
@@ -142,6 +147,6 @@ TOOL = CommandTool(
     "ookla",
     parse,
     locate,
-    arguments=lambda _setup: ARGUMENTS,
+    arguments=arguments,
     options=(Option("ookla_command", "where Ookla's speedtest is, if not on PATH"),),
 )

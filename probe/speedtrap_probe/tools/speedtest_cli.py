@@ -14,7 +14,7 @@ from typing import Any
 
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
-from speedtrap_probe.program import CommandTool, Program
+from speedtrap_probe.program import CommandTool, Program, binding
 from speedtrap_probe.tool import Option, Setup
 
 NO_ANSWER_PING_MS = 600_000  # one of the three probes failed: 3600 s / 6
@@ -41,10 +41,11 @@ def locate(_setup: Setup) -> Program:
 
 def arguments(setup: Setup) -> tuple[str, ...]:
     """JSON over TLS, and the user's own server if one is configured."""
-    mini = setup.options.get("mini_url")
-    if mini:
-        return ("--json", "--secure", "--mini", mini)
-    return ("--json", "--secure", *(word for id_ in setup.avoid for word in ("--exclude", id_)))
+    place = binding(setup, address=("--source", "{}"), interface=None)
+    if mini := setup.options.get("mini_url"):
+        return ("--json", "--secure", *place, "--mini", mini)
+    others = (word for id_ in setup.avoid for word in ("--exclude", id_))
+    return ("--json", "--secure", *place, *others)
 
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:

@@ -1,0 +1,106 @@
+"""LibreSpeed, by an own client of its HTTP protocol, against any server of that kind.
+
+Without a server of one's own, the one of LibreSpeed's public list that answers soonest.
+"""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from speedtrap_probe.engine import http, latency, librespeed
+from speedtrap_probe.engine.link import fetch
+from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.errors import ToolError
+from speedtrap_probe.model import FailureKind, Figures, Server
+from speedtrap_probe.tool import Option, Setup, Usable
+
+LIST_URL = "https://librespeed.org/backend-servers/servers.php"
+ASKED_AT_ONCE = 16
+ASKED_TIMEOUT_S = 2.0
+ASKED_TIMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A server of the list: its folder and its own names for what it offers."""
+
+    id: str
+    name: str
+    url: str
+    download: str
+    upload: str
+    ping: str
+
+
+@dataclass(frozen=True, slots=True)
+class Librespeed:
+    """Download, upload, round trips idle and under load."""
+
+    name: str = "librespeed"
+    internet: bool = True
+    options: tuple[Option, ...] = (
+        Option("librespeed_url", "a LibreSpeed server; default: the nearest of the list"),
+        Option("librespeed_list_url", "the list of public LibreSpeed servers", LIST_URL),
+    )
+
+    def usable(self, _setup: Setup) -> Usable:
+        return Usable(True, http.VERSION)
+
+    def measure(self, setup: Setup) -> Figures:
+        if own := setup.options.get("librespeed_url"):
+            root = Target.of(librespeed.folder(own), setup)
+            return http.measure(librespeed.endpoints(root), setup)
+        listed = Target.of(setup.options.get("librespeed_list_url", LIST_URL), setup)
+        known = [one for one in entries(fetch(listed)) if one.id not in setup.avoid]
+        return http.measure(_nearest(known, setup), setup)
+
+
+def entries(document: bytes) -> list[Entry]:
+    """The list as its file has it; entries that lack something are left out."""
+    try:
+        rows = json.loads(document)
+    except ValueError as error:
+        raise ToolError(FailureKind.TOOL_FAILED, "LibreSpeed's list is no JSON") from error
+    return [one for row in rows if isinstance(row, dict) and (one := _entry(row))]
+
+
+def _entry(row: dict[str, Any]) -> Entry | None:
+    names = [row.get(name) for name in ("server", "dlURL", "ulURL", "pingURL")]
+    if not all(isinstance(name, str) and name for name in names):
+        return None
+    url, download, upload, ping = map(str, names)
+    url = f"https:{url}" if url.startswith("//") else url
+    told = (str(row.get("id", "")), str(row.get("name", "")))
+    return Entry(*told, librespeed.folder(url), download, upload, ping)
+
+
+def _nearest(known: Sequence[Entry], setup: Setup) -> http.Endpoints:
+    """The one with the shortest round trip among those that answer."""
+    offers = [_endpoints(one, setup) for one in known]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        taken_ms = list(pool.map(_round_trip_ms, offers))
+    answered = [(ms, number) for number, ms in enumerate(taken_ms) if ms is not None]
+    if not answered:
+        message = f"none of LibreSpeed's {len(known)} listed servers answers"
+        raise ToolError(FailureKind.NO_NETWORK, message)
+    return offers[min(answered)[1]]
+
+
+def _endpoints(one: Entry, setup: Setup) -> http.Endpoints:
+    root = Target.of(one.url, setup)
+    server = Server(one.id, one.name, root.host)
+    return librespeed.of(root, one.download, one.upload, one.ping, server)
+
+
+def _round_trip_ms(offer: http.Endpoints) -> float | None:
+    shortly = replace(offer.ping, connect_timeout_s=ASKED_TIMEOUT_S)
+    try:
+        idle = latency.measure(shortly, round_trips=ASKED_TIMES)
+    except ToolError:
+        return None
+    return idle.latency_ms if idle else None
+
+
+TOOL = Librespeed()
