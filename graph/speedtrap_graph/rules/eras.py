@@ -8,26 +8,34 @@ from typing import Self
 
 from speedtrap_graph.rules.judgement import threshold
 from speedtrap_graph.rules.model import Metric, Plan, Rule
+from speedtrap_graph.rules.peak import is_peak
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _ALWAYS_MS = -(2**62)
 
 
-Standard = list[tuple[int, str, dict[str, float]]]
-"""Eras without their plans, to keep and to compare: since when, time zone, bounds by metric."""
+Standard = list[tuple[int, str, dict[str, float], dict[str, float]]]
+"""Eras without their plans, to keep and to compare: since when, time zone, the bounds by metric at
+peak and off peak."""
 
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """From `since_ms` (milliseconds since the epoch) until the next. `bounds` has the metrics whose
-    rule says something under this plan; without a plan there are none, and local time is UTC.
+    """From `since_ms` (milliseconds since the epoch) until the next. The bounds are of the metrics
+    whose main rule says something under this plan, at peak and off peak; without a plan there are
+    none, and local time is UTC.
     """
 
     since_ms: int
     time_zone: str
-    bounds: Mapping[Metric, float]
+    at_peak: Mapping[Metric, float]
+    off_peak: Mapping[Metric, float]
     plan: Plan | None = None
+
+    def bounds(self, hour_of_week: int) -> Mapping[Metric, float]:
+        """In an hour of `WeekClock`."""
+        return self.at_peak if is_peak(*divmod(hour_of_week, 24)) else self.off_peak
 
 
 class Eras:
@@ -40,30 +48,30 @@ class Eras:
     @classmethod
     def of(cls, plans: Sequence[Plan], rules: Mapping[Metric, Rule]) -> Self:
         """*plans* sorted by `since`."""
-        eras = [Era(_ALWAYS_MS, "UTC", {})]
+        eras = [Era(_ALWAYS_MS, "UTC", {}, {})]
         for plan in plans:
             # A plan that comes into force within a millisecond holds from the next one on.
             since_ms = -((_EPOCH - plan.since) // _MILLISECOND)
-            eras.append(Era(since_ms, plan.time_zone, _bounds(plan, rules), plan))
+            at_peak = _bounds(plan, rules)
+            off_peak = {
+                metric: bound for metric, bound in at_peak.items() if not rules[metric].only_at_peak
+            }
+            eras.append(Era(since_ms, plan.time_zone, at_peak, off_peak, plan))
         return cls(eras)
 
     @classmethod
     def by(cls, standard: Standard) -> Self:
         return cls(
             [
-                Era(since_ms, zone, {Metric(name): bound for name, bound in bounds.items()})
-                for since_ms, zone, bounds in standard
+                Era(since_ms, zone, _by_metric(at_peak), _by_metric(off_peak))
+                for since_ms, zone, at_peak, off_peak in standard
             ]
         )
 
     @property
     def standard(self) -> Standard:
         return [
-            (
-                era.since_ms,
-                era.time_zone,
-                {metric.value: era.bounds[metric] for metric in sorted(era.bounds)},
-            )
+            (era.since_ms, era.time_zone, _by_name(era.at_peak), _by_name(era.off_peak))
             for era in self.all
         ]
 
@@ -91,6 +99,14 @@ def _bounds(plan: Plan, rules: Mapping[Metric, Rule]) -> dict[Metric, float]:
     return {metric: bound for metric, bound in bounds.items() if bound is not None}
 
 
-def _says(eras: Eras, moment_ms: int) -> tuple[str, Mapping[Metric, float]]:
+def _by_metric(bounds: Mapping[str, float]) -> dict[Metric, float]:
+    return {Metric(name): bound for name, bound in bounds.items()}
+
+
+def _by_name(bounds: Mapping[Metric, float]) -> dict[str, float]:
+    return {metric.value: bounds[metric] for metric in sorted(bounds)}
+
+
+def _says(eras: Eras, moment_ms: int) -> tuple[object, ...]:
     era = eras.at(moment_ms)
-    return era.time_zone, era.bounds
+    return era.time_zone, era.at_peak, era.off_peak

@@ -68,6 +68,7 @@ class Rule:
     above_ratio: float | None = None
     more_than: int = 5
     recovered_after: int = 1
+    only_at_peak: bool = False
 
 
 DEFAULT_RULE = Rule(metric=Metric.DOWNLOAD, below_ratio=0.5)

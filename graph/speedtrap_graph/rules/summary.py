@@ -92,18 +92,21 @@ class Summariser:
     def take(self, summary: Summary, run: RunFigures) -> None:
         """*run* is later than all that *summary* has."""
         era = self._eras.at(run.start_ms)
+        hour = self._clock(era).hour_of_week(run.start_ms)
+        bounds = era.bounds(hour)
         value = run.best.get(Metric.DOWNLOAD)
-        summary.stretch.take(run.start_ms, run.end_ms, run.outcome, _verdict(run, era))
+        verdict = _verdict(run, bounds.get(Metric.DOWNLOAD))
+        summary.stretch.take(run.start_ms, run.end_ms, run.outcome, verdict)
         if value is not None:
-            summary.take_hour(self._clock(era).hour_of_week(run.start_ms), value)
+            summary.take_hour(hour, value)
         if run.outcome == Outcome.OUTAGE:
-            add_counts(summary.outages_below, dict.fromkeys(era.bounds, 1))
+            add_counts(summary.outages_below, dict.fromkeys(bounds, 1))
         for tool, _, failed in run.readings:
             summary.failures[tool] = summary.failures.get(tool, 0) + failed
         for series, figure in self._figures(run).items():
             summary.take_figure(series, figure)
             metric, measured_by = series
-            if measured_by not in LOCAL_TOOLS and _is_worse(figure, era.bounds.get(metric), metric):
+            if measured_by not in LOCAL_TOOLS and _is_worse(figure, bounds.get(metric), metric):
                 summary.worse[series] = summary.worse.get(series, 0) + 1
 
     def _figures(self, run: RunFigures) -> dict[Series, float]:
@@ -129,9 +132,8 @@ class Summariser:
         return clock
 
 
-def _verdict(run: RunFigures, era: Era) -> bool | None:
+def _verdict(run: RunFigures, bound: float | None) -> bool | None:
     """`judgement.broken` by the download rule."""
-    bound = era.bounds.get(Metric.DOWNLOAD)
     if bound is None or run.outcome == Outcome.INCONCLUSIVE:
         return None
     if run.outcome == Outcome.OUTAGE:

@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from speedtrap_graph.rules.grid import Grid, Level, cover
 from speedtrap_graph.rules.judgement import LOCAL_TOOLS, threshold
 from speedtrap_graph.rules.model import Metric, Outcome, Plan, Rule
+from speedtrap_graph.rules.peak import PEAK_FROM_HOUR, PEAK_UNTIL_HOUR, SATURDAY
 from speedtrap_graph.rules.percentiles import MEDIAN
 from speedtrap_graph.rules.plans import plan_at, subscribed
 from speedtrap_graph.rules.sketch import Sketch
@@ -213,12 +214,28 @@ def _bound(query: HistoryQuery, plans: Sequence[Plan], rule: Rule | None) -> Exp
     first = plan_at(plans, query.since)
     later = [plan for plan in plans if query.since < plan.since < query.until]
     if rule is None or not later:
-        return {"$literal": None if rule is None else threshold(rule, first)}
+        return _bound_under(first, rule)
     branches = [
-        {"case": {"$gte": ["$started_at", plan.since]}, "then": threshold(rule, plan)}
+        {"case": {"$gte": ["$started_at", plan.since]}, "then": _bound_under(plan, rule)}
         for plan in (*reversed(later), *([] if first is None else [first]))
     ]
     return {"$switch": {"branches": branches, "default": None}}
+
+
+def _bound_under(plan: Plan | None, rule: Rule | None) -> Expression:
+    bound = {"$literal": None if plan is None or rule is None else threshold(rule, plan)}
+    if plan is None or rule is None or not rule.only_at_peak:
+        return bound
+    local = {"date": "$started_at", "timezone": plan.time_zone}
+    at_peak = {
+        "$and": [
+            # 1 is Monday here, and 0 in `peak`.
+            {"$lte": [{"$isoDayOfWeek": local}, SATURDAY]},
+            {"$gte": [{"$hour": local}, PEAK_FROM_HOUR]},
+            {"$lt": [{"$hour": local}, PEAK_UNTIL_HOUR]},
+        ]
+    }
+    return {"$cond": [at_peak, bound, None]}
 
 
 def _broken(query: HistoryQuery) -> Expression:

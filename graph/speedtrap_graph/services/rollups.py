@@ -145,8 +145,10 @@ class Rollups:
         return (ends[0], ends[1] + 1) if ends else None
 
     def _is_mine(self, state: Row) -> bool:
-        same_calendar: bool = state.get("time_zone") == self.grid.time_zone
-        return same_calendar and _eras_of(state).standard == self.eras.standard
+        return self._has_my_calendar(state) and _eras_of(state).standard == self.eras.standard
+
+    def _has_my_calendar(self, state: Row) -> bool:
+        return "standard" in state and state["time_zone"] == self.grid.time_zone
 
     async def _adopt(self) -> None:
         """Makes these plans and rules those of the buckets, and marks what they change."""
@@ -159,7 +161,7 @@ class Rollups:
         state = await self._next_turn(session)
         if self._is_mine(state):
             return
-        if state.get("time_zone") == self.grid.time_zone:
+        if self._has_my_calendar(state):
             changed = self.eras.differing(_eras_of(state))
         else:
             # Other days and hours, or none so far.
@@ -175,7 +177,7 @@ class Rollups:
             await self.database[MARKS].insert_many(marks, session=session)
         await self.database[STATES].update_one(
             {"_id": self.probe},
-            {"$set": {"time_zone": self.grid.time_zone, "eras": self.eras.standard}},
+            {"$set": {"time_zone": self.grid.time_zone, "standard": self.eras.standard}},
             session=session,
         )
 
@@ -316,7 +318,7 @@ def _start(found: tuple[int, Summary]) -> int:
 
 
 def _eras_of(state: Row) -> Eras:
-    return Eras.by([(since, zone, bounds) for since, zone, bounds in state.get("eras", [])])
+    return Eras.by([tuple(era) for era in state.get("standard", [])])
 
 
 def _hours_of(

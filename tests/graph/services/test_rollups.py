@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import ASCENDING
+from speedtrap_graph.rules.judgement import threshold
 from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Plan, Rule
+from speedtrap_graph.rules.peak import is_peak, local_hour
 from speedtrap_graph.rules.percentiles import percentile
 from speedtrap_graph.rules.plans import plan_at
 from speedtrap_graph.rules.report import SeenRun
@@ -326,7 +328,8 @@ def _figure(row: Row, found: History) -> float | None:
 
 
 def _is_below(row: Row, found: History, plans: Sequence[Plan], rule: Rule) -> bool:
-    bound = observation_of(row, plans, rule).threshold
+    plan = plan_at(plans, row["started_at"])
+    bound = None if plan is None else threshold(rule, plan)
     if bound is None or row["outcome"] == "INCONCLUSIVE":
         return False
     figure = _figure(row, found)
@@ -383,6 +386,26 @@ async def test_a_new_rule_or_plan_is_what_the_buckets_are_held_against(store: St
         await _report_agrees(store, rows, now, rule)
     unruled = await history(store.database, query, plans, {})
     assert sum(unruled.below) == 0
+
+
+@pytest.mark.parametrize("runs", [EXACT_RUNS // 4, EXACT_RUNS + 100])
+async def test_a_rule_for_the_peak_counts_nothing_outside_of_it(store: Store, runs: int) -> None:
+    plans = two_plans("Australia/Lord_Howe")
+    rows = many_runs(plans)[-runs:]
+    await store["runs"].insert_many(rows)
+    rule = Rule(below_ratio=0.5, only_at_peak=True)
+    rules = {Metric.DOWNLOAD: rule}
+    found = await history(
+        store.database, HistoryQuery("laptop", SINCE, UNTIL, buckets=80), plans, rules
+    )
+    report = await service_report(store.database, "laptop", SINCE, UNTIL, plans, rules)
+    below = [row for row in rows if _is_below(row, found, plans, rule) and _is_at_peak(row, plans)]
+    assert sum(found.below) == report.below_count == len(below) > 0
+
+
+def _is_at_peak(row: Row, plans: Sequence[Plan]) -> bool:
+    plan = plan_at(plans, row["started_at"])
+    return plan is not None and is_peak(*local_hour(row["started_at"], plan.time_zone))
 
 
 async def test_a_range_far_beyond_the_runs_is_answered_with_gaps(store: Store) -> None:
