@@ -4,10 +4,10 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from enum import IntEnum
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,18 +15,25 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.table import Table
 
-from speedtrap_probe import display, reading, settings
+from speedtrap_probe import display, lock, reading, settings
+from speedtrap_probe.backoff import Backoff
+from speedtrap_probe.clock import ticking_s
+from speedtrap_probe.database import Database
 from speedtrap_probe.errors import ProbeError, SettingsError
 from speedtrap_probe.model import Run, to_json
-from speedtrap_probe.outbox import Outbox, Rejected
+from speedtrap_probe.outbox import Bounds, Outbox, Rejected
+from speedtrap_probe.plan import Plan
+from speedtrap_probe.problems import Exit, problems
+from speedtrap_probe.schedule import cli as scheduling
 from speedtrap_probe.schedule import interval
 from speedtrap_probe.session import Session
+from speedtrap_probe.state import State
 from speedtrap_probe.stopping import Stop
 from speedtrap_probe.submit import Delivery, Service
 from speedtrap_probe.tool import Setup, Tool
 from speedtrap_probe.tools import discover
 
-DELIVER_EVERY_S = 60.0  # while a watch waits for its next round
+WAITING_S = 60.0  # a watch that waits looks at its outbox and its clock this often
 IMPORT_CHUNK = 1000
 
 app = typer.Typer(
@@ -37,25 +44,37 @@ app = typer.Typer(
 )
 
 
-class Exit(IntEnum):
-    """Exit codes."""
-
-    GOOD = 0  # measured, and delivered or queued
-    FAILED = 1  # every tool failed, or the run could not be kept
-    USAGE = 2
+app.add_typer(scheduling.app, name="schedule")
 
 
 Key = Annotated[
     str | None, typer.Option("--key", "-k", help="API key; without one only the CSV is written.")
 ]
 Url = Annotated[str | None, typer.Option("--url", help="The service's address.")]
-Tools = Annotated[list[str] | None, typer.Option("--tool", help="Only this tool; may be repeated.")]
+Tools = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tool",
+        help="Only this tool; may be repeated.",
+        autocompletion=lambda: list(discover()),
+    ),
+]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Where the rows are appended.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only problems are printed.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A run and what became of it; `told` are things that people should know."""
+
+    run: Run
+    plan: Plan | None
+    told: list[str]
+    delivery: Delivery | None
+
+
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - each is an option of the command
     *,
     key: Key = None,
     url: Url = None,
@@ -63,27 +82,47 @@ def run(
     csv: Csv = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
     quiet: Quiet = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and what it costs.")
+    ] = False,
+    delay: Annotated[
+        str, typer.Option("--delay", help="Wait up to so long first, at random, e.g. 10m.")
+    ] = "0s",
+    again_in: Annotated[
+        str | None, typer.Option("--again-in", help="Tell the service when the next run is due.")
+    ] = None,
 ) -> None:
     """Measures once."""
-    with _problems(), Stop() as stop:
+    with problems(), Stop() as stop:
+        delay_s = interval.seconds(delay)
+        next_run_at = _after(interval.seconds(again_in)) if again_in else None
         session = _with_tools(_session(key, url, csv), tool)
-        measured, told, delivery = _round(session, stop, quiet or as_json)
+        if dry_run:
+            _rehearse(session)
+            return
+        time.sleep(random.SystemRandom().uniform(0, delay_s))
+        done = _round(session, stop, quiet or as_json, next_run_at)
+        if done is None:
+            return
         if as_json:
-            typer.echo(json.dumps(_result(measured, told, delivery), indent=2))
+            typer.echo(json.dumps(_result(done), indent=2))
         elif not quiet:
-            display.out.print(display.table(measured))
-            for line in display.failures(measured):
+            display.out.print(display.table(done.run, done.plan))
+            for line in (*display.failures(done.run), *display.conditions(done.run)):
                 display.out.print(line, markup=False, highlight=False)
         if not as_json:
-            _tell(told, delivery, quiet)
-    raise typer.Exit(Exit.FAILED if measured.failed else Exit.GOOD)
+            _tell(done.told, done.delivery, quiet)
+    raise typer.Exit(Exit.FAILED if done.run.failed else Exit.GOOD)
 
 
 @app.command()
 def watch(
     *,
     every: Annotated[str, typer.Option("--every", help="How often, e.g. 5h30m, 1h, 90s.")],
-    jitter: Annotated[str, typer.Option("--jitter", help="Up to how much off, e.g. 10m.")] = "0s",
+    jitter: Annotated[
+        str | None,
+        typer.Option("--jitter", help="Up to how much off; else a tenth, at most 10m."),
+    ] = None,
     key: Key = None,
     url: Url = None,
     tool: Tools = None,
@@ -91,27 +130,30 @@ def watch(
     quiet: Quiet = False,
 ) -> None:
     """Measures at once and then again and again, until Ctrl-C or SIGTERM."""
-    with _problems(), suppress(KeyboardInterrupt), Stop() as stop:
-        every_s, jitter_s = interval.seconds(every), interval.seconds(jitter)
+    with problems(), suppress(KeyboardInterrupt), Stop() as stop:
+        every_s = interval.seconds(every)
+        jitter_s = interval.jitter_s(jitter, every_s)
         if every_s < 1 or jitter_s * 2 >= every_s:
             raise SettingsError("--every must be at least 1s, and more than twice --jitter")
         session = _with_tools(_session(key, url, csv), tool)
-        rounds = interval.moments(_clock(), every_s, jitter_s, random.SystemRandom())
-        for moment in rounds:
-            if _clock() - moment > every_s:
+        backoff = Backoff()
+        for moment in interval.moments(ticking_s(), every_s, jitter_s, random.SystemRandom()):
+            if ticking_s() - moment > every_s:
                 continue  # the machine slept: one round now, not all that were missed
-            _wait_until(moment, session, quiet)
-            measured, told, delivery = _round(session, stop, quiet)
+            _wait_until(moment, session, backoff, quiet)
+            done = _round(session, stop, quiet, _after(every_s + jitter_s))
+            if done is None:
+                continue
             if not quiet:
-                for measurement in measured.measurements:
+                for measurement in done.run.measurements:
                     display.out.print(display.summary(measurement), highlight=False)
-            _tell(told, delivery, quiet)
+            _tell(done.told, done.delivery, quiet)
 
 
 @app.command()
 def flush(*, key: Key = None, url: Url = None, quiet: Quiet = False) -> None:
     """Sends what waits in the outbox, and lists what the service rejected."""
-    with _problems():
+    with problems():
         session = _session(key, url)
         delivery = _deliver(session)
         _tell([], delivery, quiet)
@@ -125,7 +167,7 @@ def flush(*, key: Key = None, url: Url = None, quiet: Quiet = False) -> None:
 @app.command()
 def tools() -> None:
     """Lists the tools: can they run here, and if not, how to get them."""
-    with _problems():
+    with problems():
         session = _session(None, None)
         setup = Setup(session.settings.url, session.settings.options)
         shown = Table("tool", "measures", "usable", "version", "note")
@@ -152,7 +194,7 @@ def import_(
     ] = None,
 ) -> None:
     """Brings an old report.csv to the service. Importing twice stores once."""
-    with _problems():
+    with problems():
         zone = _zone(time_zone)
         session = _session(key, url)
         found = reading.read(path, session.settings.name, zone)
@@ -187,9 +229,12 @@ def _session(key: str | None, url: str | None, csv: Path | None = None) -> Sessi
     if url is not None:
         told = replace(told, url=settings.checked_url("--url", url))
     told = replace(told, key=key or told.key, csv=csv or told.csv)
+    database = Database(told.outbox)
+    session = Session(told, State(database))
     if told.key is None:
-        return Session(told)
-    return Session(told, Outbox(told.outbox), Service(told.url, told.key, told.proxy))
+        return session
+    outbox = Outbox(database, Bounds(told.outbox_bytes, told.outbox_age_s))
+    return replace(session, outbox=outbox, service=Service(told.url, told.key, told.proxy))
 
 
 def _with_tools(session: Session, names: list[str] | None) -> Session:
@@ -211,12 +256,36 @@ def _chosen(found: Mapping[str, Tool], names: tuple[str, ...]) -> tuple[Tool, ..
     return tuple(found[name] for name in dict.fromkeys(names))
 
 
-def _round(session: Session, stop: Stop, quiet: bool) -> tuple[Run, list[str], Delivery | None]:
-    with display.progress(quiet) as (watcher, progress):
-        measured = session.measure(watcher, progress)
-    with stop.held():
-        told = session.record(measured)
-    return measured, told, session.deliver()
+def _round(session: Session, stop: Stop, quiet: bool, next_run_at: datetime | None) -> Round | None:
+    """Measures, keeps and delivers; None when another process measures this line now."""
+    with ExitStack() as held:
+        told = []
+        try:
+            if not held.enter_context(lock.alone(session.settings.lock)):
+                if not quiet:
+                    display.out.print("Another run measures this line now: this one steps aside.")
+                return None
+        except ProbeError as error:  # a full disk is no reason not to measure
+            told.append(str(error))
+        awake = session.wake(next_run_at)
+        with display.progress(quiet) as (watcher, progress):
+            measured = session.measure(watcher, progress, awake)
+        with stop.held():
+            told += session.record(measured)
+    return Round(measured, awake.plan, told, session.deliver(next_run_at))
+
+
+def _rehearse(session: Session) -> None:
+    """What a run would do."""
+    told = session.settings
+    awake = session.wake()
+    budget = session.budget(awake.plan)
+    for line in display.rehearsal(told, session.tools, budget):
+        display.out.print(line, markup=False, highlight=False)
+
+
+def _after(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
 def _deliver(session: Session) -> Delivery:
@@ -239,13 +308,15 @@ def _tell(told: list[str], delivery: Delivery | None, quiet: bool) -> None:
             console.print(line, markup=False, highlight=False)
 
 
-def _result(measured: Run, told: list[str], delivery: Delivery | None) -> dict[str, Any]:
+def _result(done: Round) -> dict[str, Any]:
+    delivery = done.delivery
+    problems = [*done.told, *([delivery.problem] if delivery and delivery.problem else [])]
     return {
-        "run": to_json(measured),
+        "run": to_json(done.run),
         "stored": delivery.stored if delivery else 0,
         "waiting": delivery.waiting if delivery else 0,
         "rejected": [one.reason for one in delivery.rejected] if delivery else [],
-        "problems": [*told, *([delivery.problem] if delivery and delivery.problem else [])],
+        "problems": problems,
     }
 
 
@@ -258,28 +329,23 @@ def _zone(name: str | None) -> ZoneInfo | None:
         ) from error
 
 
-def _wait_until(moment: float, session: Session, quiet: bool) -> None:
-    while (left_s := moment - _clock()) > 0:
-        time.sleep(min(left_s, DELIVER_EVERY_S))
-        if left_s > DELIVER_EVERY_S and session.outbox is not None and len(session.outbox):
-            _tell([], session.deliver(), quiet)
+def _wait_until(moment: float, session: Session, backoff: Backoff, quiet: bool) -> None:
+    """Meanwhile what waits in the outbox is tried again, less and less often."""
+    try_at = ticking_s() + backoff.failed()
+    while (left_s := moment - ticking_s()) > 0:
+        time.sleep(min(left_s, WAITING_S, max(1.0, try_at - ticking_s())))
+        if ticking_s() < try_at or ticking_s() >= moment or not _anything_waits(session):
+            continue
+        delivery = session.deliver(_after(moment - ticking_s()))
+        _tell([], delivery, quiet)
+        if delivery is None or delivery.problem is None:
+            backoff.succeeded()
+        try_at = ticking_s() + backoff.failed()
+    backoff.succeeded()
 
 
-def _clock() -> float:
-    """Seconds that never jump; where the system can, those in which it slept count too."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
-
-
-@contextmanager
-def _problems() -> Iterator[None]:
-    """A problem is a sentence on stderr and an exit code, never a traceback."""
+def _anything_waits(session: Session) -> bool:
     try:
-        yield
-    except SettingsError as error:
-        display.err.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(Exit.USAGE) from error
-    except ProbeError as error:
-        display.err.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(Exit.FAILED) from error
+        return session.outbox is not None and len(session.outbox) > 0
+    except ProbeError:
+        return False  # it was told when the run was recorded

@@ -1,145 +1,169 @@
-"""What a run is made under: is the line up, how is the machine attached, is anyone else using it.
+"""What a run is made under: seen before it, while it measures, and after it.
 
-The interfaces' counters are read where Linux shows them; elsewhere those conditions are absent.
+Every condition that can make a figure doubtful is kept as it was; what it means is the service's to
+say. Cross traffic is what this machine's interface moved and no tool of ours did: other devices of
+the household are not seen.
 """
 
 import platform
-import queue
-import socket
-import sys
-import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 
-from speedtrap_probe import __version__
-from speedtrap_probe.model import Conditions, Medium
+from speedtrap_probe import __version__, connectivity
+from speedtrap_probe.connectivity import Address, Connectivity
+from speedtrap_probe.machine import Machine, here, local_address
+from speedtrap_probe.model import Conditions, Figures, Measurement
+from speedtrap_probe.tool import Tool
 
-# Independent of each other and of every tool's servers; two by name, so that they need DNS too.
-DEFAULT_CHECKS = (
-    "1.1.1.1:443",
-    "8.8.8.8:443",
-    "9.9.9.9:443",
-    "www.wikipedia.org:443",
-    "example.com:443",
-)
-CHECK_TIMEOUT_S = 3.0
-TRAFFIC_WINDOW_S = 1.0
-NET = Path("/sys/class/net")
-ROUTES = Path("/proc/net/route")
-CPU_TIMES = Path("/proc/stat")
+LOOK_S = 1.0  # how long the line and the processors are watched before a run
+# Headers, acknowledgements and TLS on top of the payload that a tool counts: 1514/1448 for the
+# frames, up to 3 % for the acknowledgements, about 1 % for TLS and what a tool asks beforehand.
+OVERHEAD = 1.10
+# What a tool moves and does not count: configuration pages, latency tests.
+UNCOUNTED_BYTES = 500_000
+
+
+@dataclass(slots=True)
+class _Load:
+    """What was seen over some stretches of time."""
+
+    seconds: float = 0.0
+    foreign_bytes: float | None = None
+    busy: float = 0.0
+    all: float = 0.0
+
+    @property
+    def traffic_mbps(self) -> float | None:
+        if self.foreign_bytes is None or self.seconds <= 0:
+            return None
+        return round(max(0.0, self.foreign_bytes) * 8 / 1e6 / self.seconds, 3)
+
+    @property
+    def cpu_percent(self) -> float | None:
+        return round(100 * self.busy / self.all, 1) if self.all > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """A host and a TCP port that should answer when the internet does."""
+class _Sample:
+    at_s: float
+    moved_bytes: int | None
+    cpu: tuple[float, float] | None
 
-    host: str
-    port: int
 
+@dataclass(slots=True)
+class Witness:
+    """Watches one run. `before`, then `around` each tool, then `after`.
 
-def observe(
-    checks: Sequence[Address], timeout_s: float = CHECK_TIMEOUT_S, through_proxy: bool = False
-) -> Conditions:
-    """Looks at the line and the machine; takes about a second, a little more when it is down.
-
-    Through a proxy a failed check proves nothing, so then the line is unknown, not down.
+    Through a proxy a failed connectivity check proves nothing, so then the line is unknown, not
+    down.
     """
-    up: bool | None = line_up(checks, timeout_s)
-    interface = default_interface()
-    traffic, cpu = _load(interface, TRAFFIC_WINDOW_S)
-    return Conditions(
-        line_up=None if through_proxy and not up else up,
-        medium=medium(interface) if sys.platform == "linux" else None,
-        cross_traffic_mbps=traffic,
-        cpu_percent=cpu,
-        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
-        probe_version=__version__,
-    )
+
+    checks: Sequence[Address]
+    through_proxy: bool = False
+    timeout_s: float = connectivity.TIMEOUT_S
+    look_s: float = LOOK_S
+    bind: str | None = None  # the interface or source address that is measured from
+    machine: Machine = field(default_factory=here)
+    _interface: str | None = None
+    _first: Conditions = field(default_factory=Conditions)
+    _during: _Load = field(default_factory=_Load)
+
+    def before(self) -> Conditions:
+        """Looks at the line and the machine: about a second, a little more when it is down."""
+        self._interface = self._way_out()
+        seen = connectivity.check(self.checks, self.timeout_s)
+        load = _Load()
+        if self.look_s > 0:
+            sample = self._sample()
+            time.sleep(self.look_s)
+            self._add(load, sample, 0)
+        self._first = Conditions(
+            line_up=self._up(seen),
+            medium=self.machine.medium(self._interface),
+            cross_traffic_mbps=load.traffic_mbps,
+            cpu_percent=load.cpu_percent,
+            platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+            probe_version=__version__,
+            link_mbps=self.machine.link_mbps(self._interface),
+            vpn=self.machine.vpn(self._interface),
+            on_battery=self.machine.on_battery(),
+            notes=(seen.note,) if seen.note else (),
+        )
+        return self._first
+
+    def around(self, tool: Tool, measure: Callable[[], Measurement]) -> Measurement:
+        """Counts what else moved while an internet tool measured."""
+        if not tool.internet:
+            return measure()
+        sample = self._sample()
+        measurement = measure()
+        if measurement.failure is None:
+            self._add(self._during, sample, own_bytes(measurement.figures))
+        return measurement
+
+    def after(self, came_through: bool) -> Conditions:
+        """The whole of it. When nothing came through, the line is looked at once more."""
+        traffic = _greatest(self._first.cross_traffic_mbps, self._during.traffic_mbps)
+        cpu = _greatest(self._first.cpu_percent, self._during.cpu_percent)
+        seen = replace(self._first, cross_traffic_mbps=traffic, cpu_percent=cpu)
+        return seen if came_through else self._looked_again(seen)
+
+    def _looked_again(self, seen: Conditions) -> Conditions:
+        up = self._up(connectivity.check(self.checks, self.timeout_s))
+        if seen.line_up and up is False:
+            note = "The line went down while the run measured."
+            return replace(seen, line_up=False, notes=(*seen.notes, note))
+        if seen.line_up is False and up:
+            note = "The line was down at the start and came back while the run measured."
+            return replace(seen, notes=(*seen.notes, note))
+        return seen
+
+    def _way_out(self) -> str | None:
+        if self.bind is None or _is_address(self.bind):
+            return self.machine.interface(self.bind or local_address())
+        return self.bind
+
+    def _up(self, seen: Connectivity) -> bool | None:
+        return None if self.through_proxy and not seen.up else seen.up
+
+    def _sample(self) -> _Sample:
+        moved = self.machine.moved_bytes(self._interface)
+        return _Sample(time.monotonic(), moved, self.machine.cpu_times())
+
+    def _add(self, load: _Load, before: _Sample, own: float | None) -> None:
+        after = self._sample()
+        if before.cpu and after.cpu:
+            load.busy += after.cpu[0] - before.cpu[0]
+            load.all += after.cpu[1] - before.cpu[1]
+        if before.moved_bytes is None or after.moved_bytes is None or own is None:
+            return
+        if (moved := after.moved_bytes - before.moved_bytes) < 0:
+            return  # the interface was reset: its counters began again
+        load.foreign_bytes = (load.foreign_bytes or 0.0) + max(0.0, moved - own)
+        load.seconds += after.at_s - before.at_s
 
 
-def line_up(checks: Sequence[Address], timeout_s: float = CHECK_TIMEOUT_S) -> bool | None:
-    """True as soon as one address answers, False when none does; None without addresses."""
-    if not checks:
+def own_bytes(figures: Figures) -> float | None:
+    """What a tool moved at most, headers and all; None when it did not count everything."""
+    uncounted = (
+        figures.bytes_received is None
+        or (figures.upload_mbps is not None and figures.bytes_sent is None)
+    )  # fmt: skip
+    if uncounted:
         return None
-    answers: queue.Queue[bool] = queue.Queue()
-    for address in checks:
-        # Daemons: looking a name up can hang for longer than anyone wants to wait.
-        threading.Thread(target=_check, args=(address, timeout_s, answers), daemon=True).start()
-    deadline = time.monotonic() + timeout_s
-    for _ in checks:
-        try:
-            if answers.get(timeout=max(0.0, deadline - time.monotonic())):
-                return True
-        except queue.Empty:
-            return False
-    return False
+    payload = (figures.bytes_received or 0) + (figures.bytes_sent or 0)
+    return payload * OVERHEAD + UNCOUNTED_BYTES
 
 
-def default_interface(routes: Path = ROUTES) -> str | None:
-    """The interface that the default route leaves by, where Linux tells."""
+def _is_address(text: str) -> bool:
     try:
-        lines = routes.read_text().splitlines()[1:]
-    except OSError:
-        return None
-    for fields in (line.split() for line in lines):
-        if len(fields) > 7 and fields[1] == fields[7] == "00000000":
-            return fields[0]
-    return None
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
-def medium(interface: str | None, net: Path = NET) -> Medium:
-    """Wi-Fi, or a wire; UNKNOWN for tunnels, bridges and without a default route."""
-    if interface is None or not (net / interface).exists():
-        return Medium.UNKNOWN
-    if (net / interface / "wireless").exists():
-        return Medium.WIFI
-    return Medium.WIRED if (net / interface / "device").exists() else Medium.UNKNOWN
-
-
-def interface_bytes(interface: str | None, net: Path = NET) -> int | None:
-    """Received and sent bytes of an interface since it came up."""
-    if interface is None:
-        return None
-    counters = net / interface / "statistics"
-    try:
-        return sum(int((counters / name).read_text()) for name in ("rx_bytes", "tx_bytes"))
-    except (OSError, ValueError):
-        return None
-
-
-def _load(interface: str | None, window_s: float) -> tuple[float | None, float | None]:
-    """Traffic in Mbps (both directions) and processor use in percent, before the run."""
-    bytes_before, busy_before = interface_bytes(interface), _cpu_times()
-    if bytes_before is None and busy_before is None:
-        return None, None
-    started = time.monotonic()
-    time.sleep(window_s)
-    bytes_after, busy_after = interface_bytes(interface), _cpu_times()
-    elapsed_s = time.monotonic() - started
-    traffic = cpu = None
-    if bytes_before is not None and bytes_after is not None and bytes_after >= bytes_before:
-        traffic = round((bytes_after - bytes_before) * 8 / 1e6 / elapsed_s, 3)
-    if busy_before and busy_after and (total := busy_after[1] - busy_before[1]) > 0:
-        cpu = round(100 * (busy_after[0] - busy_before[0]) / total, 1)
-    return traffic, cpu
-
-
-def _cpu_times(stat: Path = CPU_TIMES) -> tuple[int, int] | None:
-    """Busy and all ticks of every processor together."""
-    try:
-        ticks = [int(field) for field in stat.read_text().splitlines()[0].split()[1:9]]
-    except (OSError, ValueError, IndexError):
-        return None
-    idle = sum(ticks[3:5])  # idle and waiting for a disk
-    return sum(ticks) - idle, sum(ticks)
-
-
-def _check(address: Address, timeout_s: float, answers: "queue.Queue[bool]") -> None:
-    try:
-        socket.create_connection((address.host, address.port), timeout_s).close()
-    except OSError:
-        answers.put(False)
-    else:
-        answers.put(True)
+def _greatest(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)

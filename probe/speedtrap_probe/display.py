@@ -1,16 +1,23 @@
 """What people see: progress while it runs, a table at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from speedtrap_probe.model import Measurement, Run
+from speedtrap_probe.budget import Budget, size
+from speedtrap_probe.model import Measurement, Medium, Run
+from speedtrap_probe.plan import Plan
 from speedtrap_probe.run import Watcher
+from speedtrap_probe.settings import Settings
 from speedtrap_probe.submit import Delivery
-from speedtrap_probe.tool import Progress, silent
+from speedtrap_probe.tool import Progress, Tool, silent
+
+HEADINGS = ("down Mbps", "up Mbps", "latency ms", "jitter ms", "loaded ms", "of plan")
+NOTICEABLE_MBPS = 1.0
+BUSY_PERCENT = 90.0
 
 out = Console()
 err = Console(stderr=True)
@@ -49,22 +56,45 @@ def summary(measurement: Measurement) -> str:
     )
 
 
-def table(run: Run) -> Table:
+def table(run: Run, plan: Plan | None = None) -> Table:
     """The run, a row a tool. What was not measured is a dash."""
     shown = Table(title=f"{escape(run.probe)}, {run.started_at.astimezone():%Y-%m-%d %H:%M}")
     shown.add_column("tool")
-    for heading in ("down Mbps", "up Mbps", "latency ms", "jitter ms"):
+    for heading in HEADINGS if plan else HEADINGS[:-1]:
         shown.add_column(heading, justify="right")
     for measurement in run.measurements:
         figures = measurement.figures
-        shown.add_row(
-            escape(measurement.tool),
+        loaded = [figures.loaded_latency_down_ms, figures.loaded_latency_up_ms]
+        cells = [
             _number(figures.download_mbps),
             _number(figures.upload_mbps),
             _number(figures.latency_ms),
             _number(figures.jitter_ms),
-        )
+            _number(max((ms for ms in loaded if ms is not None), default=None)),
+        ]
+        if plan:
+            cells.append(_share(figures.download_mbps, plan))
+        shown.add_row(escape(measurement.tool), *cells)
     return shown
+
+
+def conditions(run: Run) -> Iterator[str]:
+    """What may have spoilt the figures, in sentences."""
+    seen = run.conditions
+    if seen.line_up is False:
+        yield "The connectivity check failed: the line is down."
+    if seen.medium is Medium.WIFI:
+        rate = f" at {seen.link_mbps:,.0f} Mbps" if seen.link_mbps else ""
+        yield f"Measured over Wi-Fi{rate}: a cable measures the line itself."
+    if seen.cross_traffic_mbps and seen.cross_traffic_mbps >= NOTICEABLE_MBPS:
+        yield f"This machine moved {seen.cross_traffic_mbps:,.1f} Mbps of other traffic."
+    if seen.cpu_percent and seen.cpu_percent >= BUSY_PERCENT:
+        yield f"The processors were {seen.cpu_percent:.0f} % busy."
+    if seen.vpn:
+        yield "Measured through a VPN."
+    if seen.on_battery:
+        yield "Measured on battery."
+    yield from seen.notes
 
 
 def failures(run: Run) -> Iterator[str]:
@@ -73,6 +103,23 @@ def failures(run: Run) -> Iterator[str]:
         if measurement.failure is not None:
             failure = measurement.failure
             yield f"{measurement.tool}: {failure.kind}: {failure.message}"
+
+
+def rehearsal(settings: Settings, tools: Iterable[Tool], budget: Budget) -> Iterator[str]:
+    """What a run would do and cost."""
+    names = [tool.name for tool in tools]
+    yield f"Would measure as {settings.name} with: {', '.join(names) or 'no tool'}"
+    yield f"It costs about {size(budget.run_bytes)}; {size(budget.spent_bytes)} used this month" + (
+        f" of {size(budget.limit_bytes)}" if budget.limit_bytes is not None else ""
+    )
+    if budget.exhausted:
+        yield f"Internet tools would be skipped: {budget.exhausted}"
+    yield f"Rows would go to {settings.csv}"
+    yield (
+        f"The run would go to {settings.url}"
+        if settings.key
+        else "Without a key the run would go to the CSV only"
+    )
 
 
 def delivered(delivery: Delivery) -> Iterator[str]:
@@ -85,6 +132,10 @@ def delivered(delivery: Delivery) -> Iterator[str]:
         yield delivery.problem
     if delivery.waiting:
         yield f"{_runs(delivery.waiting)} wait in the outbox and will be sent with the next"
+
+
+def _share(mbps: float | None, plan: Plan) -> str:
+    return "-" if mbps is None else f"{100 * mbps / plan.download_mbps:,.0f} %"
 
 
 def _number(value: float | None) -> str:

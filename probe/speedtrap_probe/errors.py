@@ -26,9 +26,19 @@ class ToolError(ProbeError):
 class UndeliveredError(ProbeError):
     """The service did not take the runs; they stay in the outbox.
 
-    `divisible`: it may take some of them when they come alone.
+    `divisible`: it may take some of them when they come alone. `refused`: it was reached, and is a
+    speedtrap service; then `clock_offset_s` says how far its clock is ahead, if it told.
     """
 
-    def __init__(self, message: str, *, divisible: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        divisible: bool = False,
+        refused: bool = False,
+        clock_offset_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.divisible = divisible
+        self.refused = refused
+        self.clock_offset_s = clock_offset_s

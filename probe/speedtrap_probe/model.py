@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 NAME_LIMIT = 200
+NOTES_LIMIT = 16
 MESSAGE_LIMIT = 500  # characters; a tool may print pages
 
 
@@ -110,7 +111,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the run was made under. `line_up` is the connectivity check's word, None if unknown."""
+    """What the run was made under; None is unknown.
+
+    `line_up` is the connectivity check's word. `cross_traffic_mbps` and `cpu_percent` are the worse
+    of before and during the run. `link_mbps` is what the network interface negotiated. A positive
+    `clock_offset_ms` says that the service's clock is ahead of the probe's. `notes` are sentences
+    for people.
+    """
 
     line_up: bool | None = None
     medium: Medium | None = None
@@ -119,6 +126,15 @@ class Conditions:
     public_ip_hash: str | None = None
     platform: str | None = None
     probe_version: str | None = None
+    link_mbps: float | None = None
+    vpn: bool | None = None
+    on_battery: bool | None = None
+    clock_offset_ms: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def noting(self, *notes: str | None) -> "Conditions":
+        """The same with more to say."""
+        return replace(self, notes=(*self.notes, *(note for note in notes if note)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +150,10 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """No tool has a single figure."""
-        return all(measurement.failure is not None for measurement in self.measurements)
+        """No tool has a single figure, and not because it was told to keep still."""
+        failures = [measurement.failure for measurement in self.measurements]
+        skipped = [one for one in failures if one and one.kind is FailureKind.SKIPPED]
+        return None not in failures and len(skipped) < max(1, len(failures))
 
 
 def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
@@ -160,7 +178,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "probe": run.probe,
         "startedAt": _moment(run.started_at),
         "finishedAt": _moment(run.finished_at),
-        "conditions": _known(run.conditions),
+        "conditions": _conditions_json(run.conditions),
         "measurements": [_measurement_json(measurement) for measurement in run.measurements],
     }
 
@@ -170,6 +188,7 @@ def from_json(document: Mapping[str, Any]) -> Run:
     conditions = {_snake(name): value for name, value in document["conditions"].items()}
     if "medium" in conditions:
         conditions["medium"] = Medium(conditions["medium"])
+    conditions["notes"] = tuple(conditions.get("notes", ()))
     return Run(
         id=UUID(document["id"]),
         probe=document["probe"],
@@ -178,6 +197,13 @@ def from_json(document: Mapping[str, Any]) -> Run:
         conditions=Conditions(**conditions),
         measurements=tuple(_measurement(entry) for entry in document["measurements"]),
     )
+
+
+def _conditions_json(conditions: Conditions) -> dict[str, Any]:
+    document = _known(conditions)
+    if notes := document.pop("notes"):
+        document["notes"] = [one_line(note, NAME_LIMIT) for note in notes[:NOTES_LIMIT]]
+    return document
 
 
 def _measurement_json(measurement: Measurement) -> dict[str, Any]:

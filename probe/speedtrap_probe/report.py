@@ -62,7 +62,8 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 def _append(path: Path, run: Run) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file, _locked(file.fileno()):
+    # Without a buffer: what a full disk did not take must not be tried again at the file's end.
+    with path.open("a+b", buffering=0) as file, _locked(file.fileno()):
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(0)
@@ -73,10 +74,19 @@ def _append(path: Path, run: Run) -> bool:
             lead = "" if file.read(1) == b"\n" else "\n"
         else:
             lead = HEADER + "\n"
-        file.write((lead + _rows(run)).encode())
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            _write_all(file.fileno(), (lead + _rows(run)).encode())
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)  # no half row is left on a full disk
+            raise
     return True
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _rows(run: Run) -> str:

@@ -1,16 +1,32 @@
 """What one installation does with a run: measure it, write it down, bring it to the service."""
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
-from speedtrap_probe import conditions, report
+from speedtrap_probe import budget, clock, report
 from speedtrap_probe import run as rounds
-from speedtrap_probe.errors import ProbeError
-from speedtrap_probe.model import Conditions, Run
-from speedtrap_probe.outbox import Outbox
+from speedtrap_probe.budget import Budget, Skipped
+from speedtrap_probe.conditions import Witness
+from speedtrap_probe.errors import ProbeError, UndeliveredError
+from speedtrap_probe.model import Run
+from speedtrap_probe.outbox import Dropped, Outbox
+from speedtrap_probe.plan import Plan
 from speedtrap_probe.run import Watcher
 from speedtrap_probe.settings import Settings
-from speedtrap_probe.submit import Delivery, Service, deliver
+from speedtrap_probe.state import State
+from speedtrap_probe.submit import Beat, Delivery, Service, deliver
 from speedtrap_probe.tool import Progress, Setup, Tool
+
+DEFAULT_RETEST = 0.5  # of a plan that only this probe's settings know
+
+
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """What was learnt before a run: the plan, and how far the service's clock is ahead."""
+
+    plan: Plan | None = None
+    clock_offset_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +34,35 @@ class Session:
     """A probe with its settings and its tools. Without a key it keeps to itself."""
 
     settings: Settings
+    state: State
     outbox: Outbox | None = None
     service: Service | None = None
     tools: tuple[Tool, ...] = ()
+    chance: random.Random = field(default_factory=random.SystemRandom)
 
-    def measure(self, watcher: Watcher, progress: Progress) -> Run:
+    def wake(self, next_run_at: datetime | None = None) -> Awake:
+        """Says to the service that this probe lives, and learns what a run should know.
+
+        A service that cannot be reached is told of when the run is delivered.
+        """
+        own = self._own_plan()
+        if self.service is None:
+            return Awake(own)
+        try:
+            offset_s = self.service.heartbeat(Beat(self.settings.name, next_run_at))
+            plan = self.service.plan(self.settings.name)
+        except UndeliveredError as error:
+            return Awake(own or self._remembered_plan(), error.clock_offset_s)
+        self._remember(plan)
+        return Awake(own or plan, offset_s)
+
+    def budget(self, plan: Plan | None) -> Budget:
+        """What the month's data allows. Raises ProbeError when that cannot be known."""
+        known, spent = self.state.costs(), self.state.spent_bytes(datetime.now(UTC))
+        expected = budget.costs(self.tools, known, plan, self.settings.window_s)
+        return Budget(self.settings.budget_bytes, spent, expected)
+
+    def measure(self, watcher: Watcher, progress: Progress, awake: Awake = Awake()) -> Run:
         """One round."""
         setup = Setup(
             service_url=self.settings.url,
@@ -33,17 +73,29 @@ class Session:
             ip_version=self.settings.ip_version,
             bind=self.settings.bind,
         )
-        return rounds.measure(self.settings.name, self.tools, setup, self._conditions, watcher)
+        witness = Witness(
+            self.settings.checks,
+            through_proxy=self.settings.proxy is not None,
+            look_s=self.settings.look_s,
+            bind=self.settings.bind,
+        )
+        tools, twice = self._within_budget(awake.plan)
+        doubt = awake.plan.doubt(self.settings.retest) if awake.plan and twice else None
+        ordered = rounds.in_order(tools, self.chance)
+        run = rounds.measure(self.settings.name, ordered, setup, witness, watcher, doubt)
+        if awake.clock_offset_s is None:
+            return run
+        offset_ms = round(awake.clock_offset_s * 1000)
+        return replace(run, conditions=replace(run.conditions, clock_offset_ms=offset_ms))
 
     def record(self, run: Run) -> list[str]:
         """Queues the run and writes the CSV; returns what to tell. Raises if neither worked."""
         told, failed = [], 0
         if self.outbox is not None:
             try:
-                if lost := self.outbox.put([run]):
-                    told.append(f"the outbox is full: its {lost} oldest runs are only in the CSV")
+                told += self._dropped(self.outbox.put([run], clock.tick()))
             except ProbeError as error:
-                told.append(str(error))
+                told.append(f"{error}; this run is only in the CSV, and can be imported from it")
                 failed += 1
         try:
             written = report.append(self.settings.csv, run)
@@ -58,15 +110,62 @@ class Session:
                 )
         if failed == (2 if self.outbox is not None else 1):
             raise ProbeError("the run could not be kept: " + "; ".join(told))
-        return told
+        return told + self._spent(run)
 
-    def deliver(self) -> Delivery | None:
+    def deliver(self, next_run_at: datetime | None = None) -> Delivery | None:
         """Empties the outbox; None without a key."""
         if self.outbox is None or self.service is None:
             return None
-        return deliver(self.outbox, self.service)
+        try:
+            return deliver(self.outbox, self.service, Beat(self.settings.name, next_run_at))
+        except ProbeError as error:  # the outbox itself: its disk is full, say
+            return Delivery(0, 0, problem=str(error))
 
-    def _conditions(self) -> Conditions:
-        return conditions.observe(
-            self.settings.checks, through_proxy=self.settings.proxy is not None
-        )
+    def _within_budget(self, plan: Plan | None) -> tuple[list[Tool], bool]:
+        """The tools, or stand-ins that say why not; and whether one may measure twice."""
+        if self.settings.budget_bytes is None:
+            return list(self.tools), True
+        left = self.budget(plan)
+        if (why := left.exhausted) is None:
+            return list(self.tools), left.allows(max(left.costs.values(), default=0))
+        return [Skipped(tool, why) if tool.internet else tool for tool in self.tools], False
+
+    def _own_plan(self) -> Plan | None:
+        mbps = self.settings.plan_mbps
+        return Plan(mbps, None, DEFAULT_RETEST * mbps) if mbps else None
+
+    def _remembered_plan(self) -> Plan | None:
+        try:
+            return self.state.plan()
+        except ProbeError:  # a run needs no plan; `record` will tell what is wrong with the disk
+            return None
+
+    def _remember(self, plan: Plan | None) -> None:
+        try:
+            self.state.remember_plan(plan)
+        except ProbeError:  # as above
+            return
+
+    def _spent(self, run: Run) -> list[str]:
+        internet = {tool.name for tool in self.tools if tool.internet}
+        moved = [one for one in run.measurements if one.tool in internet]
+        try:
+            self.state.spend(run.started_at, moved)
+        except ProbeError as error:
+            return [f"what this run moved was not counted: {error}"]
+        return []
+
+    def _dropped(self, dropped: Dropped) -> list[str]:
+        told = []
+        if dropped.too_many:
+            told.append(
+                f"the outbox is full ({budget.size(self.settings.outbox_bytes)}): "
+                f"its {dropped.too_many} oldest runs are only in the CSV"
+            )
+        if dropped.too_old:
+            days = self.settings.outbox_age_s / 86_400
+            told.append(
+                f"{dropped.too_old} runs waited longer than {days:,.3g} days "
+                "for the service: they are only in the CSV"
+            )
+        return told

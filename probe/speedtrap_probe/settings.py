@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_config_path, user_data_path
 
-from speedtrap_probe.conditions import DEFAULT_CHECKS, Address
+from speedtrap_probe.conditions import LOOK_S
+from speedtrap_probe.connectivity import DEFAULT_CHECKS, Address
 from speedtrap_probe.errors import SettingsError
 from speedtrap_probe.schedule.interval import seconds
 from speedtrap_probe.tool import WINDOW_S, Option
@@ -31,13 +32,25 @@ NAMES = (
     "proxy",
     "checks",
     "window",
+    "look",
     "ip_version",
     "bind",
+    "plan_mbps",
+    "retest",
+    "budget",
+    "outbox_size",
+    "outbox_age",
 )
 IP_VERSIONS = ("any", "4", "6")
 NAME_LIMIT = 64
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # what the service takes
 WINDOW_LIMIT_S = 60
+LOOK_LIMIT_S = 60
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", re.ASCII | re.IGNORECASE)
+SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+OUTBOX_SIZE = 64_000_000  # bytes: about 50,000 runs, or five years of one an hour
+OUTBOX_SIZE_LEAST = 1_000_000
+OUTBOX_AGE_S = 2 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +66,24 @@ class Settings:
     proxy: str | None = field(repr=False)  # may hold a password
     checks: tuple[Address, ...]
     window_s: float
+    look_s: float
     ip_version: str
     bind: str | None
+    plan_mbps: float | None  # None: as the service says
+    retest: float | None  # of the plan; None: as the service's rule says; 0: never
+    budget_bytes: int | None  # a month
+    outbox_bytes: int
+    outbox_age_s: float
     options: Mapping[str, str]
 
     @property
     def outbox(self) -> Path:
         return self.data_dir / "outbox.sqlite3"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the line of this data folder is measured."""
+        return self.data_dir / "run.lock"
 
 
 def default_config_file() -> Path:
@@ -94,8 +118,14 @@ def read(
         proxy=checked_url("proxy", table["proxy"]) if table.get("proxy") else None,
         checks=tuple(_address(text) for text in _list(table, "checks") or DEFAULT_CHECKS),
         window_s=_window(_text(table, "window")),
+        look_s=_look(_text(table, "look")),
         ip_version=_ip_version(_text(table, "ip_version") or "any"),
         bind=_text(table, "bind") or None,
+        plan_mbps=_number(table, "plan_mbps", 1_000_000),
+        retest=_number(table, "retest", 1),
+        budget_bytes=_size("budget", _text(table, "budget")),
+        outbox_bytes=_outbox_size(_text(table, "outbox_size")),
+        outbox_age_s=_age(_text(table, "outbox_age")),
         options=defaults | chosen,
     )
 
@@ -188,6 +218,50 @@ def _window(text: str) -> float:
     if not 1 <= window_s <= WINDOW_LIMIT_S:
         raise SettingsError(f"window must be 1s to {WINDOW_LIMIT_S}s: {text!r}")
     return window_s
+
+
+def _look(text: str) -> float:
+    """How long the line is watched before a run; 0s: not at all."""
+    look_s = float(seconds(text)) if text else LOOK_S
+    if look_s > LOOK_LIMIT_S:
+        raise SettingsError(f"look must be 0s to {LOOK_LIMIT_S}s: {text!r}")
+    return look_s
+
+
+def _number(table: Mapping[str, Any], name: str, greatest: float) -> float | None:
+    value = table.get(name, "")
+    if value == "":
+        return None
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= greatest:
+        raise SettingsError(f"{name} must be a number from 0 to {greatest:,g}: {value!r}")
+    return number
+
+
+def _size(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    match = SIZE.fullmatch(text)
+    if match is None:
+        raise SettingsError(f"{name} must be a size such as 500MB or 50GB: {text!r}")
+    return int(float(match[1]) * SIZES[match[2].upper()])
+
+
+def _outbox_size(text: str) -> int:
+    size = _size("outbox_size", text) or OUTBOX_SIZE
+    if size < OUTBOX_SIZE_LEAST:
+        raise SettingsError(f"outbox_size must be at least 1MB: {text!r}")
+    return size
+
+
+def _age(text: str) -> float:
+    age_s = float(seconds(text)) if text else float(OUTBOX_AGE_S)
+    if age_s <= 0:
+        raise SettingsError(f"outbox_age must be more than 0s: {text!r}")
+    return age_s
 
 
 def _ip_version(text: str) -> str:

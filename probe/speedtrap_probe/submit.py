@@ -1,23 +1,32 @@
 """Brings runs to the service: at least once from here, stored once there by their UUID."""
 
+import gzip
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import httpx
 
-from speedtrap_probe import __version__
+from speedtrap_probe import __version__, clock
+from speedtrap_probe.clock import Tick
 from speedtrap_probe.errors import UndeliveredError
 from speedtrap_probe.model import Run, to_json
-from speedtrap_probe.operations import SUBMIT_RUNS
-from speedtrap_probe.outbox import Outbox, Rejected
+from speedtrap_probe.operations import HEARTBEAT, PLAN, SUBMIT_RUNS
+from speedtrap_probe.outbox import Kept, Outbox, Rejected
+from speedtrap_probe.plan import Plan
 
 BATCH = 50
 PASSED_BY_LIMIT = 5  # more than a few bad runs in one go are the service's trouble
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+COMPRESSED_FROM_BYTES = 1024
+UNSUPPORTED_ENCODING = 415
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,20 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat says: who we are, and when the next run is due."""
+
+    probe: str
+    next_run_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    data: Mapping[str, Any]
+    offset_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """Where runs go, and the key that lets us in."""
 
@@ -49,37 +72,91 @@ class Service:
     def submit(self, runs: Sequence[Run]) -> Answer:
         """Raises UndeliveredError when the service did not answer for each run."""
         variables = {"runs": [to_json(run) for run in runs]}
-        body = {"operationName": "SubmitRuns", "query": SUBMIT_RUNS, "variables": variables}
-        headers = {"X-API-Key": self.key, "User-Agent": f"speedtrap-probe/{__version__}"}
+        return _answer(runs, self._ask("SubmitRuns", SUBMIT_RUNS, variables).data["submitRuns"])
+
+    def heartbeat(self, beat: Beat) -> float | None:
+        """Says that this probe lives; returns how far the service's clock is ahead, in seconds.
+
+        Raises UndeliveredError when the service cannot be reached. That it refuses a heartbeat is
+        no reason to keep runs from it.
+        """
+        due = beat.next_run_at.isoformat(timespec="milliseconds") if beat.next_run_at else None
+        variables = {"probe": beat.probe, "nextRunAt": due}
+        try:
+            return self._ask("Heartbeat", HEARTBEAT, variables).offset_s
+        except UndeliveredError as error:
+            if not error.refused:
+                raise
+            log.debug("no heartbeat: %s", error)
+            return error.clock_offset_s
+
+    def plan(self, probe: str) -> Plan | None:
+        """What was purchased, or None if the service knows of none."""
+        return Plan.told(self._ask("Plan", PLAN, {"probe": probe}).data["probe"])
+
+    def _ask(self, name: str, document: str, variables: Mapping[str, Any]) -> _Reply:
+        body = {"operationName": name, "query": document, "variables": variables}
+        sent_at = datetime.now(UTC)
+        response = self._post(json.dumps(body, separators=(",", ":")).encode())
+        offset_s = clock.offset_s(response.headers.get("Date"), sent_at, datetime.now(UTC))
+        _check_status(self.url, response.status_code)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UndeliveredError(f"{self.url} is no speedtrap service: its answer is no GraphQL")
+        if errors := answer.get("errors"):
+            raise _refusal(errors[0], offset_s)
+        return _Reply(dict(answer["data"]), offset_s)
+
+    def _post(self, body: bytes) -> httpx.Response:
+        """Compressed if that is worth it; once more as it is for a service that takes no gzip."""
         endpoint = f"{self.url.rstrip('/')}/graphql"
+        headers = {
+            "X-API-Key": self.key,
+            "User-Agent": f"speedtrap-probe/{__version__}",
+            "Content-Type": "application/json",
+        }
         limits = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
             with httpx.Client(trust_env=False, proxy=self.proxy, timeout=limits) as client:
-                response = client.post(endpoint, json=body, headers=headers)
+                if len(body) >= COMPRESSED_FROM_BYTES:
+                    response = client.post(
+                        endpoint,
+                        content=gzip.compress(body),
+                        headers=headers | {"Content-Encoding": "gzip"},
+                    )
+                    if response.status_code != UNSUPPORTED_ENCODING:
+                        return response
+                return client.post(endpoint, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise UndeliveredError(f"the service at {self.url} cannot be reached: {why}") from error
-        return _answer(runs, self._data(response))
-
-    def _data(self, response: httpx.Response) -> Mapping[str, Any]:
-        _check_status(self.url, response.status_code)
-        try:
-            document = response.json()
-        except json.JSONDecodeError:
-            document = None
-        if not isinstance(document, dict):
-            raise UndeliveredError(f"{self.url} is no speedtrap service: its answer is no GraphQL")
-        if errors := document.get("errors"):
-            raise _refusal(errors[0])
-        return dict(document["data"]["submitRuns"])
 
 
-def deliver(outbox: Outbox, service: Service) -> Delivery:
-    """Sends what waits, oldest first, in batches, until the outbox is empty or stuck."""
+def deliver(
+    outbox: Outbox,
+    service: Service,
+    beat: Beat | None = None,
+    tick: Callable[[], Tick] = clock.tick,
+) -> Delivery:
+    """Sends what waits, oldest first, in batches, until the outbox is empty or stuck.
+
+    With a *beat* the service hears of this probe first, and tells what time it is: runs whose clock
+    was wrong are corrected on their way.
+    """
     stored, rejected = 0, list[Rejected]()
     problem: str | None = None
     size, behind, passed_by = BATCH, None, 0
-    while runs := outbox.waiting(size, behind):
+    offset_s: float | None = None
+    if beat is not None:
+        try:
+            offset_s = service.heartbeat(beat)
+        except UndeliveredError as error:
+            return Delivery(0, len(outbox), problem=str(error))
+    while kept := outbox.kept(size, behind):
+        runs = [_on_time(one, offset_s, tick) for one in kept]
         try:
             answer = service.submit(runs)
         except UndeliveredError as error:
@@ -100,6 +177,12 @@ def deliver(outbox: Outbox, service: Service) -> Delivery:
     return Delivery(stored, len(outbox), rejected, problem)
 
 
+def _on_time(kept: Kept, offset_s: float | None, tick: Callable[[], Tick]) -> Run:
+    if offset_s is None:
+        return kept.run
+    return clock.corrected(kept.run, kept.tick, datetime.now(UTC), offset_s, tick())
+
+
 def _check_status(url: str, status: int) -> None:
     if status == 401:
         raise UndeliveredError(f"the service at {url} does not know this key (HTTP 401)")
@@ -112,12 +195,14 @@ def _check_status(url: str, status: int) -> None:
         raise UndeliveredError(f"the service at {url} answered HTTP {status}")
 
 
-def _refusal(error: Mapping[str, Any]) -> UndeliveredError:
+def _refusal(error: Mapping[str, Any], offset_s: float | None) -> UndeliveredError:
     message = error.get("message", "no reason given")
     code = (error.get("extensions") or {}).get("code")
-    if code == "FORBIDDEN":
-        return UndeliveredError(f"this key may not submit these runs: {message}")
-    return UndeliveredError(f"the service refused the runs: {message}", divisible=True)
+    forbidden = code == "FORBIDDEN"
+    said = "this key may not submit these runs" if forbidden else "the service refused the runs"
+    return UndeliveredError(
+        f"{said}: {message}", divisible=not forbidden, refused=True, clock_offset_s=offset_s
+    )
 
 
 def _answer(runs: Sequence[Run], data: Mapping[str, Any]) -> Answer:

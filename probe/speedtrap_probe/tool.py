@@ -32,7 +32,8 @@ class Setup:
     `line_up` is the connectivity check's word: a tool that needs the internet still tries when it
     is False, but shortly. `proxy` is set only when the user asked for one. `window_s` is how long
     the engine measures a direction at most. `ip_version` is `any`, `4` or `6`; `bind` is the
-    interface or the source address to measure from.
+    interface or the source address to measure from. `avoid` names servers (by their ids) that
+    measured already: a tool that can choose takes another.
     """
 
     service_url: str
@@ -43,6 +44,7 @@ class Setup:
     progress: Progress = silent
     ip_version: str = "any"
     bind: str | None = None
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ the committed schema, every field of a run checked, runs kept by their UUID.
 For tests of the probe alone; the system tests use the real service.
 """
 
+import gzip
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ KEY = "lab-key-of-a-probe"
 RUN_FIELDS = {"id", "probe", "startedAt", "finishedAt", "conditions", "measurements"}
 CONDITION_FIELDS = {
     "lineUp", "medium", "crossTrafficMbps", "cpuPercent", "publicIpHash", "platform",
-    "probeVersion",
+    "probeVersion", "linkMbps", "vpn", "onBattery", "clockOffsetMs", "notes",
 }  # fmt: skip
 FIGURE_FIELDS = {
     "downloadMbps", "uploadMbps", "latencyMs", "jitterMs", "packetLossRatio",
@@ -45,6 +47,11 @@ class Ledger:
     error: str | None = None
     status: int = 200
     largest_batch: int = 1000
+    takes_gzip: bool = True
+    clock_ahead_s: float = 0
+    plan: Mapping[str, Any] | None = None
+    beats: list[Mapping[str, Any]] = field(default_factory=list)
+    encodings: list[str | None] = field(default_factory=list)
 
 
 class CollectorServer(Server):
@@ -62,6 +69,12 @@ class _CollectorHandler(Handler):
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
         body = self.rfile.read(int(self.headers["Content-Length"]))
         ledger = self.server.ledger
+        ledger.encodings.append(self.headers.get("Content-Encoding"))
+        if ledger.encodings[-1] == "gzip":
+            if not ledger.takes_gzip:
+                self._json({}, 415)
+                return
+            body = gzip.decompress(body)
         if self.headers.get("X-API-Key") != KEY:
             self._json({"error": {"code": "UNAUTHENTICATED", "message": "unknown key"}}, 401)
         elif ledger.status != 200:
@@ -72,14 +85,25 @@ class _CollectorHandler(Handler):
             self._json(self._execute(json.loads(body)), 200)
 
     def _execute(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        ledger = self.server.ledger
         result = graphql_sync(
             self.server.schema,
             request["query"],
-            {"submitRuns": lambda _info, runs: _submit(self.server.ledger, runs)},
+            {
+                "submitRuns": lambda _info, runs: _submit(ledger, runs),
+                "heartbeat": lambda _info, **beat: ledger.beats.append(beat) or True,
+                "probe": lambda _info, **_name: ledger.plan,
+            },
             variable_values=request["variables"],
             operation_name=request["operationName"],
         )
         return dict(result.formatted)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date header, by a clock that may be wrong."""
+        return super().date_time_string(
+            (timestamp or time.time()) + self.server.ledger.clock_ahead_s
+        )
 
     def _json(self, document: Mapping[str, Any], status: int) -> None:
         self.answer(json.dumps(document).encode(), status, "application/json")

@@ -17,12 +17,17 @@ def a_measurement(
     return Measurement(tool, AT, 12.5, figures, failure)
 
 
-def a_run(*measurements: Measurement, probe: str = "laptop", id_: UUID | None = None) -> Run:
+def a_run(
+    *measurements: Measurement,
+    probe: str = "laptop",
+    id_: UUID | None = None,
+    at: datetime = AT,
+) -> Run:
     return Run(
         id=id_ or uuid4(),
         probe=probe,
-        started_at=AT,
-        finished_at=AT + timedelta(seconds=30),
+        started_at=at,
+        finished_at=at + timedelta(seconds=30),
         conditions=Conditions(line_up=True, medium=Medium.WIRED, platform="Linux"),
         measurements=measurements or (a_measurement(),),
     )

@@ -1,80 +1,185 @@
+"""What a run is made under: a machine that says what the test wants, and the real one."""
+
 import socket
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
-from speedtrap_probe.conditions import (
-    Address,
-    default_interface,
-    interface_bytes,
-    line_up,
-    medium,
-    observe,
-)
-from speedtrap_probe.model import Medium
+from speedtrap_probe.conditions import Witness, own_bytes
+from speedtrap_probe.connectivity import Address
+from speedtrap_probe.errors import ToolError
+from speedtrap_probe.machine.other import Blind
+from speedtrap_probe.model import Conditions, Failure, FailureKind, Figures, Measurement
+from speedtrap_probe.tools import lan, turnkey
 
-ROUTES = """Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
-docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
-wlan0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
-"""
+from tests.probe.builders import AT, a_measurement
+from tests.probe.test_connectivity import answering, closed_port
+
+MEGABYTE = 1_000_000
+QUIET = Figures(download_mbps=100, bytes_received=10 * MEGABYTE)
 
 
-def closed_port() -> Address:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return Address("127.0.0.1", server.getsockname()[1])
+@dataclass(slots=True)
+class AMachine(Blind):
+    """Its counters go on by what the test lists, once each time they are read."""
+
+    moves: Sequence[int] = ()
+    ticks: Sequence[tuple[float, float]] = ()
+    total: int = 0
+    read: int = 0
+    cpu_read: int = 0
+    asked: list[str | None] = field(default_factory=list)
+
+    def interface(self, address: str | None) -> str | None:
+        self.asked.append(address)
+        return "eth0"
+
+    def moved_bytes(self, interface: str | None) -> int | None:
+        assert interface in {"eth0", "eth1"}
+        if self.read < len(self.moves):
+            self.total += self.moves[self.read]
+        self.read += 1
+        return self.total
+
+    def cpu_times(self) -> tuple[float, float] | None:
+        self.cpu_read += 1
+        return self.ticks[self.cpu_read - 1] if self.cpu_read <= len(self.ticks) else None
 
 
-def test_one_address_that_answers_is_enough() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        answering = Address("127.0.0.1", server.getsockname()[1])
-        assert line_up([closed_port(), Address("no-such-host.invalid", 443), answering]) is True
+def seen(
+    machine: AMachine, *measurements: Measurement, look_s: float = 0, came_through: bool = True
+) -> Conditions:
+    """What a witness says of a run with these measurements."""
+    witness = Witness([], look_s=look_s, machine=machine)
+    witness.before()
+    for measurement in measurements:
+        tool = lan.TOOL if measurement.tool == "lan" else turnkey.TOOL
+        witness.around(tool, lambda measurement=measurement: measurement)  # type: ignore[misc] # bound now
+    return witness.after(came_through)
 
 
-def test_the_line_is_down_when_no_address_answers() -> None:
-    assert line_up([closed_port(), Address("no-such-host.invalid", 443)]) is False
+def test_traffic_before_a_run_is_someone_elses() -> None:
+    conditions = seen(AMachine(moves=[0, MEGABYTE]), look_s=0.05)
+    assert conditions.cross_traffic_mbps is not None
+    assert 0 < conditions.cross_traffic_mbps <= 160
 
 
-def test_an_address_that_swallows_packets_does_not_hold_the_check_up() -> None:
-    assert line_up([Address("192.0.2.1", 9)], timeout_s=0.2) is False
+def test_a_tools_own_bytes_are_no_cross_traffic() -> None:
+    machine = AMachine(moves=[0, 11 * MEGABYTE])
+    assert seen(machine, a_measurement("turnkey", QUIET)).cross_traffic_mbps == 0
 
 
-def test_without_addresses_the_line_is_unknown() -> None:
-    assert line_up([]) is None
-
-
-def test_behind_a_proxy_a_failed_check_proves_nothing() -> None:
-    assert observe([closed_port()], through_proxy=True).line_up is None
-
-
-def test_conditions_say_what_the_machine_is() -> None:
-    seen = observe([closed_port()])
-    assert seen.line_up is False
-    assert seen.platform
-    assert seen.probe_version
-    assert seen.cross_traffic_mbps is None or seen.cross_traffic_mbps >= 0
-
-
-def test_the_default_route_names_the_interface(tmp_path: Path) -> None:
-    routes = tmp_path / "route"
-    routes.write_text(ROUTES)
-    assert default_interface(routes) == "wlan0"
-    assert default_interface(tmp_path / "none") is None
+def test_what_moved_beside_a_tool_is_cross_traffic() -> None:
+    machine = AMachine(moves=[0, 100 * MEGABYTE])
+    conditions = seen(machine, a_measurement("turnkey", QUIET))
+    assert conditions.cross_traffic_mbps is not None
+    assert conditions.cross_traffic_mbps > 0
 
 
 @pytest.mark.parametrize(
-    ("folder", "expected"),
-    [("wireless", Medium.WIFI), ("device", Medium.WIRED), ("bridge", Medium.UNKNOWN)],
+    "figures",
+    [
+        Figures(download_mbps=1),
+        Figures(upload_mbps=1, bytes_received=5),
+        Figures(download_mbps=1, bytes_sent=5),
+    ],
 )
-def test_the_medium_is_read_from_the_system(folder: str, expected: Medium, tmp_path: Path) -> None:
-    (tmp_path / "if0" / folder).mkdir(parents=True)
-    assert medium("if0", tmp_path) is expected
-    assert medium("if1", tmp_path) is Medium.UNKNOWN
+def test_of_a_tool_that_does_not_count_nothing_is_concluded(figures: Figures) -> None:
+    assert own_bytes(figures) is None
+    machine = AMachine(moves=[0, 100 * MEGABYTE])
+    assert seen(machine, a_measurement("turnkey", figures)).cross_traffic_mbps is None
 
 
-def test_counters_that_are_not_there_are_absent_and_not_zero(tmp_path: Path) -> None:
-    assert interface_bytes("if0", tmp_path) is None
-    assert interface_bytes(None, tmp_path) is None
-    counters = tmp_path / "if0" / "statistics"
-    counters.mkdir(parents=True)
-    (counters / "rx_bytes").write_text("1000\n")
-    (counters / "tx_bytes").write_text("200\n")
-    assert interface_bytes("if0", tmp_path) == 1200
+def test_one_s_own_network_and_failures_say_nothing_of_cross_traffic() -> None:
+    machine = AMachine(moves=[0, 100 * MEGABYTE] * 3)
+    failed = a_measurement("turnkey", Figures(), Failure(FailureKind.TIMEOUT, "late"))
+    assert seen(machine, a_measurement("lan", QUIET), failed).cross_traffic_mbps is None
+
+
+def test_counters_that_began_again_say_nothing() -> None:
+    machine = AMachine(moves=[MEGABYTE, -MEGABYTE])
+    assert seen(machine, a_measurement("turnkey", QUIET)).cross_traffic_mbps is None
+
+
+def test_the_worse_of_before_and_during_is_told() -> None:
+    busy_before = AMachine(ticks=[(0, 0), (9, 10), (9, 10), (10, 20)])
+    busy_during = AMachine(ticks=[(0, 0), (1, 10), (1, 10), (10, 20)])
+    for machine in (busy_before, busy_during):
+        conditions = seen(machine, a_measurement("turnkey", QUIET), look_s=0.01)
+        assert conditions.cpu_percent == 90
+
+
+def test_of_a_blind_machine_nothing_is_known_and_nothing_is_zero() -> None:
+    witness = Witness([], look_s=0, machine=Blind())
+    witness.before()
+    conditions = witness.after(True)
+    assert conditions.cross_traffic_mbps is None
+    assert conditions.cpu_percent is None
+    assert conditions.vpn is None
+    assert conditions.line_up is None
+
+
+def test_the_interface_that_is_measured_from_is_the_one_that_is_watched() -> None:
+    machine = AMachine()
+    Witness([], look_s=0, machine=machine, bind="192.0.2.7").before()
+    Witness([], look_s=0.01, machine=machine, bind="eth1").before()
+    assert machine.asked == ["192.0.2.7"]
+
+
+def test_behind_a_proxy_a_failed_check_proves_nothing() -> None:
+    witness = Witness([closed_port()], through_proxy=True, look_s=0)
+    assert witness.before().line_up is None
+
+
+def test_this_machine_says_what_it_is() -> None:
+    witness = Witness([closed_port()], look_s=0.05)
+    conditions = witness.before()
+    assert conditions.line_up is False
+    assert conditions.platform
+    assert conditions.probe_version
+    assert conditions.cross_traffic_mbps is None or conditions.cross_traffic_mbps >= 0
+
+
+def test_a_line_that_goes_down_in_mid_run_was_down() -> None:
+    with answering() as address:
+        witness = Witness([address], look_s=0)
+        assert witness.before().line_up is True
+    conditions = witness.after(came_through=False)
+    assert conditions.line_up is False
+    assert conditions.notes == ("The line went down while the run measured.",)
+
+
+def test_a_line_that_comes_back_in_mid_run_was_down_and_the_note_says_it_came_back() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = Address("127.0.0.1", reserved.getsockname()[1])
+        witness = Witness([address], look_s=0)
+        assert witness.before().line_up is False
+        reserved.listen()
+        conditions = witness.after(came_through=False)
+    assert conditions.line_up is False
+    assert "came back" in conditions.notes[0]
+
+
+def test_a_run_in_which_something_came_through_is_not_looked_at_again() -> None:
+    with answering() as address:
+        witness = Witness([address], look_s=0)
+        witness.before()
+    assert witness.after(came_through=True).line_up is True
+
+
+def test_a_measurement_passes_the_witness_unchanged() -> None:
+    measurement = Measurement("turnkey", AT, 1.0, QUIET)
+    witness = Witness([], look_s=0, machine=AMachine())
+    witness.before()
+    assert witness.around(turnkey.TOOL, lambda: measurement) is measurement
+
+
+def test_an_interruption_passes_too() -> None:
+    def interrupted() -> Measurement:
+        raise ToolError(FailureKind.TIMEOUT, "late")
+
+    witness = Witness([], look_s=0, machine=AMachine())
+    witness.before()
+    with pytest.raises(ToolError):
+        witness.around(turnkey.TOOL, interrupted)

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -5,11 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from speedtrap_probe.clock import Tick
 from speedtrap_probe.errors import ProbeError
-from speedtrap_probe.outbox import Outbox, Rejected
+from speedtrap_probe.model import to_json
+from speedtrap_probe.outbox import NEVER_TOO_OLD, Bounds, Outbox, Rejected
 
 from tests.probe.builders import a_run
 
@@ -23,6 +27,17 @@ while True:
     run = a_run()
     outbox.put([run])
     print(run.id, flush=True)
+"""
+
+
+FIRST_LAYOUT = """
+CREATE TABLE runs (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL
+);
+CREATE TABLE rejected (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL,
+    reason TEXT NOT NULL, rejected_at TEXT NOT NULL
+);
 """
 
 
@@ -62,11 +77,56 @@ def test_what_was_rejected_is_set_aside_with_the_reason(outbox: Outbox) -> None:
 
 
 def test_a_full_outbox_drops_its_oldest_and_says_how_many(tmp_path: Path) -> None:
-    small = Outbox(tmp_path / "outbox.sqlite3", capacity=3)
-    runs = [a_run() for _ in range(5)]
-    assert small.put(runs[:3]) == 0
-    assert small.put(runs[3:]) == 2
-    assert small.waiting(10) == runs[2:]
+    small = Outbox(tmp_path / "outbox.sqlite3", Bounds(size_bytes=200_000))
+    runs = [a_run() for _ in range(400)]
+    gone = sum(small.put([run]).too_many for run in runs)
+    assert 0 < gone < len(runs)
+    assert small.waiting(len(runs)) == runs[gone:]
+
+
+def test_the_newest_run_stays_however_small_the_outbox(tmp_path: Path) -> None:
+    tiny = Outbox(tmp_path / "outbox.sqlite3", Bounds(size_bytes=1))
+    runs = [a_run() for _ in range(3)]
+    assert [tiny.put([run]).too_many for run in runs] == [0, 1, 1]
+    assert tiny.waiting(10) == runs[2:]
+
+
+def test_runs_that_waited_too_long_go_and_are_counted(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite3", Bounds(age_s=3600))
+    runs = [a_run() for _ in range(NEVER_TOO_OLD + 5)]
+    outbox.put(runs)
+    age(tmp_path / "outbox.sqlite3", "2020-01-01T00:00:00+00:00")
+    assert outbox.put([a_run()]).too_old == 6
+    assert outbox.waiting(1) == [runs[6]]
+
+
+def test_a_clock_that_jumped_ahead_does_not_empty_the_outbox(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite3", Bounds(age_s=3600))
+    outbox.put([a_run() for _ in range(NEVER_TOO_OLD - 1)])
+    age(tmp_path / "outbox.sqlite3", "1970-01-01T00:00:00+00:00")
+    assert not outbox.put([a_run()])
+    assert len(outbox) == NEVER_TOO_OLD
+
+
+def age(path: Path, kept_at: str) -> None:
+    """As if everything had been kept then."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE runs SET kept_at = ?", (kept_at,))
+
+
+def test_an_outbox_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    path, run = tmp_path / "outbox.sqlite3", a_run()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(FIRST_LAYOUT)
+        database.execute(
+            "INSERT INTO runs (id, document) VALUES (?, ?)", (str(run.id), json.dumps(to_json(run)))
+        )
+    outbox, later = Outbox(path), a_run()
+    outbox.put([later], Tick("boot", 5.0))
+    assert [(kept.run, kept.tick) for kept in outbox.kept(10)] == [
+        (run, None),
+        (later, Tick("boot", 5.0)),
+    ]
 
 
 def test_writes_are_flushed_to_the_disk(outbox: Outbox, tmp_path: Path) -> None:
@@ -80,9 +140,9 @@ def test_a_file_that_is_no_outbox_is_named(tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite3"
     path.write_text("this is no database, and long enough for SQLite to notice it" * 20)
     with pytest.raises(ProbeError, match="cannot be used"):
-        Outbox(path)
+        len(Outbox(path))
     with pytest.raises(ProbeError, match="cannot be made"):
-        Outbox(path / "below" / "outbox.sqlite3")
+        len(Outbox(path / "below" / "outbox.sqlite3"))
 
 
 @pytest.mark.parametrize("after_ms", [0, 3, 11, 29, 47])

@@ -71,6 +71,12 @@ def test_checks_are_hosts_and_ports(tmp_path: Path) -> None:
         ({"CHECKS": "1.1.1.1"}, "no host:port"),
         ({"WINDOW": "2h"}, "window must be 1s to 60s"),
         ({"WINDOW": "soon"}, "no span of time"),
+        ({"LOOK": "2m"}, "look must be 0s to 60s"),
+        ({"PLAN_MBPS": "fast"}, "plan_mbps must be a number"),
+        ({"RETEST": "50%"}, "retest must be a number from 0 to 1"),
+        ({"BUDGET": "lots"}, "budget must be a size such as 500MB"),
+        ({"OUTBOX_SIZE": "10kB"}, "outbox_size must be at least 1MB"),
+        ({"OUTBOX_AGE": "0s"}, "outbox_age must be more than 0s"),
         ({"KEY_FILE": "/nowhere/key"}, "cannot be read"),
     ],
 )
@@ -92,6 +98,18 @@ def test_a_bad_setting_is_named(environ: dict[str, str], said: str, tmp_path: Pa
 def test_a_bad_file_is_explained(toml: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=said):
         read(tmp_path, toml)
+
+
+def test_sizes_are_in_powers_of_a_thousand(tmp_path: Path) -> None:
+    told = read(tmp_path, BUDGET="1.5 GB", OUTBOX_SIZE="2MB", OUTBOX_AGE="30d", LOOK="0s")
+    assert (told.budget_bytes, told.outbox_bytes) == (1_500_000_000, 2_000_000)
+    assert (told.outbox_age_s, told.look_s) == (30 * 86_400, 0)
+    assert read(tmp_path).budget_bytes is None
+
+
+def test_numbers_may_be_numbers_in_the_file(tmp_path: Path) -> None:
+    told = read(tmp_path, "[probe]\nplan_mbps = 940\nretest = 0.6")
+    assert (told.plan_mbps, told.retest) == (940, 0.6)
 
 
 def test_every_setting_is_documented() -> None:

@@ -5,7 +5,7 @@ import pytest
 from speedtrap_probe.errors import UndeliveredError
 from speedtrap_probe.model import Failure, FailureKind, Figures, to_json
 from speedtrap_probe.outbox import Outbox
-from speedtrap_probe.submit import BATCH, Service, deliver
+from speedtrap_probe.submit import BATCH, Beat, Service, deliver
 
 from tests.lab.collector import KEY, Ledger, collector
 from tests.lab.http11 import Handler, Server, serving
@@ -119,3 +119,19 @@ def test_what_is_no_speedtrap_service_is_said_to_be_none() -> None:
 
 def test_the_key_does_not_show_in_the_services_text() -> None:
     assert KEY not in repr(Service("http://127.0.0.1:1", KEY))
+
+
+def test_runs_travel_compressed_and_small_questions_as_they_are(outbox: Outbox) -> None:
+    ledger = Ledger()
+    outbox.put(a_run() for _ in range(3))
+    with collector(ledger) as server:
+        assert deliver(outbox, Service(server.url, KEY), Beat("laptop")).stored == 3
+    assert ledger.encodings == [None, "gzip"]
+
+
+def test_a_service_that_takes_no_gzip_gets_the_runs_as_they_are(outbox: Outbox) -> None:
+    ledger = Ledger(takes_gzip=False)
+    outbox.put(a_run() for _ in range(3))
+    with collector(ledger) as server:
+        assert deliver(outbox, Service(server.url, KEY)).stored == 3
+    assert ledger.encodings == ["gzip", None]

@@ -2,4 +2,11 @@
 
 from importlib.resources import files
 
-SUBMIT_RUNS = files(__name__).joinpath("submit_runs.graphql").read_text(encoding="utf-8")
+
+def _read(name: str) -> str:
+    return files(__name__).joinpath(f"{name}.graphql").read_text(encoding="utf-8")
+
+
+SUBMIT_RUNS = _read("submit_runs")
+HEARTBEAT = _read("heartbeat")
+PLAN = _read("plan")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from speedtrap_probe.errors import SettingsError
 
 UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+LONGEST_JITTER_S = 600.0
 SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 
 
@@ -19,6 +20,11 @@ def seconds(text: str) -> int:
         int(count) * unit_s
         for count, unit_s in zip(match.groups(default="0"), UNITS_S.values(), strict=True)
     )
+
+
+def jitter_s(text: str | None, every_s: float) -> float:
+    """As given; else a tenth, at most ten minutes, so that probes do not all start on the hour."""
+    return min(every_s / 10, LONGEST_JITTER_S) if text is None else seconds(text)
 
 
 def moments(

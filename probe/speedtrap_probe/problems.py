@@ -1,0 +1,31 @@
+"""How the command ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+
+from speedtrap_probe import display
+from speedtrap_probe.errors import ProbeError, SettingsError
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    GOOD = 0  # measured, and delivered or queued; or another run measures this line now
+    FAILED = 1  # every tool failed, or the run could not be kept
+    USAGE = 2
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """A problem is a sentence on stderr and an exit code, never a traceback."""
+    try:
+        yield
+    except SettingsError as error:
+        display.err.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(Exit.USAGE) from error
+    except ProbeError as error:
+        display.err.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(Exit.FAILED) from error
