@@ -104,6 +104,7 @@ def test_every_variable_that_is_named_exists() -> None:
         for name in _names(settings):
             known |= {f"{prefix}{name.upper()}", f"{prefix}{name.upper()}_FILE"}
     known |= {"SPEEDTRAP_BOTS_MAIL_FROM", "SPEEDTRAP_BOTS_MAIL_TO", "SPEEDTRAP_MONGOD"}
+    known |= set(re.findall(r"\$\{(SPEEDTRAP_[A-Z_]+)", (ROOT / "compose.yaml").read_text()))
     assert set(re.findall(r"\bSPEEDTRAP_[A-Z_]+[A-Z]\b(?!_)", words())) <= known
 
 
