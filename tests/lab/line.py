@@ -18,7 +18,7 @@ MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 
 @dataclass
 class MovableClock:
-    now: datetime = MIDNIGHT + timedelta(days=4)
+    now: datetime = MIDNIGHT + timedelta(days=2)
 
     def __call__(self) -> datetime:
         return self.now

@@ -24,6 +24,7 @@ from speedtrap_graph.rules.model import (
     Rule,
     RunFacts,
 )
+from speedtrap_graph.rules.peak import is_peak, local_hour
 from speedtrap_graph.rules.plans import subscribed
 
 LOCAL_TOOLS = frozenset({"lan"})
@@ -62,7 +63,8 @@ def judge(run: RunFacts, plan: Plan | None, rule: Rule | None) -> Judgement:
     if _worse(best[rule.metric], bound, rule.metric):
         return Judgement(Outcome.INCONCLUSIVE, doubt, {})
     reason = f"{doubt} Its {_words(rule.metric)} kept the rule all the same, and only that counts."
-    return Judgement(Outcome.MEASURED, reason, {rule.metric: best[rule.metric]})
+    kept = {rule.metric: best[rule.metric]}
+    return Judgement(Outcome.MEASURED, reason, kept, doubted=True)
 
 
 def threshold(rule: Rule, plan: Plan | None) -> float | None:
@@ -82,14 +84,28 @@ def threshold(rule: Rule, plan: Plan | None) -> float | None:
 
 
 def observation(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Rule) -> Observation:
-    """What *run* says to *rule* once it was judged."""
+    """What *run* says to *rule* once it was judged.
+
+    A rule for one tool hears that tool's best figure, but not from a run whose figures are doubted:
+    there only the best of all vouches for the line. An outage counts for the tools that took part.
+    """
+    bound = threshold(rule, plan)
+    if bound is not None and plan is not None and rule.only_at_peak:
+        hour = local_hour(run.started_at, plan.time_zone)
+        bound = bound if is_peak(*hour) else None
+    value = judgement.best.get(rule.metric)
+    if rule.tool is not None:
+        mine = [reading for reading in run.readings if reading.tool == rule.tool]
+        bound = bound if mine else None
+        fair = value is not None and not judgement.doubted
+        value = _best(mine).get(rule.metric) if fair else None
     return Observation(
         run_id=run.id,
         started_at=run.started_at,
         finished_at=run.finished_at,
         outcome=judgement.outcome,
-        value=judgement.best.get(rule.metric),
-        threshold=threshold(rule, plan),
+        value=value,
+        threshold=bound,
     )
 
 

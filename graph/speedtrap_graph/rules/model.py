@@ -58,7 +58,10 @@ class Rule:
     """When a line is said to be broken. Exactly one of the four bounds is set.
 
     `below_ratio` is of the subscribed speed and `below_mbps` absolute (throughputs);
-    `above_ms` is for latencies and jitter, `above_ratio` (0..1) for packet loss.
+    `above_ms` is for latencies and jitter, `above_ratio` (0..1) for packet loss. It is broken by
+    more than `more_than` bad observations of the last `out_of`; None: in a row. One with a `tool`
+    looks at that tool's figures and not at the best of all. `name` tells apart those of one metric;
+    the one without a name is the metric's main rule, which reports and histories speak of.
     """
 
     metric: Metric = Metric.DOWNLOAD
@@ -68,7 +71,15 @@ class Rule:
     above_ratio: float | None = None
     more_than: int = 5
     recovered_after: int = 1
+    name: str = ""
+    out_of: int | None = None
     only_at_peak: bool = False
+    tool: str | None = None
+
+    @property
+    def window(self) -> int:
+        """Of how many observations the bad ones are counted."""
+        return self.more_than + 1 if self.out_of is None else self.out_of
 
 
 DEFAULT_RULE = Rule(metric=Metric.DOWNLOAD, below_ratio=0.5)
@@ -97,11 +108,16 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A run's outcome, why in words, and its observations: the best internet tool's figures."""
+    """A run's outcome, why in words, and its observations: the best internet tool's figures.
+
+    `doubted` is a run whose figures are explained by the household or its network, and that is
+    MEASURED all the same because its best figure kept the rule.
+    """
 
     outcome: Outcome
     reason: str
     best: Mapping[Metric, float]
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +125,8 @@ class Observation:
     """What one run says to one rule.
 
     `value` is None unless the run was MEASURED and gave this metric. `threshold` is the rule's
-    bound in the metric's unit under the plan in force at the run's start, None without one.
+    bound in the metric's unit under the plan in force at the run's start; None without one, and at
+    a time or in a run that the rule does not look at.
     """
 
     run_id: UUID
@@ -125,12 +142,9 @@ class Episode:
     """One stretch in which a rule was broken: from its first bad run to the one that ended it."""
 
     first_run_at: datetime
+    first_run_id: UUID
     opened_at: datetime
     last_run_at: datetime
     resolved_at: datetime | None
-    bad_run_ids: tuple[UUID, ...]
+    count: int
     median: float | None
-
-    @property
-    def count(self) -> int:
-        return len(self.bad_run_ids)

@@ -9,7 +9,7 @@ from uuid import UUID
 from speedtrap_graph.rules.judgement import broken
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric
 from speedtrap_graph.services.errors import BadInputError
-from speedtrap_graph.services.facts import OBSERVED, observation_of
+from speedtrap_graph.services.facts import observation_of, observed
 from speedtrap_graph.services.standards import Standards, load_standards, pure_rule
 from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import (
@@ -130,7 +130,9 @@ class Browse:
     async def streak(self, probe: str, standards: Standards) -> int:
         """Observations below the download rule in a row, up to now."""
         rule = standards.download_rule or DEFAULT_RULE
-        newest = self.store["runs"].find({"probe": probe}, OBSERVED, limit=_LONGEST_STREAK_READ)
+        newest = self.store["runs"].find(
+            {"probe": probe}, observed([rule]), limit=_LONGEST_STREAK_READ
+        )
         count = 0
         async for row in newest.sort([("started_at", -1), ("_id", -1)]):
             verdict = broken(observation_of(row, standards.pure_plans, rule), rule)

@@ -12,6 +12,7 @@ from uuid import UUID
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError, NotFoundError
 from speedtrap_graph.services.reconcile import Reconciler
+from speedtrap_graph.services.rejudge import is_current, set_back
 from speedtrap_graph.services.rollups import mark
 from speedtrap_graph.services.standards import load_standards
 from speedtrap_graph.store.database import Row, Session, Store
@@ -72,26 +73,33 @@ class Deletion:
 
     async def _bury(self, run: Row, reason: str, by: str, session: Session) -> Row:
         probe, now = run["probe"], self.clock()
-        await bump_probe(self.store, session, probe)
+        document = await bump_probe(self.store, session, probe)
         tombstone: Row = {**run, "deleted_at": now, "by": by, "reason": reason}
         await self.store[TOMBSTONES].insert_one(tombstone, session=session)
         await self.store["runs"].delete_one({"_id": run["_id"]}, session=session)
-        await self._count(probe, session)
         await mark(self.store.database, session, probe, [run["started_at"]])
         standards = await load_standards(self.store, probe, session)
-        # The neighbourhood may have lost the run by which its breach is known: look at all of it.
-        await Reconciler(self.store, session, probe, standards, now).everything()
+        if is_current(document, standards):
+            reconciler = Reconciler(self.store, session, probe, standards, now)
+            judged = await reconciler.around(document, [(run["started_at"], run["_id"])])
+        else:
+            judged = set_back(document, run["started_at"])
+        await self._count(probe, judged, session)
         return tombstone
 
-    async def _count(self, probe: str, session: Session) -> None:
+    async def _count(self, probe: str, judged: Row, session: Session) -> None:
         oldest = await self.store["runs"].find_one(
             {"probe": probe}, {"started_at": 1}, sort=[("started_at", 1)], session=session
         )
-        update: Row = {"$inc": {"run_count": -1}}
+        update: Row = {
+            # Ingest looks for tombstones only where there are some.
+            "$inc": {"run_count": -1, "deleted_count": 1},
+            "$set": {**judged},
+        }
         if oldest is None:
             update["$unset"] = {"first_run_at": ""}
         else:
-            update["$set"] = {"first_run_at": oldest["started_at"]}
+            update["$set"]["first_run_at"] = oldest["started_at"]
         await self.store["probes"].update_one({"_id": probe}, update, session=session)
 
     async def tombstone(self, run_id: UUID) -> DeletedRun | None:

@@ -1,11 +1,12 @@
 """Between stored runs and the rules' values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from speedtrap_graph.rules.judgement import judge, threshold
+from speedtrap_graph.rules.judgement import judge, observation, threshold
 from speedtrap_graph.rules.model import (
     Judgement,
+    Metric,
     Observation,
     Outcome,
     Plan,
@@ -13,12 +14,17 @@ from speedtrap_graph.rules.model import (
     RunFacts,
 )
 from speedtrap_graph.rules.plans import plan_at
-from speedtrap_graph.services.figures import readings_of
+from speedtrap_graph.services.figures import FIGURE_KEYS, readings_of
 from speedtrap_graph.services.standards import Standards
 from speedtrap_graph.store.database import Row
 
-OBSERVED = {"started_at": 1, "finished_at": 1, "outcome": 1, "best": 1}
-"""The projection that `observation_of` needs."""
+_OBSERVED = dict.fromkeys(("started_at", "finished_at", "outcome", "best", "doubted"), 1)
+
+
+def observed(rules: Iterable[Rule]) -> dict[str, int]:
+    """The projection that `observation_of` needs for *rules*."""
+    figures = {f"measurements.{FIGURE_KEYS[rule.metric]}" for rule in rules if rule.tool}
+    return _OBSERVED | dict.fromkeys(figures | ({"measurements.tool"} if figures else set()), 1)
 
 
 def run_facts(row: Row) -> RunFacts:
@@ -37,16 +43,20 @@ def judged(row: Row, standards: Standards) -> dict[str, Any]:
     """The fields that a run gets by being judged."""
     plan = plan_at(standards.pure_plans, row["started_at"])
     found: Judgement = judge(run_facts(row), plan, standards.download_rule)
-    return {
+    fields: dict[str, Any] = {
         "outcome": found.outcome.value,
         "outcome_reason": found.reason,
         "best": {metric.value: value for metric, value in found.best.items()},
     }
+    # Hardly ever: absent otherwise.
+    return fields | ({"doubted": True} if found.doubted else {})
 
 
 def observation_of(row: Row, plans: Sequence[Plan], rule: Rule) -> Observation:
     """What a judged run says to *rule*. Without a plan nothing was promised."""
     plan = plan_at(plans, row["started_at"])
+    if rule.tool is not None or rule.only_at_peak:
+        return observation(_as_facts(row, rule), _as_judged(row), plan, rule)
     return Observation(
         run_id=row["_id"],
         started_at=row["started_at"],
@@ -55,3 +65,13 @@ def observation_of(row: Row, plans: Sequence[Plan], rule: Rule) -> Observation:
         value=row.get("best", {}).get(rule.metric.value),
         threshold=None if plan is None else threshold(rule, plan),
     )
+
+
+def _as_facts(row: Row, rule: Rule) -> RunFacts:
+    readings = readings_of(row.get("measurements", ()), [rule.metric])
+    return RunFacts(row["_id"], row["started_at"], row["finished_at"], None, None, readings)
+
+
+def _as_judged(row: Row) -> Judgement:
+    best = {Metric(name): value for name, value in row.get("best", {}).items()}
+    return Judgement(Outcome(row["outcome"]), "", best, doubted=row.get("doubted", False))

@@ -8,15 +8,15 @@ from datetime import datetime
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from speedtrap_graph.services.clock import Clock
-from speedtrap_graph.services.deletion import TOMBSTONES
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
-from speedtrap_graph.services.reconcile import Reconciler
+from speedtrap_graph.services.reconcile import Reconciler, later
+from speedtrap_graph.services.rejudge import Rejudge, is_current, set_back
 from speedtrap_graph.services.rollups import mark
-from speedtrap_graph.services.standards import load_standards
+from speedtrap_graph.services.standards import Standards, load_standards
 from speedtrap_graph.services.submission import (
     MAX_BATCH,
     Rejection,
@@ -26,8 +26,10 @@ from speedtrap_graph.services.submission import (
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.probes import bump_probe, ensure_probe
 
+TOMBSTONES = "deleted_runs"
 _RACES = 5
 """How often the same id may arrive elsewhere between our look and our insert."""
+_DUPLICATE_KEY = 11000
 
 Indexed = tuple[int, SubmittedRun]
 
@@ -41,12 +43,41 @@ class Submission:
     rejected: list[Rejection] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """One caller's runs of one probe, and what became of them once that is known."""
+
+    runs: list[Indexed]
+    done: Submission | None = None
+
+
+@dataclass(eq=False)
+class _Lane:
+    """The submissions of one probe in this process. Transactions on one probe would only abort each
+    other: so one is under way, and all that came meanwhile are one more.
+    """
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: list[_Waiting] = field(default_factory=list)
+
+    def next_group(self) -> list[_Waiting]:
+        """In the order of arrival, about as much as one batch may be."""
+        group: list[_Waiting] = []
+        size = 0
+        for item in self.waiting:
+            size += len(item.runs)
+            if group and size > MAX_BATCH:
+                break
+            group.append(item)
+        return group
+
+
 @dataclass
 class Ingest:
     store: Store
     clock: Clock
-    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-    _known: set[str] = field(default_factory=set)
+    _lanes: WeakValueDictionary[str, _Lane] = field(default_factory=WeakValueDictionary)
+    _standards: dict[str, Standards] = field(default_factory=dict)
 
     async def submit(self, raw_runs: Sequence[object], only_probe: str | None) -> Submission:
         """Stores what is good. *only_probe* is the one name that this caller may submit for."""
@@ -65,88 +96,150 @@ class Ingest:
             else:
                 by_probe[run.probe].append((index, run))
         for probe, runs in by_probe.items():
-            await self._store(probe, runs, result)
+            part = await self._store(probe, runs)
+            result.accepted += part.accepted
+            result.duplicates += part.duplicates
+            result.rejected += part.rejected
         result.rejected.sort(key=lambda rejection: rejection.index)
         return result
 
-    async def _store(self, probe: str, runs: list[Indexed], result: Submission) -> None:
-        if probe not in self._known:
+    async def _store(self, probe: str, runs: list[Indexed]) -> Submission:
+        lane = self._lanes.setdefault(probe, _Lane())
+        mine = _Waiting(runs)
+        lane.waiting.append(mine)
+        try:
+            async with lane.lock:
+                while mine.done is None:
+                    await self._store_group(probe, lane.next_group())
+                    lane.waiting = [item for item in lane.waiting if item.done is None]
+        finally:
+            # Whoever is left waiting goes on without this one.
+            if mine in lane.waiting:
+                lane.waiting.remove(mine)
+        return mine.done
+
+    async def _store_group(self, probe: str, group: list[_Waiting]) -> None:
+        if probe not in self._standards:
             # Made beforehand, so that a duplicate key in the transaction can only be a run's.
             await ensure_probe(self.store, probe)
-            self._known.add(probe)
-        # Transactions on one probe would only abort each other: let them queue here instead.
-        lock = self._locks.setdefault(probe, asyncio.Lock())
-        async with lock:
-            part = await self._in_transaction(probe, runs)
-        result.accepted += part.accepted
-        result.duplicates += part.duplicates
-        result.rejected += part.rejected
+        found, current = await self._in_transaction(probe, group)
+        if not current:
+            await Rejudge(self.store, self.clock).probe(probe)
+        for item, part in zip(group, found, strict=True):
+            item.done = part
 
-    async def _in_transaction(self, probe: str, runs: list[Indexed]) -> Submission:
-        async def work(session: Session) -> Submission:
-            return await self._judge_and_insert(session, probe, runs)
+    async def _in_transaction(
+        self, probe: str, group: list[_Waiting]
+    ) -> tuple[list[Submission], bool]:
+        """What became of each of *group*, and whether the breaches are up to date."""
+        careful = False
 
-        for _ in range(_RACES - 1):
+        async def work(session: Session) -> tuple[list[Submission], bool]:
+            turn = _Turn(self.store, session, probe, self.clock(), self._standards)
+            return await turn.take([item.runs for item in group], careful=careful)
+
+        for _ in range(_RACES):
             try:
                 return await self.store.transaction(work)
-            except DuplicateKeyError:
-                continue
+            except (DuplicateKeyError, BulkWriteError) as error:
+                if not _is_duplicate(error):
+                    raise
+                careful = True
         return await self.store.transaction(work)
 
-    async def _judge_and_insert(
-        self, session: Session, probe: str, runs: list[Indexed]
-    ) -> Submission:
-        now = self.clock()
-        await bump_probe(self.store, session, probe)
-        fresh, result = await self._sort_out(session, probe, runs)
-        if not fresh:
-            return result
-        standards = await load_standards(self.store, probe, session)
-        rows: list[Row] = []
-        for run in fresh:
-            row = run.row()
-            row["received_at"] = now
-            row |= judged(row, standards)
-            rows.append(row)
-        await self.store["runs"].insert_many(rows, session=session)
-        moments = [row["started_at"] for row in rows]
-        await mark(self.store.database, session, probe, moments)
-        await self._count(session, probe, rows, now)
-        changed = [(row["started_at"], row["_id"]) for row in rows]
-        await Reconciler(self.store, session, probe, standards, now).around(changed)
-        return result
 
-    async def _sort_out(
-        self, session: Session, probe: str, runs: list[Indexed]
-    ) -> tuple[list[SubmittedRun], Submission]:
-        """Which runs are new, which are or were here already, and which bear another probe's id."""
-        wanted = {"_id": {"$in": [run.id for _, run in runs]}}
+@dataclass
+class _Turn:
+    """One transaction on one probe. *cache* has the standards of probes, as last read."""
+
+    store: Store
+    session: Session
+    probe: str
+    now: datetime
+    cache: dict[str, Standards]
+
+    async def take(
+        self, batches: Sequence[list[Indexed]], *, careful: bool
+    ) -> tuple[list[Submission], bool]:
+        """With *careful*, looks first which runs are here; otherwise a duplicate is an error."""
+        document = await bump_probe(self.store, self.session, self.probe)
+        owners: dict[UUID, str | None] = {}
+        if careful or document.get("deleted_count"):
+            owners = await self._owners([run.id for runs in batches for _, run in runs])
+        results = [Submission() for _ in batches]
+        fresh: list[SubmittedRun] = []
+        for result, runs in zip(results, batches, strict=True):
+            fresh += self._sort_out(runs, owners, result)
+        standards = await self._standards_for(document)
+        current = is_current(document, standards)
+        if fresh:
+            await self._insert(document, [run.row() for run in fresh], standards, current)
+        return results, current
+
+    async def _standards_for(self, document: Row) -> Standards:
+        """Those that the probe's history is judged by need not be read again."""
+        known = self.cache.get(self.probe)
+        if known is None or not is_current(document, known):
+            known = self.cache[self.probe] = await load_standards(
+                self.store, self.probe, self.session
+            )
+        return known
+
+    async def _insert(
+        self, document: Row, rows: list[Row], standards: Standards, current: bool
+    ) -> None:
+        for row in rows:
+            row["received_at"] = self.now
+            row.update(judged(row, standards))
+        await self.store["runs"].insert_many(rows, session=self.session)
+        moments = [row["started_at"] for row in rows]
+        await mark(self.store.database, self.session, self.probe, moments)
+        if current:
+            reconciler = Reconciler(self.store, self.session, self.probe, standards, self.now)
+            fields = await reconciler.take(document, rows)
+        else:
+            fields = {"newest": later(document, rows)} | set_back(document, min(moments))
+        await self.store["probes"].update_one(
+            {"_id": self.probe},
+            {
+                "$inc": {"run_count": len(rows)},
+                "$min": {"first_run_at": min(moments)},
+                "$max": {"last_seen_at": self.now},
+                "$set": fields,
+            },
+            session=self.session,
+        )
+
+    async def _owners(self, ids: list[UUID]) -> dict[UUID, str | None]:
+        """Whose the runs are that are, or were, here already."""
         owners: dict[UUID, str | None] = {}
         for collection in ("runs", TOMBSTONES):
-            stored = self.store[collection].find(wanted, {"probe": 1}, session=session)
-            owners |= {row["_id"]: row["probe"] async for row in stored}
-        result = Submission()
+            wanted = {"_id": {"$in": ids}}
+            found = self.store[collection].find(wanted, {"probe": 1}, session=self.session)
+            owners |= {row["_id"]: row["probe"] async for row in found}
+        return owners
+
+    def _sort_out(
+        self, runs: list[Indexed], owners: dict[UUID, str | None], result: Submission
+    ) -> list[SubmittedRun]:
+        """Which runs are new, which are or were here already, and which bear another probe's id."""
         fresh: list[SubmittedRun] = []
         for index, run in runs:
             owner = owners.setdefault(run.id, None)
             if owner is None:
-                owners[run.id] = probe
+                owners[run.id] = self.probe
                 fresh.append(run)
                 result.accepted.append(run.id)
-            elif owner == probe:
+            elif owner == self.probe:
                 result.duplicates.append(run.id)
             else:
                 message = "another probe has submitted a run with this id"
                 result.rejected.append(Rejection(str(run.id), index, "id", message))
-        return fresh, result
+        return fresh
 
-    async def _count(self, session: Session, probe: str, rows: list[Row], now: datetime) -> None:
-        await self.store["probes"].update_one(
-            {"_id": probe},
-            {
-                "$inc": {"run_count": len(rows)},
-                "$min": {"first_run_at": min(row["started_at"] for row in rows)},
-                "$max": {"last_seen_at": now},
-            },
-            session=session,
-        )
+
+def _is_duplicate(error: DuplicateKeyError | BulkWriteError) -> bool:
+    if isinstance(error, DuplicateKeyError):
+        return True
+    problems = (error.details or {}).get("writeErrors", [])
+    return any(problem.get("code") == _DUPLICATE_KEY for problem in problems)

@@ -1,28 +1,27 @@
 """Plans, rules and silences as people set them. A new plan or rule judges the past again."""
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pymongo import UpdateOne
-
+from speedtrap_graph.rules.judgement import LOCAL_TOOLS
 from speedtrap_graph.rules.model import Metric, Plan, Rule
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError
-from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.moments import format_moment
-from speedtrap_graph.services.reconcile import Reconciler
-from speedtrap_graph.services.rollups import mark
-from speedtrap_graph.services.standards import EVERY_PROBE, load_standards, rule_document
+from speedtrap_graph.services.rejudge import Rejudge
+from speedtrap_graph.services.standards import rule_document
 from speedtrap_graph.services.submission import PROBE_NAME, PROBE_NAME_WORDS
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import PlanDocument, RuleDocument, SilenceDocument
-from speedtrap_graph.store.probes import bump_probe
+from speedtrap_graph.store.probes import EVERY_PROBE, raise_version
 
+_RULE_NAME = re.compile(r"[a-z0-9_-]{1,40}", re.ASCII)
+_TOOL = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 _MAX_MBPS = 1_000_000.0
-_REJUDGE_PAGE = 1000
 _BOUNDS_OF = {
     Metric.DOWNLOAD: ("below_ratio", "below_mbps"),
     Metric.UPLOAD: ("below_ratio", "below_mbps"),
@@ -56,8 +55,7 @@ class Plans:
             "time_zone": plan.time_zone,
             "since": plan.since,
         }
-        await self.store["plans"].replace_one({"_id": key}, row, upsert=True)
-        await self._judge_again(probe)
+        await self._replace("plans", row, probe)
         document: PlanDocument = PlanDocument.model_validate(row)
         return document
 
@@ -67,11 +65,22 @@ class Plans:
         _check_rule(rule)
         document = rule_document(rule, probe)
         row = document.model_dump(exclude={"id", "revision_id"})
-        await self.store["rules"].replace_one(
-            {"_id": document.id}, {"_id": document.id, **row}, upsert=True
-        )
-        await self._judge_again(probe)
+        await self._replace("rules", {"_id": document.id, **row}, probe)
         return document
+
+    async def delete_rule(self, key: str) -> bool:
+        """Takes a rule away; without its own, a probe has the default. False: there was none."""
+        found = await self.store["rules"].find_one({"_id": key})
+        if found is None:
+            return False
+
+        async def work(session: Session) -> None:
+            await raise_version(self.store, session, found["probe"])
+            await self.store["rules"].delete_one({"_id": key}, session=session)
+
+        await self.store.transaction(work)
+        await self.rejudge.concerned(found["probe"])
+        return True
 
     async def silence(self, probe: str, until: datetime, reason: str, by: str) -> SilenceDocument:
         """No notice goes out for *probe* until then; a moment that has passed ends a silence."""
@@ -83,33 +92,20 @@ class Plans:
         document: SilenceDocument = SilenceDocument.model_validate(row)
         return document
 
-    async def _judge_again(self, probe: str | None) -> None:
-        """After the new standard is stored: a run that comes meanwhile is judged by it, or here."""
-        wanted = {} if probe is None else {"_id": probe}
-        async for row in self.store["probes"].find(wanted, {"_id": 1}):
-            await self._judge_probe_again(row["_id"])
+    @property
+    def rejudge(self) -> Rejudge:
+        return Rejudge(self.store, self.clock)
 
-    async def _judge_probe_again(self, probe: str) -> None:
+    async def _replace(self, collection: str, row: Row, probe: str | None) -> None:
+        """Stores *row* of the standards of *probe*, or of all, and judges the past by it."""
+
         async def work(session: Session) -> None:
-            await bump_probe(self.store, session, probe)
-            standards = await load_standards(self.store, probe, session)
-            changes: list[UpdateOne] = []
-            # Even if no run changes, the buckets are to be held against the new standard.
-            moments = [self.clock()]
-            async for row in self.store["runs"].find({"probe": probe}, session=session):
-                fields = judged(row, standards)
-                if any(row.get(name) != value for name, value in fields.items()):
-                    changes.append(UpdateOne({"_id": row["_id"]}, {"$set": fields}))
-                    moments.append(row["started_at"])
-                if len(changes) == _REJUDGE_PAGE:
-                    await self.store["runs"].bulk_write(changes, session=session)
-                    changes = []
-            if changes:
-                await self.store["runs"].bulk_write(changes, session=session)
-            await mark(self.store.database, session, probe, moments)
-            await Reconciler(self.store, session, probe, standards, self.clock()).everything()
+            await raise_version(self.store, session, probe)
+            wanted = {"_id": row["_id"]}
+            await self.store[collection].replace_one(wanted, row, upsert=True, session=session)
 
         await self.store.transaction(work)
+        await self.rejudge.concerned(probe)
 
 
 def _check_probe(probe: str | None) -> None:
@@ -155,7 +151,34 @@ def _check_rule(rule: Rule) -> None:
     if not (math.isfinite(value) and 0 < value <= highest):
         field = _BOUND_NAMES[name]
         raise BadInputError(f"{field} must be above 0 and at most {highest:g}", field=field)
+    _check_scope(rule)
     if not 0 <= rule.more_than <= 1000:
         raise BadInputError("moreThan must be 0 to 1000", field="moreThan")
     if not 1 <= rule.recovered_after <= 1000:
         raise BadInputError("recoveredAfter must be 1 to 1000", field="recoveredAfter")
+    if rule.out_of is not None and not rule.more_than < rule.out_of <= 1000:
+        raise BadInputError(
+            "outOf must be more than moreThan and at most 1000: with outOf 10 and moreThan 3, the "
+            "4th bad one of the last 10 opens a breach",
+            field="outOf",
+        )
+
+
+def _check_scope(rule: Rule) -> None:
+    if rule.name and not _RULE_NAME.fullmatch(rule.name):
+        raise BadInputError(
+            "name must be 1 to 40 of: a to z, 0 to 9, hyphen and underscore", field="name"
+        )
+    if rule.tool is None:
+        return
+    if rule.tool in LOCAL_TOOLS:
+        raise BadInputError(
+            f"tool {rule.tool!r} measures the local network and says nothing about the line",
+            field="tool",
+        )
+    if not _TOOL.fullmatch(rule.tool):
+        raise BadInputError("tool must be the name of a tool, such as ookla", field="tool")
+    if not rule.name:
+        raise BadInputError(
+            "a rule for one tool needs a name: the one without is for the best of all", field="name"
+        )

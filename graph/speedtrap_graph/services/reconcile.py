@@ -1,46 +1,52 @@
-"""Makes a probe's stored breaches those that its runs call for. Runs inside a transaction."""
+"""Makes a probe's stored breaches those that its runs call for. Runs inside a transaction.
 
-import hashlib
-from collections.abc import AsyncIterable, Callable, Iterable
-from dataclasses import dataclass
+Runs that are later than all before, as nearly all are, go on from where the rules stood after the
+newest run (`Tail`, kept in the probe's document): nothing is read. For any other change a rule's
+neighbourhood is read, from a point before which to a point after which nothing matters.
+"""
+
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from speedtrap_graph.rules.model import Episode, Metric, Observation, Plan, Rule
-from speedtrap_graph.rules.plans import subscribed
-from speedtrap_graph.rules.streaks import ResetScan, episodes, sort_key
-from speedtrap_graph.services.facts import OBSERVED, observation_of
+from pymongo.asynchronous.cursor import AsyncCursor
+
+from speedtrap_graph.rules.model import Episode, Observation, Rule
+from speedtrap_graph.rules.streaks import ResetScan, Tail, fold, sort_key
+from speedtrap_graph.services.announcing import changed_fields, new_breach
+from speedtrap_graph.services.facts import observation_of, observed
 from speedtrap_graph.services.matching import match
-from speedtrap_graph.services.standards import Standards, pure_plan, pure_rule
+from speedtrap_graph.services.standards import Standards
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import RUNS_OF_A_PROBE, BreachDocument, RuleDocument
 from speedtrap_graph.store.events import PendingEvent, append_events
+from speedtrap_graph.store.probes import RunKey
+from speedtrap_graph.store.tails import tail_rows, tails_of
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _NEWEST_FIRST = [("started_at", -1), ("_id", -1)]
 _OLDEST_FIRST = [("started_at", 1), ("_id", 1)]
-
 _READ_AHEAD = 25
 """A reset is mostly a run or two away: the driver's 101 would be read for nothing."""
 
-RunKey = tuple[datetime, UUID]
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the line, both ends included; None: to the end."""
+
+    first: RunKey | None
+    last: RunKey | None
 
 
 @dataclass(frozen=True)
-class Window:
-    """Observations between two points where the past and the future do not matter."""
+class _Neighbourhood:
+    """Observations between two resets; `span` goes to the ends of the line where there is none."""
 
     observations: list[Observation]
-
-    def holds(self, breach: BreachDocument) -> bool:
-        if not self.observations:
-            return False
-        first, last = self.observations[0], self.observations[-1]
-        return sort_key(first) <= (breach.first_run_at, breach.first_run) <= sort_key(last)
+    span: Span
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reconciler:
     """The breaches of one probe, in one transaction, at one moment."""
 
@@ -49,183 +55,211 @@ class Reconciler:
     probe: str
     standards: Standards
     now: datetime
+    _pending: list[PendingEvent] = field(default_factory=list)
 
-    async def around(self, changed: Iterable[RunKey]) -> None:
-        """After runs came: each rule's breaches in the neighbourhood of those runs."""
+    async def take(self, document: Row, rows: Sequence[Row]) -> Row:
+        """After new *rows* (judged, stored): what the probe's *document* is to say from now on."""
+        keys = sorted((row["started_at"], row["_id"]) for row in rows)
+        newest = newest_of(document)
+        if "tails" not in document or (newest is not None and keys[0] < newest):
+            return await self.around(document, keys)
+        tails = tails_of(document["tails"], self.rules)
+        in_order = sorted(rows, key=lambda row: (row["started_at"], row["_id"]))
+        for key in self.rules:
+            await self.advance(key, tails[key], in_order)
+        await self.announce()
+        return {"tails": tail_rows(tails), "newest": newest_row(keys[-1])}
+
+    async def around(self, document: Row, changed: Iterable[RunKey]) -> Row:
+        """After runs came or went at *changed*: as `take`."""
         keys = sorted(changed)
-        pending: list[PendingEvent] = []
-        for document in self.standards.rules:
-            rule = pure_rule(document)
-            window = await self._window(rule, keys[0], keys[-1])
-            nearby = await self._stored(rule.metric, window)
-            pending += await self._replace(document, episodes(window.observations, rule), nearby)
-        await append_events(self.store, self.session, pending, self.now)
+        known = "tails" in document
+        tails = tails_of(document.get("tails", ()), self.rules)
+        for key, (rule_document, rule) in self.standards.keyed_rules.items():
+            upper = keys[-1] if known else None
+            near = await self._neighbourhood(rule, keys[0], upper)
+            tail = Tail(rule)
+            found = fold(near.observations, tail)
+            if near.span.last is None:
+                tails[key] = tail
+            await self._replace(rule_document, found, await self._starting_in(key, near.span))
+        await self.announce()
+        rows = self._runs(None, _NEWEST_FIRST, {"started_at": 1}).limit(1)
+        newest = [newest_row((row["started_at"], row["_id"])) async for row in rows]
+        return {"tails": tail_rows(tails), "newest": newest[0] if newest else None}
 
-    async def everything(self) -> None:
-        """After a plan or a rule changed: all breaches of the probe."""
-        pending: list[PendingEvent] = []
-        for document in self.standards.rules:
-            rule = pure_rule(document)
-            rows = self._runs(None, _OLDEST_FIRST)
-            observations = await _Scan(self.standards.pure_plans, rule).all(rows, lambda _: True)
-            stored = await self._stored(rule.metric, None)
-            pending += await self._replace(document, episodes(observations, rule), stored)
-        await append_events(self.store, self.session, pending, self.now)
+    @property
+    def rules(self) -> dict[str, Rule]:
+        return {key: rule for key, (_, rule) in self.standards.keyed_rules.items()}
 
-    async def _window(self, rule: Rule, first: RunKey, last: RunKey) -> Window:
-        """Runs of the same millisecond are told apart here: in a query it would cost an $or."""
-        older = self._runs({"$lte": first[0]}, _NEWEST_FIRST)
-        newer = self._runs({"$gte": last[0]}, _OLDEST_FIRST)
-        between = self._runs({"$gte": first[0], "$lte": last[0]}, _OLDEST_FIRST)
-        scan = _Scan(self.standards.pure_plans, rule)
-        return Window(
-            [
-                *reversed(await scan.until_reset(older, lambda key: key < first)),
-                *await scan.all(between, lambda key: first <= key <= last),
-                *await scan.until_reset(newer, lambda key: key > last),
-            ]
-        )
+    async def advance(
+        self,
+        key: str,
+        tail: Tail,
+        rows: Sequence[Row],
+        others: Sequence[BreachDocument] | None = None,
+    ) -> set[str]:
+        """Takes *rows*, later than all that *tail* has seen. The ids of breaches that stand on.
 
-    def _runs(self, started_at: Row | None, order: list[tuple[str, int]]) -> AsyncIterable[Row]:
-        query: Row = {"probe": self.probe}
-        if started_at is not None:
-            query["started_at"] = started_at
-        found = self.store["runs"].find(query, OBSERVED, session=self.session)
-        return found.sort(order).batch_size(_READ_AHEAD).hint(RUNS_OF_A_PROBE)
-
-    async def _stored(self, metric: Metric, window: Window | None) -> list[BreachDocument]:
-        wanted: Row = {
-            "probe": self.probe,
-            "metric": metric.value,
-            "status": {"$ne": "RETRACTED"},
-        }
-        if window is not None and window.observations:
-            wanted["first_run_at"] = {
-                "$gte": window.observations[0].started_at,
-                "$lte": window.observations[-1].started_at,
-            }
-        rows = self.store["breaches"].find(wanted, session=self.session)
-        found = [BreachDocument.model_validate(row) async for row in rows]
-        return found if window is None else [breach for breach in found if window.holds(breach)]
-
-    async def _replace(
-        self, rule: RuleDocument, found: list[Episode], stored: list[BreachDocument]
-    ) -> list[PendingEvent]:
-        matching = match(found, stored)
-        by_id = {breach.id: breach for breach in stored}
-        pending: list[PendingEvent] = []
-        for fallen in matching.fallen:
-            pending += await self._retract(by_id[fallen])
-        for episode, breach_id in matching.pairs:
-            if breach_id is None:
-                pending += await self._open(episode, rule)
+        When the line is judged again, *others* are those that episodes of these rows may be,
+        besides the one that is open.
+        """
+        document, rule = self.standards.keyed_rules[key]
+        before = tail.running
+        count = 0 if before is None else before.count
+        plans = self.standards.pure_plans
+        found = fold((observation_of(row, plans, rule) for row in rows), tail)
+        known = None
+        if before is not None:
+            goes_on, found = found[0], found[1:]
+            if others is None and goes_on.resolved_at is None and goes_on.count == count:
+                return set()
+            known = await self._known_by(key, before.first.run_id)
+            if known is None:
+                found = [goes_on, *found]
             else:
-                pending += await self._update(by_id[breach_id], episode, rule)
-        return pending
+                await self._update(known, goes_on, document)
+        mine = set() if known is None else {known.id}
+        rest = [other for other in others or () if other.id not in mine]
+        return mine | await self._replace(document, found, rest, keep=True)
 
-    async def _retract(self, breach: BreachDocument) -> list[PendingEvent]:
+    async def announce(self) -> None:
+        """The events of everything that was done so far."""
+        await append_events(self.store, self.session, self._pending, self.now)
+        self._pending.clear()
+
+    async def stored(self, wanted: Row) -> list[BreachDocument]:
+        """Breaches of this probe that stand."""
+        query = {"probe": self.probe, "status": {"$ne": "RETRACTED"}, **wanted}
+        rows = self.store["breaches"].find(query, session=self.session)
+        return [BreachDocument.model_validate(row) async for row in rows]
+
+    async def retract(self, breach: BreachDocument) -> None:
         await self.store["breaches"].update_one(
             {"_id": breach.id}, {"$set": {"status": "RETRACTED"}}, session=self.session
         )
-        return [] if breach.stale else [PendingEvent("RETRACTED", breach.id, self.probe)]
+        if not breach.stale:
+            self._pending.append(PendingEvent("RETRACTED", breach.id, self.probe))
 
-    async def _open(self, episode: Episode, rule: RuleDocument) -> list[PendingEvent]:
-        stale = episode.resolved_at is not None
-        breach_id = uuid4().hex
-        row = {
-            "_id": breach_id,
-            "reference": reference_of(breach_id),
-            "probe": self.probe,
-            "stale": stale,
-            "known_at": self.now,
-            **self._fields(episode, rule),
-        }
-        await self.store["breaches"].insert_one(row, session=self.session)
-        return [] if stale else [PendingEvent("OPENED", breach_id, self.probe)]
+    async def tail_before(self, rule: Rule, moment: datetime) -> Tail:
+        """Where *rule* stands after all runs that started before *moment*."""
+        older = self._runs({"$lt": moment}, _NEWEST_FIRST, observed([rule]))
+        found, _ = await self._until_reset(rule, older, lambda _: True)
+        tail = Tail(rule)
+        fold(reversed(found), tail)
+        return tail
 
-    async def _update(
-        self, before: BreachDocument, episode: Episode, rule: RuleDocument
-    ) -> list[PendingEvent]:
-        fields = self._fields(episode, rule)
-        kind = _what_happened(before, fields)
-        fields["stale"] = before.stale and fields["status"] != "OPEN"
-        await self.store["breaches"].update_one(
-            {"_id": before.id}, {"$set": fields}, session=self.session
-        )
-        if kind is None or fields["stale"]:
-            return []
-        return [PendingEvent(kind, before.id, self.probe)]
+    async def _neighbourhood(
+        self, rule: Rule, first: RunKey, last: RunKey | None
+    ) -> _Neighbourhood:
+        """Runs of the same millisecond are told apart here: in a query it would cost an $or."""
+        seen = observed([rule])
+        older = self._runs({"$lte": first[0]}, _NEWEST_FIRST, seen)
+        before, start = await self._until_reset(rule, older, lambda key: key < first)
+        between = {"$gte": first[0]} if last is None else {"$gte": first[0], "$lte": last[0]}
+        rows = self._runs(between, _OLDEST_FIRST, seen)
+        inside = [observation_of(row, self.standards.pure_plans, rule) async for row in rows]
+        middle = [one for one in inside if first <= sort_key(one) and not _behind(one, last)]
+        after: list[Observation] = []
+        end: RunKey | None = None
+        if last is not None:
+            newer = self._runs({"$gte": last[0]}, _OLDEST_FIRST, seen)
+            after, end = await self._until_reset(rule, newer, lambda key: key > last)
+        return _Neighbourhood([*reversed(before), *middle, *after], Span(start, end))
 
-    def _fields(self, episode: Episode, rule: RuleDocument) -> dict[str, Any]:
-        plan = self.standards.plan_document_at(episode.first_run_at)
-        if plan is None:
-            raise LookupError("a run without a plan was judged to be bad")
-        pure = pure_plan(plan)
-        promised = subscribed(pure, Metric(rule.metric)) or pure.download_mbps
-        return {
-            "metric": rule.metric,
-            "rule": _part(rule),
-            "plan": _part(plan),
-            "status": "OPEN" if episode.resolved_at is None else "RESOLVED",
-            "first_run_at": episode.first_run_at,
-            "first_run": episode.bad_run_ids[0],
-            "opened_at": episode.opened_at,
-            "last_run_at": episode.last_run_at,
-            "resolved_at": episode.resolved_at,
-            "bad_count": episode.count,
-            "median": episode.median,
-            "subscribed_mbps": promised,
-        }
-
-
-def reference_of(breach_id: str) -> str:
-    """`ST-XXXXXX` in Crockford's base 32: short enough for a phone call, and no O for a 0."""
-    bits = int.from_bytes(hashlib.sha256(breach_id.encode()).digest()[:4], "big")
-    return "ST-" + "".join(_CROCKFORD[bits >> shift & 31] for shift in range(25, -1, -5))
-
-
-def _what_happened(before: BreachDocument, fields: dict[str, Any]) -> str | None:
-    if before.stale and fields["status"] == "OPEN":
-        return "OPENED"
-    if before.status == "OPEN" and fields["status"] == "RESOLVED":
-        return "RESOLVED"
-    same = (before.status, before.bad_count, before.first_run_at, before.last_run_at) == (
-        fields["status"],
-        fields["bad_count"],
-        fields["first_run_at"],
-        fields["last_run_at"],
-    )
-    return None if same else "GREW"
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """Reads stored runs as observations of one rule."""
-
-    plans: list[Plan]
-    rule: Rule
-
-    async def all(
-        self, rows: AsyncIterable[Row], wanted: Callable[[RunKey], bool]
-    ) -> list[Observation]:
-        found = [observation_of(row, self.plans, self.rule) async for row in rows]
-        return [observation for observation in found if wanted(sort_key(observation))]
-
-    async def until_reset(
-        self, rows: AsyncIterable[Row], wanted: Callable[[RunKey], bool]
-    ) -> list[Observation]:
-        scan = ResetScan(self.rule)
+    async def _until_reset(
+        self, rule: Rule, rows: AsyncIterable[Row], wanted: Callable[[RunKey], bool]
+    ) -> tuple[list[Observation], RunKey | None]:
+        """Observations up to the reset, and where it is; None when there is none."""
+        scan = ResetScan(rule)
         found: list[Observation] = []
         async for row in rows:
-            observation = observation_of(row, self.plans, self.rule)
+            observation = observation_of(row, self.standards.pure_plans, rule)
             if not wanted(sort_key(observation)):
                 continue
             found.append(observation)
             if scan.take(observation):
-                break
-        return found
+                return found, sort_key(observation)
+        return found, None
+
+    def _runs(
+        self, started_at: Row | None, order: list[tuple[str, int]], fields: dict[str, int]
+    ) -> AsyncCursor[Row]:
+        query: Row = {"probe": self.probe}
+        if started_at is not None:
+            query["started_at"] = started_at
+        found = self.store["runs"].find(query, fields, session=self.session)
+        return found.sort(order).batch_size(_READ_AHEAD).hint(RUNS_OF_A_PROBE)
+
+    async def _starting_in(self, key: str, span: Span) -> list[BreachDocument]:
+        bounds = {"$gte": span.first, "$lte": span.last}
+        moments = {sign: at[0] for sign, at in bounds.items() if at is not None}
+        wanted: Row = {"rule_key": key}
+        if moments:
+            wanted["first_run_at"] = moments
+        found = await self.stored(wanted)
+        return [breach for breach in found if _holds(span, (breach.first_run_at, breach.first_run))]
+
+    async def _known_by(self, key: str, first_run: object) -> BreachDocument | None:
+        found = await self.stored({"rule_key": key, "first_run": first_run})
+        return found[0] if found else None
+
+    async def _replace(
+        self,
+        rule: RuleDocument,
+        found: Sequence[Episode],
+        stored: Sequence[BreachDocument],
+        *,
+        keep: bool = False,
+    ) -> set[str]:
+        """Has *found* stand in place of *stored*; with *keep*, what none of them is stays. The ids
+        of those that one is.
+        """
+        matching = match(found, stored)
+        by_id = {breach.id: breach for breach in stored}
+        for fallen in () if keep else matching.fallen:
+            await self.retract(by_id[fallen])
+        for episode, breach_id in matching.pairs:
+            if breach_id is None:
+                await self._open(episode, rule)
+            else:
+                await self._update(by_id[breach_id], episode, rule)
+        return by_id.keys() - set(matching.fallen)
+
+    async def _open(self, episode: Episode, rule: RuleDocument) -> None:
+        row = new_breach(uuid4().hex, self.probe, episode, rule, self.standards, self.now)
+        await self.store["breaches"].insert_one(row, session=self.session)
+        if not row["stale"]:
+            self._pending.append(PendingEvent("OPENED", row["_id"], self.probe))
+
+    async def _update(self, before: BreachDocument, episode: Episode, rule: RuleDocument) -> None:
+        fields, kind = changed_fields(before, episode, rule, self.standards)
+        await self.store["breaches"].update_one(
+            {"_id": before.id}, {"$set": fields}, session=self.session
+        )
+        if kind is not None:
+            self._pending.append(PendingEvent(kind, before.id, self.probe))
 
 
-def _part(document: Any) -> dict[str, Any]:
-    row: dict[str, Any] = document.model_dump(exclude={"revision_id"})
-    return row
+def newest_of(document: Row) -> RunKey | None:
+    newest = document.get("newest")
+    return None if newest is None else (newest["at"], newest["id"])
+
+
+def later(document: Row, rows: Sequence[Row]) -> Row:
+    """The newest of all, after *rows* came."""
+    keys = [(row["started_at"], row["_id"]) for row in rows]
+    known = newest_of(document)
+    return newest_row(max(keys if known is None else [*keys, known]))
+
+
+def newest_row(key: RunKey) -> Row:
+    return {"at": key[0], "id": key[1]}
+
+
+def _behind(observation: Observation, last: RunKey | None) -> bool:
+    return last is not None and sort_key(observation) > last
+
+
+def _holds(span: Span, key: RunKey) -> bool:
+    return (span.first is None or span.first <= key) and (span.last is None or key <= span.last)

@@ -3,38 +3,38 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
 from speedtrap_graph.rules.plans import plan_at
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import PlanDocument, RuleDocument, RulePart
+from speedtrap_graph.store.probes import EVERY_PROBE, Version, version_of
 
-EVERY_PROBE = "*"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RULE_FIELDS = (
     "below_ratio", "below_mbps", "above_ms", "above_ratio", "more_than", "recovered_after",
+    "name", "out_of", "only_at_peak", "tool",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Standards:
-    """`plans` by `since`; `rules` by metric, one each."""
+    """`plans` by `since`; `rules` by key, one each. `version` says which ones they are."""
 
     plans: tuple[PlanDocument, ...]
     rules: tuple[RuleDocument, ...]
+    version: Version = (0, 0)
 
-    @property
+    @cached_property
     def pure_plans(self) -> list[Plan]:
         return [pure_plan(plan) for plan in self.plans]
 
     @property
     def download_rule(self) -> Rule | None:
-        for rule in self.rules:
-            if rule.metric == Metric.DOWNLOAD:
-                return pure_rule(rule)
-        return None
+        return self.pure_rules.get(Metric.DOWNLOAD)
 
     def plan_document_at(self, moment: datetime) -> PlanDocument | None:
         return self.document_of(plan_at(self.pure_plans, moment))
@@ -45,9 +45,24 @@ class Standards:
             return None
         return next(stored for stored in self.plans if stored.since == plan.since)
 
-    @property
+    @cached_property
+    def keyed_rules(self) -> dict[str, tuple[RuleDocument, Rule]]:
+        """All of them by key, stored and pure."""
+        return {rule_key(rule): (rule, pure_rule(rule)) for rule in self.rules}
+
+    @cached_property
     def pure_rules(self) -> dict[Metric, Rule]:
-        return {Metric(rule.metric): pure_rule(rule) for rule in self.rules}
+        """The main rule of each metric that has one."""
+        return {Metric(rule.metric): pure_rule(rule) for rule in self.rules if not rule.name}
+
+
+def rule_key(rule: Rule | RuleDocument | RulePart) -> str:
+    """What a rule is among those of one probe."""
+    return f"{rule.metric}/{rule.name}" if rule.name else f"{rule.metric}"
+
+
+def rule_id(rule: Rule, probe: str | None) -> str:
+    return f"{probe or EVERY_PROBE}/{rule_key(rule)}"
 
 
 def pure_plan(plan: PlanDocument) -> Plan:
@@ -67,31 +82,43 @@ def pure_rule(rule: RuleDocument | RulePart) -> Rule:
 
 def rule_document(rule: Rule, probe: str | None) -> RuleDocument:
     return RuleDocument(
-        id=f"{probe or EVERY_PROBE}/{rule.metric}",
+        id=rule_id(rule, probe),
         probe=probe,
         metric=rule.metric,
         **{name: getattr(rule, name) for name in _RULE_FIELDS},
     )
 
 
-def choose(probe: str, plans: Sequence[Row], rules: Sequence[Row]) -> Standards:
+def choose(
+    probe: str, plans: Sequence[Row], rules: Sequence[Row], version: Version = (0, 0)
+) -> Standards:
     """The standards of *probe* out of all plans and rules."""
     parsed_plans = [PlanDocument.model_validate(row) for row in plans]
     own = [plan for plan in parsed_plans if plan.probe == probe]
     applying = own or [plan for plan in parsed_plans if plan.probe is None]
-    by_metric = {DEFAULT_RULE.metric.value: rule_document(DEFAULT_RULE, None)}
+    by_key = {rule_key(DEFAULT_RULE): rule_document(DEFAULT_RULE, None)}
     parsed_rules = [RuleDocument.model_validate(row) for row in rules]
     for wanted in (None, probe):
-        by_metric |= {rule.metric: rule for rule in parsed_rules if rule.probe == wanted}
+        by_key |= {rule_key(rule): rule for rule in parsed_rules if rule.probe == wanted}
     return Standards(
         plans=tuple(sorted(applying, key=lambda plan: plan.since)),
-        rules=tuple(by_metric[metric] for metric in sorted(by_metric)),
+        rules=tuple(by_key[key] for key in sorted(by_key)),
+        version=version,
     )
 
 
 async def load_standards(store: Store, probe: str, session: Session | None = None) -> Standards:
-    # Own ones and those for every probe; a home has a handful of each.
+    # The version first: without a session a change in between must not look like an old one.
+    version = await version_of(store, probe, session)
+    plans, rules = await standard_rows(store, probe, session)
+    return choose(probe, plans, rules, version)
+
+
+async def standard_rows(
+    store: Store, probe: str, session: Session | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Its own plans and rules and those for every probe; a home has a handful of each."""
     mine = {"probe": {"$in": [probe, None]}}
     plans = await store["plans"].find(mine, session=session).to_list()
     rules = await store["rules"].find(mine, session=session).to_list()
-    return choose(probe, plans, rules)
+    return plans, rules

@@ -1,8 +1,8 @@
 """Whether a stored breach is what the stored runs say. Asked before anything leaves the house."""
 
 from speedtrap_graph.rules.streaks import ResetScan, episodes, sort_key
-from speedtrap_graph.services.facts import OBSERVED, observation_of
-from speedtrap_graph.services.standards import load_standards, pure_rule
+from speedtrap_graph.services.facts import observation_of, observed
+from speedtrap_graph.services.standards import load_standards
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import RUNS_OF_A_PROBE
 
@@ -18,14 +18,13 @@ async def standing(store: Store, breach: Row, session: Session) -> str:
     if breach["status"] == RETRACTED:
         return RETRACTED
     standards = await load_standards(store, breach["probe"], session)
-    wanted = breach["rule"]["id"]
-    document = next((rule for rule in standards.rules if rule.id == wanted), None)
-    if document is None:
+    known = standards.keyed_rules.get(str(breach.get("rule_key", breach["metric"])))
+    if known is None:
         return RETRACTED
-    rule, first = pure_rule(document), (breach["first_run_at"], breach["first_run"])
+    rule, first = known[1], (breach["first_run_at"], breach["first_run"])
     rows = store["runs"].find(
         {"probe": breach["probe"], "started_at": {"$gte": breach["first_run_at"]}},
-        OBSERVED,
+        observed([rule]),
         session=session,
     )
     scan, seen = ResetScan(rule), []

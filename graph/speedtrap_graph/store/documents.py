@@ -16,7 +16,10 @@ class NamedDocument(Document):
 
 
 class ProbeDocument(NamedDocument):
-    """Bumped first in every transaction on its probe: this is what puts them in one order."""
+    """Bumped first in every transaction on its probe: this is what puts them in one order.
+
+    Beside these fields it keeps how far its runs are judged: see `store.probes`.
+    """
 
     seq: int = 0
     run_count: int = 0
@@ -70,6 +73,7 @@ class ConditionsPart(BaseModel):
     probe_version: str | None = None
 
 
+BREACHES_OF_A_RULE = [("probe", ASCENDING), ("rule_key", ASCENDING), ("first_run_at", ASCENDING)]
 RUNS_OF_A_PROBE = [("probe", ASCENDING), ("started_at", DESCENDING), ("_id", DESCENDING)]
 
 
@@ -108,19 +112,32 @@ class PlanDocument(NamedDocument):
 
 
 class RuleDocument(NamedDocument):
-    """`_id` is `<probe or *>/<METRIC>`."""
+    """`_id` is `<probe or *>/<METRIC>`, and `/<name>` behind it for one with a name."""
 
     probe: str | None = None
+    name: str = ""
     metric: str
+    tool: str | None = None
     below_ratio: float | None = None
     below_mbps: float | None = None
     above_ms: float | None = None
     above_ratio: float | None = None
     more_than: int
+    out_of: int | None = None
+    only_at_peak: bool = False
     recovered_after: int
 
     class Settings:
         name = "rules"
+
+
+class StandardVersionDocument(NamedDocument):
+    """`_id` is a probe, or * for all: raised with every change of its plans and rules."""
+
+    seq: int
+
+    class Settings:
+        name = "standard_versions"
 
 
 class RulePart(BaseModel):
@@ -128,12 +145,16 @@ class RulePart(BaseModel):
 
     id: str
     probe: str | None = None
+    name: str = ""
     metric: str
+    tool: str | None = None
     below_ratio: float | None = None
     below_mbps: float | None = None
     above_ms: float | None = None
     above_ratio: float | None = None
     more_than: int
+    out_of: int | None = None
+    only_at_peak: bool = False
     recovered_after: int
 
 
@@ -150,9 +171,12 @@ class PlanPart(BaseModel):
 
 
 class BreachDocument(NamedDocument):
+    """`rule_key` is the rule's metric and name: the same for a probe's own rule and the default."""
+
     reference: str
     probe: str
     metric: str
+    rule_key: str = ""
     rule: RulePart
     plan: PlanPart
     status: str
@@ -170,7 +194,7 @@ class BreachDocument(NamedDocument):
     class Settings:
         name = "breaches"
         indexes: ClassVar = [
-            IndexModel([("probe", ASCENDING), ("metric", ASCENDING), ("first_run_at", ASCENDING)]),
+            IndexModel(BREACHES_OF_A_RULE),
             IndexModel([("probe", ASCENDING), ("opened_at", DESCENDING), ("_id", DESCENDING)]),
             IndexModel([("opened_at", DESCENDING), ("_id", DESCENDING)]),
             IndexModel([("reference", ASCENDING)]),
@@ -340,6 +364,7 @@ DOCUMENTS: list[type[Document]] = [
     RunDocument,
     PlanDocument,
     RuleDocument,
+    StandardVersionDocument,
     BreachDocument,
     EventDocument,
     NoticeDocument,

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from speedtrap_graph.rules.model import DEFAULT_RULE, Episode, Observation, Outcome, Rule
 from speedtrap_graph.rules.streaks import (
     ResetScan,
+    Tail,
     episodes,
+    fold,
     longest_streak,
     sort_key,
     streak,
@@ -38,7 +40,8 @@ def test_the_sixth_slow_run_opens_an_episode_that_reaches_back_to_the_first() ->
         opened_at=hour(6),
         last_run_at=hour(6),
         resolved_at=None,
-        bad_run_ids=tuple(UUID(int=number) for number in range(2, 8)),
+        first_run_id=UUID(int=2),
+        count=6,
         median=100,
     )
 
@@ -104,6 +107,38 @@ def test_zero_more_than_opens_at_the_first_slow_run() -> None:
     assert the_episode("b", replace(DEFAULT_RULE, more_than=0)).opened_at == hour(0)
 
 
+FOUR_OF_SIX = replace(DEFAULT_RULE, more_than=3, out_of=6)
+
+
+def test_more_than_three_of_the_last_six_open_an_episode_from_the_first_of_them() -> None:
+    episode = the_episode("gbgbibgbb", FOUR_OF_SIX)
+    assert (episode.first_run_at, episode.opened_at, episode.count) == (hour(1), hour(7), 5)
+
+
+def test_bad_runs_that_are_too_far_apart_open_nothing() -> None:
+    assert episodes(a_line("bgbggbgbgb"), FOUR_OF_SIX) == []
+
+
+def test_after_a_recovery_the_last_six_begin_anew() -> None:
+    first, second = episodes(a_line("bbbbgbbbgb"), FOUR_OF_SIX)
+    assert (first.resolved_at, second.first_run_at, second.opened_at) == (hour(4), hour(5), hour(9))
+
+
+@given(lines=st.text("bg", max_size=30), more_than=st.integers(0, 4), spare=st.integers(0, 4))
+def test_an_episode_opens_at_the_first_window_with_too_many_bad_ones(
+    lines: str, more_than: int, spare: int
+) -> None:
+    rule = Rule(below_ratio=0.5, more_than=more_than, out_of=more_than + 1 + spare)
+    places = range(len(lines))
+    ends = [
+        place
+        for place in places
+        if lines[max(0, place + 1 - rule.window) : place + 1].count("b") > more_than
+    ]
+    found = episodes(a_line(lines), rule)
+    assert [episode.opened_at for episode in found[:1]] == [hour(place) for place in ends[:1]]
+
+
 @pytest.mark.parametrize(
     ("letters", "current", "longest"),
     [("", 0, 0), ("g", 0, 0), ("bbgb", 1, 2), ("bbi-", 2, 2), ("bobgg", 0, 3), ("gbib", 2, 2)],
@@ -120,12 +155,18 @@ def test_a_window_ends_at_the_nearest_row_of_good_runs() -> None:
     assert window(line, 17, DEFAULT_RULE) == range(16, 18)
 
 
-RULES = st.builds(
-    Rule,
-    below_ratio=st.just(0.5),
-    more_than=st.integers(0, 4),
-    recovered_after=st.integers(1, 3),
-)
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    more_than = draw(st.integers(0, 4))
+    return Rule(
+        below_ratio=0.5,
+        more_than=more_than,
+        recovered_after=draw(st.integers(1, 3)),
+        out_of=draw(st.none() | st.integers(more_than + 1, more_than + 5)),
+    )
+
+
+RULES = rules()
 
 
 @st.composite
@@ -155,10 +196,10 @@ class Incremental:
         place = bisect_left(self.runs, sort_key(run), key=sort_key)
         near = [self.runs[index] for index in window(self.runs, place, self.rule)]
         touched = {observation.run_id for observation in near}
-        kept = [found for found in self.episodes if found.bad_run_ids[0] not in touched]
+        kept = [found for found in self.episodes if found.first_run_id not in touched]
         found = [*kept, *episodes(near, self.rule)]
         order = {run.run_id: sort_key(run) for run in self.runs}
-        self.episodes = sorted(found, key=lambda episode: order[episode.bad_run_ids[0]])
+        self.episodes = sorted(found, key=lambda episode: order[episode.first_run_id])
 
 
 @given(lines(), RULES, st.data())
@@ -172,6 +213,16 @@ def test_any_order_of_arrival_ends_in_the_same_episodes(
         service.submit(run)
         assert service.episodes == episodes(service.runs, rule)
     assert service.runs == line
+
+
+@given(lines(), RULES, st.integers(0, 40))
+def test_a_tail_goes_on_where_the_observations_before_it_ended(
+    line: list[Observation], rule: Rule, place: int
+) -> None:
+    tail = Tail(rule)
+    fold(line[:place], tail)
+    before = [found for found in episodes(line[:place], rule) if found.resolved_at is not None]
+    assert before + fold(line[place:], tail) == episodes(line, rule)
 
 
 @given(lines(), RULES, st.data())
@@ -201,8 +252,7 @@ def test_episodes_are_apart_and_longer_than_the_rule_tolerates(
     found = episodes(line, rule)
     assert all(episode.count > rule.more_than for episode in found)
     assert all(episode.resolved_at is not None for episode in found[:-1])
-    ids = [run_id for episode in found for run_id in episode.bad_run_ids]
-    assert len(ids) == len(set(ids))
+    assert len({episode.first_run_id for episode in found}) == len(found)
     for episode in found:
         assert episode.first_run_at <= episode.opened_at <= episode.last_run_at
         assert episode.resolved_at is None or episode.last_run_at <= episode.resolved_at

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from speedtrap_graph.rules.model import Metric, Rule
-from speedtrap_graph.services.reconcile import reference_of
+from speedtrap_graph.services.announcing import reference_of
 from speedtrap_graph.store.database import Store, connect, prepare
 
 from tests.lab.line import MIDNIGHT, Line, run_at
@@ -159,6 +159,7 @@ figures = st.lists(st.sampled_from([SLOW, SLOW, SLOW, GOOD, OUTAGE]), min_size=8
 
 @settings(
     max_examples=12,
+    phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
