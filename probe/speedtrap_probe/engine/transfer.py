@@ -103,6 +103,7 @@ def measure(
     beside: UnderLoad | None = None,
 ) -> Throughput:
     """Starts the movers, watches them for a window, stops them."""
+    progress(phase, 0)
     if beside is not None:
         beside.start()
     for one in movers:
