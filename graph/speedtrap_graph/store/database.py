@@ -15,6 +15,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from speedtrap_graph.store.documents import DOCUMENTS
+from speedtrap_graph.store.migrations import check_version, locked, migrate
 
 Row = dict[str, Any]
 Session = AsyncClientSession
@@ -54,6 +55,7 @@ class Store:
                 "MongoDB is no replica set, and without one it has no transactions: start mongod "
                 "with --replSet and initiate it (one member is enough)"
             )
+        await check_version(self.database)
 
     async def close(self) -> None:
         await self.client.close()
@@ -76,12 +78,18 @@ def connect(uri: str, database: str, username: str = "", password: str = "") -> 
 
 
 async def prepare(store: Store) -> None:
-    """Binds the documents and makes the indexes; safe for several copies at once."""
-    await init_beanie(database=store.database, document_models=DOCUMENTS)
-    # A transaction that has to make a collection conflicts with every other one that does.
-    present = set(await store.database.list_collection_names())
-    for name in {document.get_collection_name() for document in DOCUMENTS} - present:
-        # Another copy may have been faster.
-        with contextlib.suppress(CollectionInvalid):
-            await store.database.create_collection(name)
-    await store["counters"].update_one({"_id": "events"}, {"$setOnInsert": {"seq": 0}}, upsert=True)
+    """Binds the documents, makes collections and indexes and migrates; several copies at once take
+    turns.
+    """
+    await check_version(store.database)
+    async with locked(store.database):
+        await migrate(store.database)
+        await init_beanie(database=store.database, document_models=DOCUMENTS)
+        # A transaction that has to make a collection conflicts with every other one that does.
+        present = set(await store.database.list_collection_names())
+        for name in {document.get_collection_name() for document in DOCUMENTS} - present:
+            with contextlib.suppress(CollectionInvalid):
+                await store.database.create_collection(name)
+        await store["counters"].update_one(
+            {"_id": "events"}, {"$setOnInsert": {"seq": 0}}, upsert=True
+        )

@@ -1,5 +1,6 @@
 """Breaches follow from the runs, in whatever order those arrive."""
 
+import asyncio
 import random
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from speedtrap_graph.rules.model import Metric, Rule
 from speedtrap_graph.services.announcing import reference_of
-from speedtrap_graph.store.database import Store, connect, prepare
+from speedtrap_graph.services.rejudge import Rejudge
+from speedtrap_graph.store.database import Session, Store, connect, prepare
+from speedtrap_graph.store.probes import probes_behind, raise_version
 
 from tests.lab.line import MIDNIGHT, Line, run_at
 from tests.lab.mongo import Mongod, fresh_database
@@ -218,3 +221,36 @@ async def test_a_submission_reads_its_neighbourhood_and_not_the_whole_history(
 async def _documents_read(store: Store) -> int:
     status = await store.client.admin.command("serverStatus")
     return int(status["metrics"]["queryExecutor"]["scannedObjects"])
+
+
+async def test_history_is_judged_again_in_parts_while_runs_arrive(store: Store) -> None:
+    line = Line(store)
+    await line.buy(200)
+    await line.measure(*([SLOW] * 7 + [GOOD] + [SLOW] * 8 + [GOOD, SLOW]))
+    assert await line.breaches() == []
+
+    async def work(session: Session) -> None:
+        await raise_version(store, session, None)
+        dearer = {"$set": {"download_mbps": 1000.0}}
+        await store["plans"].update_one({}, dearer, session=session)
+
+    await store.transaction(work)
+    in_parts = Rejudge(store, line.clock, chunk_runs=3)
+    late = [line.submit(run_at(hour, GOOD)) for hour in (0.5, 9.5, 17.5)]
+    await asyncio.gather(in_parts.sweep(), *late)
+    assert await probes_behind(store) == []
+    found = [(breach.first_run_at, breach.bad_count) for breach in await line.breaches()]
+    assert found == [
+        (MIDNIGHT + timedelta(hours=1), 6),
+        (MIDNIGHT + timedelta(hours=10), 6),
+    ]
+
+
+async def test_a_breach_whose_completing_run_is_old_is_not_announced(store: Store) -> None:
+    line = Line(store)
+    line.clock.advance(days=3)
+    await line.buy()
+    await line.measure(*[SLOW] * 7)
+    (breach,) = await line.breaches()
+    assert (breach.status, breach.stale) == ("OPEN", True)
+    assert await line.events() == []

@@ -1,0 +1,117 @@
+"""Brings a database to the shape that this code knows: by one process at a time, in steps that may
+be repeated. The version is kept in the database, and code that is older than it stays away.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+Row = dict[str, Any]
+Database = AsyncDatabase[Row]
+
+SCHEMA = "schema"
+SCHEMA_VERSION = 2
+"""Of the documents, as the last of `STEPS` leaves them."""
+LEASE_MS = 60_000
+_RENEW_S = 15.0
+_WAIT_S = 0.1
+
+Step = Callable[[Database], Awaitable[None]]
+
+
+async def _key_breaches_by_rule(database: Database) -> None:
+    """Version 2: a metric may have several rules, so a breach says whose it is."""
+    old = {"rule_key": {"$exists": False}}
+    await database["breaches"].update_many(old, [{"$set": {"rule_key": "$metric"}}])
+    await database["breaches"].update_many({"rule_key": ""}, [{"$set": {"rule_key": "$metric"}}])
+    gone = "probe_1_metric_1_first_run_at_1"
+    if gone in await database["breaches"].index_information():
+        await database["breaches"].drop_index(gone)
+
+
+STEPS: Mapping[int, Step] = {2: _key_breaches_by_rule}
+"""What leads to each version from the one before. Version 1 had none on record."""
+
+
+class NewerDatabaseError(ConnectionError):
+    """The database belongs to later code, which knows things that this one would destroy."""
+
+
+async def check_version(database: Database) -> None:
+    """Raises NewerDatabaseError unless this code may use the database."""
+    row = await database[SCHEMA].find_one({"_id": "schema"})
+    if row is not None and row.get("version", 1) > SCHEMA_VERSION:
+        raise NewerDatabaseError(
+            f"the database {database.name!r} is of version {row['version']} and this "
+            f"speedtrap-graph knows versions up to {SCHEMA_VERSION}: use the newer speedtrap, or "
+            "another database (SPEEDTRAP_GRAPH_DATABASE)"
+        )
+
+
+async def migrate(database: Database) -> None:
+    """Under the lock."""
+    await check_version(database)
+    row = await database[SCHEMA].find_one({"_id": "schema"})
+    version = int(row["version"]) if row and "version" in row else 1
+    for reached in range(version + 1, SCHEMA_VERSION + 1):
+        await STEPS[reached](database)
+        # One by one, so that whoever is killed here leaves the rest to the next.
+        await database[SCHEMA].update_one(
+            {"_id": "schema"}, {"$set": {"version": reached}}, upsert=True
+        )
+
+
+@contextlib.asynccontextmanager
+async def locked(database: Database) -> AsyncIterator[None]:
+    """Waits until no other process prepares the database. A lease, by the database's clock: who
+    dies while holding it is in the way for a minute.
+    """
+    holder = secrets.token_hex(8)
+    while not await _claim(database, holder):  # noqa: ASYNC110 - another process has it, not a task
+        await asyncio.sleep(_WAIT_S)
+    renewing = asyncio.create_task(_renew(database, holder))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewing
+        mine = {"_id": "lock", "holder": holder}
+        await database[SCHEMA].update_one(mine, {"$unset": {"holder": "", "until": ""}})
+
+
+async def _claim(database: Database, holder: str) -> bool:
+    # An upsert's predicate takes no $expr: decide in the update, and look who has it then.
+    is_free = {"$lte": [{"$ifNull": ["$until", "$$NOW"]}, "$$NOW"]}
+    mine = {"$eq": ["$holder", holder]}
+    taken: Row = {
+        "holder": holder,
+        "until": {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": LEASE_MS}},
+    }
+    update = [
+        {
+            "$replaceWith": {
+                "$cond": [{"$or": [is_free, mine]}, {"$mergeObjects": ["$$ROOT", taken]}, "$$ROOT"]
+            }
+        }
+    ]
+    try:
+        row = await database[SCHEMA].find_one_and_update(
+            {"_id": "lock"}, update, upsert=True, return_document=ReturnDocument.AFTER
+        )
+    except DuplicateKeyError:
+        # Two first starts at once: the other made the document.
+        return False
+    return bool(row and row.get("holder") == holder)
+
+
+async def _renew(database: Database, holder: str) -> None:
+    while True:
+        await asyncio.sleep(_RENEW_S)
+        await _claim(database, holder)
