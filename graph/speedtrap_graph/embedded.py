@@ -76,8 +76,8 @@ class Mongod:
             *("--wiredTigerCacheSizeGB", "0.25"),
             *("--oplogSize", "256"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # A transaction whose graph was killed is in the way of its probe until it runs out; none
-            # of ours takes longer than a second or two.
+            # A transaction whose graph was killed is in the way of its probe until it runs out;
+            # none of ours takes longer than a second or two.
             *("--setParameter", "transactionLifetimeLimitSeconds=10"),
             # A single node has nobody to hand over to: do not wait 15 s for that at SIGTERM.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),

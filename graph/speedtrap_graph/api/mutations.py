@@ -87,6 +87,26 @@ class Mutation:
         info.context.require(Role.ADMIN)
         return Rule.of(await info.context.services.plans.set_rule(rule.probe, rule.to_rules()))
 
+    @strawberry.mutation(
+        description="A probe without a rule of its own has the default; without that, the "
+        "built-in one. False: there is no such rule."
+    )
+    async def delete_rule(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+    ) -> bool:
+        info.context.require(Role.ADMIN)
+        return await info.context.services.plans.delete_rule(str(id))
+
+    @strawberry.mutation(
+        description="Judges all runs of a probe, or of every one, again; the probes' names. "
+        "setPlan, setRule and deleteRule do so by themselves."
+    )
+    async def rejudge(self, info: Info, probe: str | None = None) -> list[str]:
+        info.context.require(Role.ADMIN)
+        return await info.context.services.plans.rejudge.from_the_start(probe)
+
     @strawberry.mutation
     async def silence(self, info: Info, probe: str, until: datetime, reason: str) -> Silence:
         info.context.require(Role.ADMIN)

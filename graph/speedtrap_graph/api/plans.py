@@ -48,13 +48,25 @@ class Plan:
 class Rule:
     id: strawberry.ID
     probe: str | None
+    name: str = strawberry.field(
+        description="Empty for the metric's main rule, which reports and histories speak of."
+    )
     metric: Metric
+    tool: str | None = strawberry.field(
+        description="The one tool that it hears; null: the best of all."
+    )
     below_ratio: float | None
     below_mbps: float | None
     above_ms: float | None
     above_ratio: float | None
     more_than: int = strawberry.field(
         description="A breach opens with one more observation in a row than this."
+    )
+    out_of: int | None = strawberry.field(
+        description="A breach opens with more than `moreThan` of the last so many; null: in a row."
+    )
+    only_at_peak: bool = strawberry.field(
+        description="Hears only weekdays 19:00 to 23:00 in the plan's time zone."
     )
     recovered_after: int = strawberry.field(
         description="Good observations in a row that end a breach."
@@ -65,12 +77,16 @@ class Rule:
         return cls(
             id=strawberry.ID(rule.id),
             probe=rule.probe,
+            name=rule.name,
             metric=Metric(rule.metric),
+            tool=rule.tool,
             below_ratio=rule.below_ratio,
             below_mbps=rule.below_mbps,
             above_ms=rule.above_ms,
             above_ratio=rule.above_ratio,
             more_than=rule.more_than,
+            out_of=rule.out_of,
+            only_at_peak=rule.only_at_peak,
             recovered_after=rule.recovered_after,
         )
 
@@ -118,6 +134,10 @@ class RuleInput:
     above_ratio: float | None = None
     more_than: int = 5
     recovered_after: int = 1
+    name: str = ""
+    tool: str | None = None
+    out_of: int | None = None
+    only_at_peak: bool = False
 
     def to_rules(self) -> model.Rule:
         return model.Rule(
@@ -128,4 +148,8 @@ class RuleInput:
             above_ratio=self.above_ratio,
             more_than=self.more_than,
             recovered_after=self.recovered_after,
+            name=self.name,
+            out_of=self.out_of,
+            only_at_peak=self.only_at_peak,
+            tool=self.tool,
         )

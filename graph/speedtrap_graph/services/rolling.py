@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pymongo.errors import PyMongoError
 
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.rejudge import Rejudge
 from speedtrap_graph.services.rollups import Rollups
 from speedtrap_graph.services.standards import load_standards
 from speedtrap_graph.store.database import Store
@@ -24,6 +26,8 @@ class Rolling:
     async def forever(self) -> None:
         while True:
             try:
+                # First what an interrupted change of plan left, as marks come of it.
+                await Rejudge(self.store, system_clock).sweep()
                 await self.once()
             except PyMongoError as error:
                 # The marks stay, and whoever reads before the next round rolls up himself.
