@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from speedtrap_graph.callers import Callers
+from speedtrap_graph.unpacking import BadGzipError, TooLargeError, Unpacking
 
 _UNAUTHENTICATED = {
     "error": {
@@ -15,10 +16,6 @@ _UNAUTHENTICATED = {
         "message": "A valid key is needed, as X-API-Key or Authorization: Bearer.",
     }
 }
-
-
-class _TooLargeError(Exception):
-    """The body has grown beyond the limit."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +42,18 @@ class Gate:
         await self._limited(inner, receive, send)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left = self.max_body_bytes
-
-        async def counted() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise _TooLargeError
-            return message
-
+        encoding = Headers(scope=scope).get("content-encoding", "identity").lower()
+        if encoding not in {"identity", "gzip"}:
+            error = {"code": "BAD_INPUT", "message": "A body may be plain or gzip, nothing else."}
+            await _refuse(415, {"error": error}, scope, receive, send)
+            return
+        unpacked = Unpacking(receive, self.max_body_bytes, packed=encoding == "gzip")
         try:
-            await self.app(scope, counted, send)
-        except _TooLargeError:
+            await self.app(scope, unpacked, send)
+        except BadGzipError as problem:
+            error = {"code": "BAD_INPUT", "message": str(problem)}
+            await _refuse(400, {"error": error}, scope, receive, send)
+        except TooLargeError:
             error = {
                 "code": "BAD_INPUT",
                 "message": f"The request is larger than {self.max_body_bytes} bytes.",

@@ -13,6 +13,7 @@ from speedtrap_graph.api.plans import Plan, PlanInput, Rule, RuleInput, Silence
 from speedtrap_graph.api.runs import DeletedRun
 from speedtrap_graph.api.scalars import RunInput
 from speedtrap_graph.services.deletion import Deletion
+from speedtrap_graph.services.heartbeats import beat
 from speedtrap_graph.services.ingest import Submission
 from speedtrap_graph.services.settling import Settlement
 from speedtrap_graph.services.submission import Rejection
@@ -60,6 +61,17 @@ class Mutation:
         context.require(Role.PROBE)
         only_probe = context.caller.name if context.caller.role is Role.PROBE else None
         return SubmitRunsResult.of(await context.services.ingest.submit(runs, only_probe))
+
+    @strawberry.mutation(
+        description="Says that a probe lives, and when its next run is due; false while no run of "
+        "it has come."
+    )
+    async def heartbeat(self, info: Info, probe: str, next_run_at: datetime | None = None) -> bool:
+        context = info.context
+        context.require(Role.PROBE)
+        name = context.own(probe) or probe
+        services = context.services
+        return await beat(services.store, name, services.clock(), next_run_at)
 
     @strawberry.mutation(
         description="Leaves a tombstone, which keeps the run from coming back; its probe's "

@@ -9,6 +9,7 @@ from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.notices import Breach
 from speedtrap_graph.api.plans import Plan, Rule, Silence
 from speedtrap_graph.api.runs import Run
+from speedtrap_graph.services.heartbeats import is_silent
 from speedtrap_graph.store.documents import ProbeDocument
 
 
@@ -18,6 +19,9 @@ class Probe:
     run_count: int
     first_run_at: datetime | None
     last_seen_at: datetime | None
+    expected_at: datetime | None = strawberry.field(
+        description="When the probe said that its next run is due."
+    )
 
     @classmethod
     def of(cls, probe: ProbeDocument) -> Self:
@@ -26,7 +30,15 @@ class Probe:
             run_count=probe.run_count,
             first_run_at=probe.first_run_at,
             last_seen_at=probe.last_seen_at,
+            expected_at=probe.next_run_at,
         )
+
+    @strawberry.field(
+        description="It has not been heard of, though its next run is overdue by more than "
+        "15 minutes."
+    )
+    async def silent(self, info: Info) -> bool:
+        return is_silent(self.last_seen_at, self.expected_at, info.context.services.clock())
 
     @strawberry.field
     async def plan(self, info: Info) -> Plan | None:

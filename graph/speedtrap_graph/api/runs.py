@@ -31,6 +31,15 @@ class Conditions:
     public_ip_hash: str | None
     platform: str | None
     probe_version: str | None
+    link_mbps: float | None = strawberry.field(
+        description="What the probe's network interface negotiated."
+    )
+    vpn: bool | None
+    on_battery: bool | None
+    clock_offset_ms: float | None = strawberry.field(
+        description="How far the service's clock was ahead of the probe's when the run began."
+    )
+    notes: list[str] = strawberry.field(description="Sentences for people.")
 
     @classmethod
     def of(cls, part: ConditionsPart) -> Self:

@@ -19,7 +19,8 @@ One run, as the probe measured it (a JSON object; validated field by field, so t
   id: UUID!, probe: String!, startedAt: DateTime!, finishedAt: DateTime!,
   conditions: {
     lineUp: Boolean, medium: "WIRED" | "WIFI" | "UNKNOWN", crossTrafficMbps: Float, cpuPercent: Float,
-    publicIpHash: String, platform: String, probeVersion: String
+    publicIpHash: String, platform: String, probeVersion: String,
+    linkMbps: Float, vpn: Boolean, onBattery: Boolean, clockOffsetMs: Float, notes: [String!]
   },
   measurements: [{
     tool: String!, toolVersion: String, startedAt: DateTime!, durationS: Float!,

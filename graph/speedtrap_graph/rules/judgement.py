@@ -3,9 +3,9 @@
 The subscribed speed is held against somebody, so every doubt goes to the ISP:
 
 - The observation is the *best* internet tool's figure a metric. One slow server is no evidence.
-- A figure is doubted when the household's own traffic or the local network can explain it. But both
-  only ever make a line look worse: they can excuse a bad figure, never spoil a good one. A run that
-  kept the rule in spite of them is therefore MEASURED, and ends a streak like any other good run.
+- A figure is doubted when the household's own traffic, its network or its machine can explain it.
+  But these only ever make a line look worse: they can excuse a bad figure, never spoil a good one.
+  A run that kept the rule in spite of them is therefore MEASURED, and ends a streak like any other good run.
 - Such a run vouches only for the metric of the rule that it kept. Its other figures stay doubtful
   and are left out of `best`, so that no latency is blamed on a line that the household had filled.
 """
@@ -37,6 +37,13 @@ makes a bad figure doubtful. A tenth cannot turn a line that delivers into one b
 CROSS_TRAFFIC_FLOOR_MBPS = 0.2
 """Never doubted for less: SamKnows calls a line idle up to 25 kB/s."""
 
+CPU_BUSY_PERCENT = 95.0
+"""Processors that are this busy are what is being measured."""
+
+WIRED_SHARE, WIFI_SHARE = 0.95, 0.5
+"""What a link carries of the rate that it negotiated: frames cost a wire 5 %; Wi-Fi shares its air
+between both directions, acknowledgements and waiting, and carries half at best."""
+
 _ZERO_IS_A_FIGURE = frozenset({Metric.JITTER, Metric.PACKET_LOSS})
 
 _FAILURE_WORDS = {
@@ -55,7 +62,12 @@ def judge(run: RunFacts, plan: Plan | None, rule: Rule | None) -> Judgement:
     if not best:
         return _unmeasured(run)
     bound = None if rule is None else threshold(rule, plan)
-    doubt = _busy_line(run, plan, best) or _slow_local_network(run, rule, bound)
+    doubt = (
+        _busy_line(run, plan, best)
+        or _slow_local_network(run, rule, bound)
+        or _slow_link(run, rule, bound)
+        or _hampered_machine(run)
+    )
     if doubt is None:
         return Judgement(Outcome.MEASURED, _measured_by(run), best)
     if rule is None or bound is None or rule.metric not in best:
@@ -186,6 +198,27 @@ def _slow_local_network(run: RunFacts, rule: Rule | None, bound: float | None) -
         f"The local network was the bottleneck: {_words(rule.metric)} {local[rule.metric]:.4g},"
         f" where the rule asks for {bound:.4g}."
     )
+
+
+def _slow_link(run: RunFacts, rule: Rule | None, bound: float | None) -> str | None:
+    """A network interface that could not have kept the rule on any line."""
+    if rule is None or bound is None or run.link_mbps is None or not rule.metric.more_is_better:
+        return None
+    carried = run.link_mbps * (WIFI_SHARE if run.wifi else WIRED_SHARE)
+    if carried >= bound:
+        return None
+    return (
+        f"The probe's {'Wi-Fi' if run.wifi else 'network'} link was the bottleneck: at"
+        f" {run.link_mbps:.4g} Mbps it carries {carried:.4g}, where the rule asks for {bound:.4g}."
+    )
+
+
+def _hampered_machine(run: RunFacts) -> str | None:
+    if run.vpn:
+        return "It was measured through a VPN, and that may be what was measured."
+    if run.cpu_percent is not None and run.cpu_percent >= CPU_BUSY_PERCENT:
+        return f"The probe's processors were {run.cpu_percent:.4g} % busy."
+    return None
 
 
 def _measured_by(run: RunFacts) -> str:

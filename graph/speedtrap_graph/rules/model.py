@@ -104,6 +104,10 @@ class RunFacts:
     line_up: bool | None
     cross_traffic_mbps: float | None
     readings: tuple[Reading, ...]
+    cpu_percent: float | None = None
+    vpn: bool | None = None
+    wifi: bool = False
+    link_mbps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ def run_facts(row: Row) -> RunFacts:
         line_up=conditions.get("line_up"),
         cross_traffic_mbps=conditions.get("cross_traffic_mbps"),
         readings=readings_of(row["measurements"]),
+        cpu_percent=conditions.get("cpu_percent"),
+        vpn=conditions.get("vpn"),
+        wifi=conditions.get("medium") == "WIFI",
+        link_mbps=conditions.get("link_mbps"),
     )
 
 

@@ -29,6 +29,8 @@ FUTURE_SKEW = timedelta(minutes=5)
 _LONGEST = timedelta(days=1)
 _MAX_MBPS = 1_000_000.0
 _MAX_MS = 3_600_000.0
+_MAX_OFFSET_MS = 1e13
+"""Some three centuries: how far the clock of a machine without a battery may be off."""
 _MAX_BYTES = 2**63 - 1
 
 PROBE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
@@ -126,6 +128,11 @@ class SubmittedConditions(_Part):
     public_ip_hash: Text | None = None
     platform: Text | None = None
     probe_version: Text | None = None
+    link_mbps: Annotated[float, Field(gt=0, le=_MAX_MBPS)] | None = None
+    vpn: bool | None = None
+    on_battery: bool | None = None
+    clock_offset_ms: Annotated[float, Field(ge=-_MAX_OFFSET_MS, le=_MAX_OFFSET_MS)] | None = None
+    notes: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
 
 
 class SubmittedRun(_Part):

@@ -25,6 +25,7 @@ class ProbeDocument(NamedDocument):
     run_count: int = 0
     first_run_at: datetime | None = None
     last_seen_at: datetime | None = None
+    next_run_at: datetime | None = None
 
     class Settings:
         name = "probes"
@@ -71,6 +72,11 @@ class ConditionsPart(BaseModel):
     public_ip_hash: str | None = None
     platform: str | None = None
     probe_version: str | None = None
+    link_mbps: float | None = None
+    vpn: bool | None = None
+    on_battery: bool | None = None
+    clock_offset_ms: float | None = None
+    notes: list[str] = Field(default_factory=list)
 
 
 BREACHES_OF_A_RULE = [("probe", ASCENDING), ("rule_key", ASCENDING), ("first_run_at", ASCENDING)]

@@ -1,0 +1,48 @@
+"""The machine and its link can excuse a bad figure, and never spoil a good one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from speedtrap_graph.rules.judgement import judge
+from speedtrap_graph.rules.model import DEFAULT_RULE, Outcome
+
+from tests.graph.rules.builders import a_plan, a_reading, a_run
+
+PLAN = a_plan()
+HALF = PLAN.download_mbps / 2
+DOUBTS: list[tuple[dict[str, Any], str]] = [
+    ({"vpn": True}, "VPN"),
+    ({"cpu_percent": 97.0}, "97 % busy"),
+    ({"link_mbps": HALF, "wifi": False}, "link was the bottleneck"),
+    ({"link_mbps": HALF * 1.5, "wifi": True}, "Wi-Fi link was the bottleneck"),
+]
+
+
+@pytest.mark.parametrize(("seen", "said"), DOUBTS)
+def test_a_bad_figure_is_excused(seen: dict[str, Any], said: str) -> None:
+    run = replace(a_run(a_reading("ookla", HALF * 0.8)), **seen)
+    found = judge(run, PLAN, DEFAULT_RULE)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert said in found.reason
+
+
+@pytest.mark.parametrize(("seen", "said"), DOUBTS)
+def test_a_good_figure_counts_all_the_same(seen: dict[str, Any], said: str) -> None:
+    run = replace(a_run(a_reading("ookla", HALF * 1.2)), **seen)
+    found = judge(run, PLAN, DEFAULT_RULE)
+    assert found.outcome is Outcome.MEASURED
+    assert said in found.reason
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"vpn": False, "cpu_percent": 60.0},
+        {"link_mbps": HALF * 1.1},
+        {"link_mbps": HALF * 2.1, "wifi": True},
+    ],
+)
+def test_an_able_machine_excuses_nothing(seen: dict[str, Any]) -> None:
+    run = replace(a_run(a_reading("ookla", HALF * 0.8)), **seen)
+    assert judge(run, PLAN, DEFAULT_RULE).outcome is Outcome.MEASURED

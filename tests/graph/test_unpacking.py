@@ -1,0 +1,59 @@
+"""Bodies out of gzip, and bombs that do not go off."""
+
+import gzip
+import tracemalloc
+
+import pytest
+from speedtrap_graph.unpacking import BadGzipError, TooLargeError, Unpacking
+from starlette.types import Message
+
+LIMIT = 100_000
+
+
+async def unpacked(*chunks: bytes, packed: bool = True) -> bytes:
+    """What an app behind it would read."""
+    left = list(chunks)
+
+    async def receive() -> Message:
+        body = left.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(left)}
+
+    reader, found = Unpacking(receive, LIMIT, packed), b""
+    while True:
+        message = await reader()
+        found += message["body"]
+        if not message["more_body"]:
+            return found
+
+
+async def test_a_body_comes_out_as_it_went_in_however_it_is_cut() -> None:
+    text = b"a run" * 1000
+    packed = gzip.compress(text)
+    assert await unpacked(packed) == text
+    assert await unpacked(*(packed[at : at + 7] for at in range(0, len(packed), 7))) == text
+    assert await unpacked(text, packed=False) == text
+
+
+async def test_a_bomb_costs_no_more_memory_than_an_honest_body() -> None:
+    bomb = gzip.compress(bytes(200_000_000))
+    tracemalloc.start()
+    with pytest.raises(TooLargeError):
+        await unpacked(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * LIMIT
+
+
+async def test_the_limit_is_what_it_grows_to() -> None:
+    assert len(await unpacked(gzip.compress(bytes(LIMIT)))) == LIMIT
+    for body, packed in ((gzip.compress(bytes(LIMIT + 1)), True), (bytes(LIMIT + 1), False)):
+        with pytest.raises(TooLargeError):
+            await unpacked(body, packed=packed)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"more"]
+)
+async def test_what_is_no_gzip_is_refused(body: bytes) -> None:
+    with pytest.raises(BadGzipError):
+        await unpacked(body)
