@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import trustme
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.tool import Setup
@@ -166,6 +167,9 @@ def measured(line: Cable, folder: Path, tool: str, scheme: str = "http") -> dict
 def measure_here(tool: str, scheme: str) -> None:
     """Inside the namespace at home: measures and prints figures, CPU and memory as JSON."""
     line = Cable(*json.loads(os.environ["BENCH_CABLE"]))
+    peak = Peak()
+    if tool in PEERS:
+        peak.start()
     watch = Watch(line, pings=tool == "lan" and line.rate_mbps > 0)
     setup = Setup(f"{scheme}://{SERVER}", options(scheme), window_s=8.0, progress=watch.progress)
     if tool == "speedtest-cli":
@@ -181,7 +185,7 @@ def measure_here(tool: str, scheme: str) -> None:
     watch.enter("end")
     moved = {"download": figures.get("bytes_received"), "upload": figures.get("bytes_sent")}
     told = {**figures, "cpu_s": watch.cpu_s, "moved": moved, "pings": watch.pings}
-    sys.stdout.write(json.dumps(told | {"peak_mb": _peak_mb(tool)}))
+    sys.stdout.write(json.dumps(told | {"peak_mb": peak.mb if tool in PEERS else _peak_mb("self")}))
 
 
 class Watch:
@@ -326,9 +330,28 @@ def _cpu_s() -> float:
     return sum(one.ru_utime + one.ru_stime for one in both)
 
 
-def _peak_mb(tool: str) -> float:
-    who = resource.RUSAGE_CHILDREN if tool == "iperf3" else resource.RUSAGE_SELF
-    return resource.getrusage(who).ru_maxrss / 1000
+def _peak_mb(pid: int | str) -> float:
+    """The kernel's high-water mark; ru_maxrss would be that of the process which started it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    marks = [row.split()[1] for row in status.splitlines() if row.startswith("VmHWM:")]
+    return int(marks[0]) / 1000 if marks else 0.0
+
+
+class Peak(threading.Thread):
+    """The high-water mark of the programs that this process starts, looked at each half second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.mb = 0.0
+
+    def run(self) -> None:
+        while True:
+            children = psutil.Process().children()
+            self.mb = max([self.mb, *(_peak_mb(one.pid) for one in children)])
+            time.sleep(0.5)
 
 
 def _chosen(name: str, default: str) -> list[str]:
