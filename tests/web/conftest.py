@@ -28,5 +28,7 @@ def empty(
 ) -> Iterator[Service]:
     """Nothing measured yet."""
     folder = tmp_path_factory.mktemp("empty")
-    with running_service(mongod, database_name, folder, with_web=True) as service:
+    with running_service(
+        mongod, database_name, folder, with_web=True, SPEEDTRAP_WEB_LIVE_EVERY_S="1"
+    ) as service:
         yield service

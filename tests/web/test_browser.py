@@ -58,7 +58,7 @@ def test_the_page_is_whole_without_scripts(
 ) -> None:
     with reader(chromium, width=width, scripts=False) as page:
         page.goto(f"{lived_in.base_url}/?range=7d")
-        expect(page.locator("svg.still .s-median")).to_be_visible()
+        expect(page.locator("#chart .s-median")).to_be_visible()
         expect(page.get_by_text("written, waits for approval")).to_be_visible()
         page.get_by_role("link", name="24 h").click()
         expect(page.get_by_role("link", name="24 h")).to_have_attribute("aria-current", "page")

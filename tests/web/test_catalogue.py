@@ -11,14 +11,13 @@ from speedtrap_web.catalogue import EN
 PACKAGE = Path(__file__).parents[2] / "web/speedtrap_web"
 SOURCES = [
     file
-    for pattern in ("*.py", "views/*.py", "templates/*.html", "static/*.js")
+    for pattern in ("*.py", "views/*.py", "templates/*.html", "templates/*.xml", "static/*.js")
     for file in PACKAGE.glob(pattern)
     if file.name != "catalogue.py"
 ]
-TEXT = (
-    "".join(file.read_text(encoding="utf-8") for file in SOURCES)
-    + (PACKAGE / "catalogue.py").read_text(encoding="utf-8").split("class Catalogue")[1]
-)
+TEXT = "".join(file.read_text(encoding="utf-8") for file in SOURCES) + (
+    PACKAGE / "catalogue.py"
+).read_text(encoding="utf-8")
 KEY = r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_]+)+"
 
 

@@ -19,7 +19,7 @@ def assert_says_away(page_url: str, reason: str) -> None:
     assert "Traceback" not in page.text
     assert page.headers["retry-after"] == "10"
     assert page.headers["cache-control"] == "no-store"
-    question = httpx.get(f"{page_url}/api/q/pulse", timeout=30)
+    question = httpx.get(f"{page_url}/api/q/changes", timeout=30)
     assert question.status_code == 503
     assert question.json()["error"]["code"] == "UNAVAILABLE"
 
@@ -68,7 +68,7 @@ def test_the_pages_own_key_refused() -> None:
 
 
 def test_an_answer_of_another_shape_is_no_traceback() -> None:
-    strange = {"data": {"probes": [{"name": "laptop"}]}}
+    strange = {"data": {"changes": "1-a", "probes": [{"name": "laptop"}]}}
     with served(a_graph_that_answers(200, strange)) as graph, served_page(graph) as page:
         answer = httpx.get(page)
         assert answer.status_code == 503

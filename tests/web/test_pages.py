@@ -53,8 +53,9 @@ def test_the_numbers_are_those_of_graph(client: httpx.Client, lived_in: Service)
 def test_every_range_is_an_address_of_its_own(client: httpx.Client) -> None:
     page = client.get("/")
     links = re.findall(r'href="(/\?[^"]+)"', page.text)
-    ranges = [parse_qs(urlsplit(unescape(link)).query)["range"][0] for link in links]
-    assert ranges == ["24h", "7d", "30d", "90d", "all"]
+    queries = [parse_qs(urlsplit(unescape(link)).query) for link in links if "#" not in link]
+    ranges = [query["range"][0] for query in queries]
+    assert ranges == ["24h", "7d", "30d", "90d", "1y", "all"]
     for link in links:
         assert client.get(unescape(link)).status_code == 200
 
@@ -76,7 +77,7 @@ def test_gaps_and_outages_stand_in_the_table(client: httpx.Client) -> None:
 def test_a_public_page_names_no_address_key_or_recipient(
     client: httpx.Client, lived_in: Service
 ) -> None:
-    page = client.get("/").text + client.get("/api/q/pulse").text
+    page = client.get("/").text + client.get("/api/q/changes").text
     assert "5f1d5f1d" not in page
     assert "isp.example" not in page
     assert not any(key in page for key in lived_in.keys.values())
@@ -91,18 +92,18 @@ def test_the_pages_script_gets_its_numbers(client: httpx.Client) -> None:
 
 
 def test_an_unchanged_answer_is_not_sent_again(client: httpx.Client) -> None:
-    first = client.get("/api/q/pulse")
-    again = client.get("/api/q/pulse", headers={"If-None-Match": first.headers["etag"]})
+    first = client.get("/api/q/changes")
+    again = client.get("/api/q/changes", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/api/q/notice?id=1", "operation: notice is not one; allowed: history, pulse"),
+        ("/api/q/notice?id=1", "operation: notice is not one; allowed: changes, history"),
         ("/api/q/setPlan", "operation: setPlan is not one"),
         ("/api/q/history?probe=laptop", "since: is missing"),
-        ("/api/q/pulse?query=%7Bme%7D", "query: no such variable"),
+        ("/api/q/changes?query=%7Bme%7D", "query: no such variable"),
         (
             "/api/q/history?probe=laptop&since=yesterday&until=2026-11-01T00:00:00Z",
             "DateTime must be a date and time with an offset",
@@ -130,7 +131,7 @@ def test_files_are_kept_for_ever_and_pages_are_asked_for_again(client: httpx.Cli
 
 
 def test_every_answer_has_the_headers_that_protect(client: httpx.Client) -> None:
-    for path in ("/", "/login", "/nowhere", "/api/q/pulse"):
+    for path in ("/", "/login", "/nowhere", "/api/q/changes"):
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'")

@@ -37,20 +37,20 @@ SPACE = "\N{NARROW NO-BREAK SPACE}"
     ],
 )
 def test_the_verdict_is_one_sentence(code: str, tone: str, headline: str) -> None:
-    said = verdict(a_probe(), a_report(verdict=code), "30d", words())
+    said = verdict(a_probe(), a_report(verdict=code), "the last 30 days", words())
     assert (said.tone, said.headline) == (tone, headline)
 
 
 def test_slow_evenings_are_named() -> None:
     report = a_report(verdict="NOT_DELIVERED", peak={"median": 520, "n": 20})
-    said = verdict(a_probe(), report, "30d", words())
+    said = verdict(a_probe(), report, "the last 30 days", words())
     assert said.headline == "No, evenings fall short."
     assert f"drops to 520 Mbps, 46{SPACE}% lower" in " ".join(said.sentences)
 
 
 def test_what_holds_right_now_comes_first() -> None:
     probe = a_probe(open_breach=an_open_breach(), streak=7)
-    said = verdict(probe, a_report(verdict="PARTLY"), "30d", words())
+    said = verdict(probe, a_report(verdict="PARTLY"), "the last 30 days", words())
     assert (said.tone, said.headline) == ("bad", "Mostly, but not right now.")
     assert said.sentences[0].startswith("Right now: 7 runs in a row below 50")
 
@@ -58,7 +58,7 @@ def test_what_holds_right_now_comes_first() -> None:
 def test_without_a_plan_nothing_is_judged() -> None:
     probe = a_probe(plan=None)
     report = a_report_without_plan(outages={"count": 3, "duration_s": 600}, outage_runs=9)
-    said = verdict(probe, report, "30d", words())
+    said = verdict(probe, report, "the last 30 days", words())
     assert said.headline == "No verdict without a plan."
     assert said.ask_for_plan
     assert {tile.tone for tile in tiles(probe, report, words())} == {"none"}
@@ -119,7 +119,7 @@ def test_tools_that_disagree_are_a_finding() -> None:
     ]
     table = tool_table(a_report(tools=tools), words())
     assert table.finding is not None
-    assert table.finding.startswith("ookla reads 3.0 times what fast reads")
+    assert table.finding.startswith("fast is slow where ookla is fine: ookla reads 3.0 times")
     assert [line.share for line in table.lines if not line.local] == [33.3, 100]
 
 

@@ -33,14 +33,14 @@ def seen_other(path: str, done: str) -> Response:
 async def login_form(request: Request) -> Response:
     site = web.of(request)
     why = request.query_params.get("why", "")
-    message = site.catalogue.words.get(f"login.{why}", "") if why in {"expired", "needed"} else ""
+    message = site.catalogue(request).text(f"login.{why}") if why in {"expired", "needed"} else ""
     return _login_page(request, message, next_path=own_path(request.query_params.get("next")))
 
 
 async def login(request: Request) -> Response:
     """Takes an admin key; graph itself says whose it is."""
     site = web.of(request)
-    words = site.catalogue
+    words = site.catalogue(request)
     form = await read_form(request)
     key = form.get("key", "")
     next_path = own_path(form.get("next"))
@@ -106,7 +106,7 @@ async def set_plan(request: Request) -> Response:
         return to_login(request, "needed")
     form = await read_form(request)
     given = {name: form.get(name, "") for name in PLAN_FIELDS}
-    plan, problems = read_plan(given, site.catalogue)
+    plan, problems = read_plan(given, site.catalogue(request))
     if not problems:
         try:
             await site.graph.ask("setPlan", {"plan": plan}, session.key)
@@ -169,6 +169,7 @@ async def _plan_page(
     request: Request, given: dict[str, str], problems: dict[str, str], status: int = 200
 ) -> Response:
     site = web.of(request)
+    words = site.catalogue(request)
     data = await site.graph.ask("overview")
     probes = [Probe.model_validate(probe) for probe in data["probes"]]
     known = {plan.id: plan for probe in probes for plan in probe.plans}
@@ -176,14 +177,12 @@ async def _plan_page(
     for plan in sorted(known.values(), key=lambda plan: plan.since, reverse=True):
         always = plan.since.year <= 1970
         since = (
-            site.catalogue.text("plan.known.always")
+            words.text("plan.known.always")
             if always
-            else site.catalogue.when(plan.since, zone_of(plan), year=True)
+            else words.when(plan.since, zone_of(plan), year=True)
         )
-        down = site.catalogue.plain(plan.download_mbps)
-        lines.append(
-            site.catalogue.text("plan.known.line", provider=plan.provider, down=down, since=since)
-        )
+        down = words.plain(plan.download_mbps)
+        lines.append(words.text("plan.known.line", provider=plan.provider, down=down, since=since))
     context = {
         "given": given,
         "problems": problems,

@@ -21,15 +21,20 @@ class Plan(Answer):
 
 
 class Rule(Answer):
+    probe: str | None = None
     metric: str = "DOWNLOAD"
     below_ratio: float | None = None
     below_mbps: float | None = None
+    above_ms: float | None = None
+    above_ratio: float | None = None
     more_than: int = 5
     recovered_after: int = 1
 
-    def threshold_mbps(self, subscribed_mbps: float | None) -> float | None:
-        if self.below_mbps is not None:
-            return self.below_mbps
+    def threshold(self, subscribed_mbps: float | None) -> float | None:
+        """The bound in the metric's own unit: Mbps or ms."""
+        for bound in (self.below_mbps, self.above_ms):
+            if bound is not None:
+                return bound
         if self.below_ratio is not None and subscribed_mbps is not None:
             return self.below_ratio * subscribed_mbps
         return None
@@ -54,6 +59,8 @@ class Measurement(Answer):
     latency_ms: float | None = None
     jitter_ms: float | None = None
     packet_loss_ratio: float | None = None
+    loaded_latency_down_ms: float | None = None
+    loaded_latency_up_ms: float | None = None
     server: Server | None = None
     failure: Failure | None = None
 
@@ -62,10 +69,15 @@ class Conditions(Answer):
     line_up: bool | None = None
     medium: str = "UNKNOWN"
     cross_traffic_mbps: float | None = None
+    cpu_percent: float | None = None
+    platform: str | None = None
+    probe_version: str | None = None
 
 
 class Run(Answer):
     id: str
+    probe: str = ""
+    received_at: datetime | None = None
     started_at: datetime
     finished_at: datetime
     outcome: str
@@ -74,6 +86,7 @@ class Run(Answer):
     upload_mbps: float | None = None
     latency_ms: float | None = None
     ratio_of_subscribed: float | None = None
+    plan: Plan | None = None
     conditions: Conditions
     measurements: list[Measurement]
 
@@ -87,9 +100,19 @@ class OpenBreach(Answer):
     median_mbps: float | None = None
 
 
+class DeletedRun(Answer):
+    id: str
+    probe: str
+    started_at: datetime
+    deleted_at: datetime
+    by: str
+    reason: str
+
+
 class Silence(Answer):
     until: datetime
     reason: str
+    by: str = ""
 
 
 class Probe(Answer):
@@ -107,7 +130,10 @@ class Probe(Answer):
 
     @property
     def download_rule(self) -> Rule | None:
-        return next((rule for rule in self.rules if rule.metric == "DOWNLOAD"), None)
+        return self.rule_of("DOWNLOAD")
+
+    def rule_of(self, metric: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.metric == metric), None)
 
 
 class History(Answer):
@@ -171,6 +197,7 @@ class Report(Answer):
     current_streak: int
     tools: list[ToolFigure]
     hours: list[HourFigure]
+    percentiles: list[float] = []
 
 
 class NoticeStep(Answer):
@@ -199,6 +226,8 @@ class NoticeBrief(Answer):
 class Breach(Answer):
     id: str
     reference: str
+    probe: str = ""
+    plan: Plan | None = None
     status: str
     first_run_at: datetime
     opened_at: datetime
@@ -248,3 +277,16 @@ class Notice(NoticeBrief):
     external_reference: str | None = None
     attachments: list[Attachment] = []
     breach: NoticeBreach
+
+
+class NoticeLetter(Answer):
+    """What a notice says, and the digest that an approval of exactly that gives back."""
+
+    id: str
+    stage: str
+    channel: str
+    recipient: str
+    status: str
+    subject: str
+    text: str
+    digest: str

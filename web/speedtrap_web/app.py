@@ -14,10 +14,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette_compress import CompressMiddleware
 
-from speedtrap_web import admin, errors, notices, pages
+from speedtrap_web import admin, breaches, errors, language, notices, pages, runs
 from speedtrap_web import site as web
-from speedtrap_web.catalogue import EN
 from speedtrap_web.graph import Graph
+from speedtrap_web.links import Links
 from speedtrap_web.security import SameOriginOnly, SecurityHeaders
 from speedtrap_web.session import Sessions, Throttle
 from speedtrap_web.settings import WebSettings
@@ -58,6 +58,7 @@ def create_app(settings: WebSettings) -> Starlette:
 
 def _site_app(settings: WebSettings) -> Starlette:
     assets = web.assets_version()
+    secret = settings.session_secret_or_random()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -71,11 +72,12 @@ def _site_app(settings: WebSettings) -> Starlette:
                     settings.key.get_secret_value(),
                     settings.graph_timeout_s,
                 ),
-                sessions=Sessions(settings.session_secret_or_random()),
+                sessions=Sessions(secret),
                 throttle=Throttle(),
-                catalogue=EN,
+                links=Links(secret),
                 templates=web.environment(),
                 assets=f"/assets/{assets}",
+                live_every_s=settings.live_every_s,
             )
             yield
 
@@ -95,6 +97,18 @@ def _routes(assets: str) -> list[BaseRoute]:
     return [
         Route("/", pages.overview),
         Route("/api/q/{operation}", pages.question),
+        Route("/runs", runs.run_list),
+        Route("/runs/{id:uuid}", runs.run_page, methods=["GET"]),
+        Route("/runs/{id:uuid}/delete", runs.delete, methods=["POST"]),
+        Route("/breaches", breaches.breach_list),
+        Route("/breaches/{id}", breaches.breach_page),
+        Route("/breaches/{id}/runs.csv", breaches.evidence_csv),
+        Route("/breaches/{id}/evidence.json", breaches.evidence_json),
+        Route("/silence", breaches.silence, methods=["POST"]),
+        Route("/runs.csv", runs.export_csv),
+        Route("/runs.json", runs.export_json),
+        Route("/feed.atom", breaches.feed),
+        Route("/language", language.switch),
         Route("/login", admin.login_form, methods=["GET"]),
         Route("/login", admin.login, methods=["POST"]),
         Route("/logout", admin.logout, methods=["POST"]),

@@ -5,7 +5,7 @@ from typing import cast
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ExceptionHandler
 
 from speedtrap_web import site as web
@@ -27,8 +27,8 @@ def _is_question(request: Request) -> bool:
 def _answer(request: Request, status: int, code: str, key: str, **values: str) -> Response:
     """For a script JSON, for a person a page."""
     site = web.of(request)
-    title = site.catalogue.text(f"error.{key}.title")
-    text = site.catalogue.text(f"error.{key}.text", **values)
+    title = site.catalogue(request).text(f"error.{key}.title")
+    text = site.catalogue(request).text(f"error.{key}.text", **values)
     response: Response
     if _is_question(request):
         message = f"{title} {text}"
@@ -42,7 +42,23 @@ def _answer(request: Request, status: int, code: str, key: str, **values: str) -
 
 
 async def graph_away(request: Request, problem: Exception) -> Response:
-    return _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem))
+    stale = _last_good(request)
+    return stale or _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem))
+
+
+def _last_good(request: Request) -> Response | None:
+    """What this page showed when graph last answered, with its age on it."""
+    site = web.of(request)
+    page = site.last_good(request) if request.method == "GET" else None
+    if page is None:
+        return None
+    age = web.now() - page.at
+    words = site.catalogue(request)
+    context = {"age": words.ago(age)}
+    banner = site.render(request, "_stale.html", context)
+    html = page.html.replace(web.STALE_PLACE, banner, 1)
+    headers = {"Age": str(int(age.total_seconds())), "Cache-Control": "no-store"}
+    return HTMLResponse(html, headers=headers)
 
 
 async def strange_answer(request: Request, _: Exception) -> Response:

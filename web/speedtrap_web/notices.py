@@ -52,7 +52,7 @@ def _page(
     request: Request, notice: Notice, problem: str = "", reason: str = "", status: int = 200
 ) -> Response:
     site = web.of(request)
-    words = Words(site.catalogue, zone_of(notice.breach.plan), web.now())
+    words = Words(site.catalogue(request), zone_of(notice.breach.plan), web.now())
     steps = [
         words.text(
             "notice.step",
@@ -156,7 +156,7 @@ async def approve(request: Request) -> Response:
     except RefusedError as refusal:
         notice = await _notice(request, session)
         changed = notice.digest != variables["digest"]
-        message = site.catalogue.text("notice.changed") if changed else refusal.message
+        message = site.catalogue(request).text("notice.changed") if changed else refusal.message
         return _page(request, notice, message, status=409)
     return seen_other(f"/notices/{variables['id']}", "approved")
 
@@ -170,7 +170,7 @@ async def reject(request: Request) -> Response:
     reason = form.get("reason", "")[:LONGEST_REASON]
     notice = await _notice(request, session)
     if not reason:
-        problem = site.catalogue.text("notice.reason.missing")
+        problem = site.catalogue(request).text("notice.reason.missing")
         return _page(request, notice, problem, status=400)
     try:
         await site.graph.ask("rejectNotice", {"id": notice.id, "reason": reason}, session.key)

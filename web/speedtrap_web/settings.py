@@ -36,6 +36,9 @@ class WebSettings(BaseSettings):
     graph_timeout_s: float = Field(
         default=8, gt=0, le=120, description="How long a page waits for graph."
     )
+    live_every_s: float = Field(
+        default=15, ge=1, le=3600, description="How often an open page asks for news."
+    )
     speed_endpoint: bool = Field(
         default=True, description="Serve /speed/ for measuring one's own network."
     )

@@ -19,9 +19,7 @@ export async function drawChart() {
 }
 
 async function ask(facts) {
-  const query = new URLSearchParams();
-  for (const name of ["probe", "since", "until", "buckets", "points"]) query.set(name, facts[name]);
-  const response = await fetch(`/api/q/history?${query}`);
+  const response = await fetch(`/api/q/history?${new URLSearchParams(facts.question)}`);
   if (!response.ok) throw new Error(String(response.status));
   return response.json();
 }
@@ -29,9 +27,9 @@ async function ask(facts) {
 function show(place, facts, { trend, detail }) {
   const words = facts.words;
   const format = formats(facts);
-  const since = Date.parse(facts.since) / 1000;
-  const until = Date.parse(facts.until) / 1000;
-  const bounds = trend.subscribedMbps.map((s) => facts.belowMbps ?? (facts.belowRatio && s ? facts.belowRatio * s : null));
+  const since = Date.parse(facts.question.since) / 1000;
+  const until = Date.parse(facts.question.until) / 1000;
+  const bounds = trend.subscribedMbps.map((s) => facts.aboveMs ?? facts.belowMbps ?? (facts.belowRatio && s ? facts.belowRatio * s : null));
   const centres = trend.t.map((t) => t + trend.bucketS / 2);
   const highest = Math.max(0, ...trend.p90, ...trend.subscribedMbps, ...detail.median);
   const top = 1.06 * (highest || 100);
@@ -47,7 +45,7 @@ function show(place, facts, { trend, detail }) {
     height: chartHeight(),
     padding: [10, 22, 0, 0],
     legend: { show: false },
-    cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
+    cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: true } },
     scales: {
       x: { time: true, range: (_, min, max) => (min <= centres[0] && max >= centres.at(-1) ? [since, until] : [min, max]) },
       y: { range: [-lane, top] },
@@ -67,7 +65,7 @@ function show(place, facts, { trend, detail }) {
     ],
     series: [{}, { paths: () => null, points: { show: false } }],
     tzDate: (t) => window.uPlot.tzDate(new Date(t * 1000), facts.zone),
-    hooks: { drawClear: [backdrop], draw: [figures], setCursor: [point] },
+    hooks: { drawClear: [backdrop], draw: [figures], setCursor: [point], setScale: [scaled] },
   };
 
   // Everything is drawn in canvas pixels inside the plot's own box.
@@ -132,7 +130,8 @@ function show(place, facts, { trend, detail }) {
     detail.t.forEach((t, i) => {
       if (!detail.n[i]) return;
       const low = detail.below[i] > detail.outages[i];
-      const value = low ? detail.min[i] : detail.median[i];
+      const worst = facts.milliseconds ? detail.max[i] : detail.min[i];
+      const value = low ? worst : detail.median[i];
       if (!low && detail.bucketS >= trend.bucketS) return;
       ctx.beginPath();
       ctx.arc(x(t + detail.bucketS / 2), y(value), (low ? 3 : 1.6) * px, 0, 2 * Math.PI);
@@ -147,8 +146,10 @@ function show(place, facts, { trend, detail }) {
   }
 
   function captions(ctx, box, y, px) {
-    const last = trend.subscribedMbps.findLastIndex((s) => s !== null);
-    if (last < 0) return;
+    const last = trend.subscribedMbps.length - 1 - [...trend.subscribedMbps].reverse().findIndex((s) => s !== null);
+    const subscribed = trend.subscribedMbps[last] ?? null;
+    const bound = bounds[last] ?? bounds.at(-1);
+    if (subscribed === null && bound === null) return;
     ctx.font = `${12 * px}px system-ui, sans-serif`;
     ctx.textBaseline = "bottom";
     ctx.textAlign = "left";
@@ -161,10 +162,10 @@ function show(place, facts, { trend, detail }) {
       ctx.fillStyle = colours.ink;
       ctx.fillText(text, box.left + 8 * px, y(value) - 3 * px);
     };
-    const subscribed = trend.subscribedMbps[last];
-    write(fill(words["chart.subscribed"], { mbps: format.number(subscribed) }), subscribed);
-    if (bounds[last] !== null) {
-      write(fill(words["chart.threshold"], { ratio: format.percent(bounds[last] / subscribed) }), bounds[last]);
+    if (subscribed !== null) write(fill(words["chart.subscribed"], { mbps: format.number(subscribed) }), subscribed);
+    if (bound !== null) {
+      const ratio = facts.belowRatio && subscribed ? format.percent(bound / subscribed) : format.number(bound);
+      write(fill(words["chart.threshold"], { ratio }), bound);
     }
   }
 
@@ -188,11 +189,13 @@ function show(place, facts, { trend, detail }) {
   }
 
   function describe(i) {
-    const when = trend.bucketS < 86400 ? format.moment(trend.t[i]) : format.date(trend.t[i]);
+    // Days are 23 to 25 hours long: the middle of a bucket always lies in its day.
+    const when = trend.bucketS < 86400 ? format.moment(trend.t[i]) : format.date(trend.t[i] + 43200);
     const median = trend.median[i];
     if (median === null) return fill(words["chart.read_gap"], { when });
     const subscribed = trend.subscribedMbps[i];
-    return fill(words[subscribed ? "chart.read_ratio" : "chart.read"], {
+    const key = facts.milliseconds ? "chart.read_ms" : subscribed ? "chart.read_ratio" : "chart.read";
+    return fill(words[key], {
       when,
       median: format.mbps(median),
       ratio: subscribed ? format.percent(median / subscribed) : "",
@@ -217,6 +220,16 @@ function show(place, facts, { trend, detail }) {
     tip.style.right = right ? `${place.clientWidth - at + 12}px` : "";
   }
 
+  const reset = document.querySelector("#chart-reset");
+  function whole(u) {
+    u.setScale("x", { min: centres[0], max: centres.at(-1) });
+  }
+  function scaled(u, name) {
+    if (name !== "x") return;
+    const { min, max } = u.scales.x;
+    reset.hidden = !(min > since || max < until);
+  }
+
   place.replaceChildren();
   const plot = new window.uPlot(options, [centres, trend.median], place);
   place.append(tip);
@@ -226,6 +239,9 @@ function show(place, facts, { trend, detail }) {
   read.textContent = words["chart.hint"];
   // Tests and the curious: where the chart stands.
   place.dataset.ready = "yes";
+
+  reset.onclick = () => whole(plot);
+  const letGo = zoomByTouch(plot, whole);
 
   let index = trend.t.length;
   function key(event) {
@@ -249,12 +265,47 @@ function show(place, facts, { trend, detail }) {
   scheme.addEventListener("change", repaint);
   return {
     stop() {
+      letGo();
       place.removeEventListener("keydown", key);
       resized.disconnect();
       scheme.removeEventListener("change", repaint);
       plot.destroy();
     },
   };
+}
+
+// One finger drawn sideways marks a span, two taps go back; drawn up or down it scrolls the page.
+function zoomByTouch(u, whole) {
+  const over = u.over;
+  const ours = new AbortController();
+  let from = null;
+  let to = null;
+  let tapped = 0;
+  const at = (event) => Math.min(over.clientWidth, Math.max(0, event.touches[0].clientX - over.getBoundingClientRect().left));
+  over.addEventListener("touchstart", (event) => {
+    from = event.touches.length === 1 ? at(event) : null;
+    to = from;
+  }, { signal: ours.signal, passive: true });
+  over.addEventListener("touchmove", (event) => {
+    if (from === null) return;
+    to = at(event);
+    u.setSelect({ left: Math.min(from, to), width: Math.abs(to - from), top: 0, height: over.clientHeight }, false);
+    u.setCursor({ left: to, top: 0 });
+  }, { signal: ours.signal, passive: true });
+  over.addEventListener("touchend", (event) => {
+    if (from === null) return;
+    const [left, right] = [Math.min(from, to), Math.max(from, to)];
+    u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    from = null;
+    if (right - left > 20) {
+      u.setScale("x", { min: u.posToVal(left, "x"), max: u.posToVal(right, "x") });
+    } else {
+      if (event.timeStamp - tapped < 350) whole(u);
+      tapped = event.timeStamp;
+    }
+  }, { signal: ours.signal, passive: true });
+  over.addEventListener("touchcancel", () => (from = null), { signal: ours.signal });
+  return () => ours.abort();
 }
 
 function chartHeight() {

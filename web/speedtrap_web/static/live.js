@@ -1,5 +1,5 @@
-// Keeps the page true: asks for the pulse, and when it changed brings the page anew in place.
-const CALM_MS = 15_000;
+// Keeps the page true: asks for the mark of graph's state, and when it is another one brings the
+// page anew in place.
 const WAITING_MS = 2_000;
 const RETRY_MS = 10_000;
 
@@ -8,24 +8,20 @@ export function watch(restart) {
     setTimeout(() => location.reload(), RETRY_MS);
     return;
   }
-  const waiting = document.querySelector("#waiting");
-  if (!waiting && !document.querySelector(".tiles")) return;
-  let last = null;
+  const root = document.documentElement;
+  if (!root.dataset.changes) return;
+  const calmMs = Number(root.dataset.liveEveryS) * 1000;
   let awaySince = null;
 
   async function look() {
     try {
-      const response = await fetch("/api/q/pulse", { headers: { Accept: "application/json" } });
+      const response = await fetch("/api/q/changes", { headers: { Accept: "application/json" } });
       if (!response.ok) throw new Error(String(response.status));
-      const pulse = await response.text();
+      const { changes } = await response.json();
       if (awaySince !== null) say("");
       awaySince = null;
-      if (last !== null && pulse !== last) await renew(waiting, restart);
-      // The page may be older than the first pulse: a waiting page is renewed at once.
-      else if (last === null && waiting && JSON.parse(pulse).probes.some((p) => p.runCount > 0)) {
-        location.reload();
-      }
-      last = pulse;
+      if (document.querySelector("#stale")) location.reload();
+      else if (changes !== root.dataset.changes) await renew(restart);
     } catch {
       awaySince ??= new Date();
       const when = awaySince.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -35,7 +31,8 @@ export function watch(restart) {
   }
 
   function schedule() {
-    setTimeout(() => (document.hidden ? onceVisible(look) : look()), waiting ? WAITING_MS : CALM_MS);
+    const pause = document.querySelector("#waiting") ? Math.min(WAITING_MS, calmMs) : calmMs;
+    setTimeout(() => (document.hidden ? onceVisible(look) : look()), pause);
   }
 
   look();
@@ -51,27 +48,29 @@ function say(text, kind = "") {
   line.className = `live ${kind}`;
 }
 
-async function renew(waiting, restart) {
-  if (waiting) {
-    location.reload();
-    return;
-  }
+async function renew(restart) {
+  // Whoever is writing something is not interrupted.
+  if (document.activeElement?.matches("input, textarea, select")) return;
   const page = await fetchPage();
-  if (page.documentElement.dataset.assets !== document.documentElement.dataset.assets) {
+  const root = document.documentElement;
+  const waiting = document.querySelector("#waiting") !== null;
+  if (page.documentElement.dataset.assets !== root.dataset.assets || (waiting && !page.querySelector("#waiting"))) {
     location.reload();
     return;
   }
-  const open = document.querySelector(".numbers")?.open ?? false;
+  const open = [...document.querySelectorAll("details[open]")].map((part) => part.className);
   for (const part of ["#content", "header.bar"]) {
     const fresh = page.querySelector(part);
     if (!fresh) throw new Error("the page has changed its shape");
     document.querySelector(part).replaceWith(document.adoptNode(fresh));
   }
-  const numbers = document.querySelector(".numbers");
-  if (numbers) numbers.open = open;
+  for (const part of document.querySelectorAll("details")) part.open ||= open.includes(part.className);
+  root.dataset.changes = page.documentElement.dataset.changes;
   document.title = page.title;
-  say(document.querySelector("#live").dataset.updated);
-  setTimeout(() => say(""), 6000);
+  if (!waiting) {
+    say(document.querySelector("#live").dataset.updated);
+    setTimeout(() => say(""), 6000);
+  }
   restart();
 }
 

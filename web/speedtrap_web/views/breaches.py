@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Breach, NoticeBrief
+from speedtrap_web.answers import Breach, NoticeBrief, Report, Rule
 from speedtrap_web.views.words import Words
 
 WAITING = frozenset({"PLANNED"})
@@ -49,7 +49,8 @@ class BreachLine:
     status: str
     tone: str
     glyph: str
-    stale: bool
+    href: str
+    silent_because: str | None
     notices: tuple[NoticeLine, ...]
 
 
@@ -67,8 +68,30 @@ def breach_line(breach: Breach, words: Words) -> BreachLine:
         status=words.text(f"breach.status.{breach.status}"),
         tone=tone,
         glyph=glyph,
-        stale=breach.stale,
+        href=f"/breaches/{breach.id}",
+        silent_because=_silent_because(breach, words),
         notices=tuple(notice_line(notice, words) for notice in breach.notices),
+    )
+
+
+def _silent_because(breach: Breach, words: Words) -> str | None:
+    """Why nothing was written about it, where nothing was."""
+    if breach.notices:
+        return None
+    if breach.stale:
+        return words.text("breach.stale")
+    return words.text("breach.no_notice" if breach.status == "OPEN" else "breach.no_notice.over")
+
+
+def longest_streak(report: Report, rule: Rule | None, words: Words) -> str | None:
+    """Why low runs that made no breach were not reported."""
+    if rule is None or not 0 < report.longest_streak <= rule.more_than:
+        return None
+    return words.plural(
+        "breaches.longest",
+        report.longest_streak,
+        rule=words.rule(rule),
+        needed=words.catalogue.number(rule.more_than + 1),
     )
 
 

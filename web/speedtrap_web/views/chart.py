@@ -3,12 +3,17 @@
 The script of the page puts the live chart in the picture's place.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import ceil, floor, log10
 
 from speedtrap_web.answers import Breach, History, Rule
+from speedtrap_web.views.metrics import METRICS, Metric
 from speedtrap_web.views.words import Words
+
+DOWNLOAD = METRICS["download"]
+DAY_S = 24 * 3600
 
 WIDTH = 1000.0
 HEIGHT = 300.0
@@ -69,11 +74,17 @@ class Chart:
 
 
 def chart(
-    history: History, rule: Rule | None, breaches: list[Breach], now: datetime, words: Words
+    history: History,
+    rule: Rule | None,
+    breaches: list[Breach],
+    now: datetime,
+    words: Words,
+    metric: Metric = DOWNLOAD,
 ) -> Chart:
+    """*rule* is the one for *metric*, if there is one."""
     return Chart(
-        picture=_picture(history, rule, breaches, now, words),
-        rows=tuple(_rows(history, words)),
+        picture=_picture(history, rule, breaches, now, words, metric),
+        rows=tuple(_rows(history, words, metric)),
         bucket=bucket_words(history.bucket_s, words),
         empty=not any(history.n) and not any(history.outages) and not any(history.inconclusive),
     )
@@ -89,20 +100,31 @@ def bucket_words(bucket_s: float, words: Words) -> str:
     return words.text("chart.bucket.day") if days == 1 else words.text("chart.bucket.days", n=days)
 
 
-def _rows(history: History, words: Words) -> list[Row]:
+def bucket_label(start: float, bucket_s: float, words: Words) -> str:
+    """A bucket of whole days is called by the day of its middle: days are 23 to 25 hours long."""
+    moment = datetime.fromtimestamp(start, UTC)
+    if bucket_s < DAY_S:
+        return words.when(moment)
+    return words.day(moment + timedelta(hours=12))
+
+
+def _rows(history: History, words: Words, metric: Metric) -> list[Row]:
     """Newest first, as the eye wants it."""
-    mbps = words.catalogue.mbps
+
+    def written(value: float | None) -> str:
+        return metric.figure(value, words)
+
     rows = []
     for i, start in enumerate(history.t):
         moment = datetime.fromtimestamp(start, UTC)
-        label = words.when(moment)
+        label = bucket_label(start, history.bucket_s, words)
         rows.append(
             Row(
                 start=label,
                 iso=moment.isoformat(),
-                median=mbps(history.median[i]),
-                p10=mbps(history.p10[i]),
-                p90=mbps(history.p90[i]),
+                median=written(history.median[i]),
+                p10=written(history.p10[i]),
+                p90=written(history.p90[i]),
                 n=history.n[i],
                 below=history.below[i],
                 outages=history.outages[i],
@@ -126,14 +148,19 @@ class _Scale:
 
 
 def _picture(
-    history: History, rule: Rule | None, breaches: list[Breach], now: datetime, words: Words
+    history: History,
+    rule: Rule | None,
+    breaches: list[Breach],
+    now: datetime,
+    words: Words,
+    metric: Metric,
 ) -> Picture:
     figures = [v for v in (*history.max, *history.subscribed_mbps) if v is not None]
     step = nice_step(max(figures, default=100) * 1.05)
     span = history.bucket_s * len(history.t)
     scale = _Scale(history.t[0], span, step * max(1, ceil(max(figures, default=100) * 1.02 / step)))
     thresholds = [
-        rule.threshold_mbps(subscribed) if rule else None for subscribed in history.subscribed_mbps
+        rule.threshold(subscribed) if rule else None for subscribed in history.subscribed_mbps
     ]
     centre = history.bucket_s / 2
     return Picture(
@@ -141,11 +168,7 @@ def _picture(
         median=_steps(history.t, history.bucket_s, history.median, scale),
         subscribed=_steps(history.t, history.bucket_s, history.subscribed_mbps, scale),
         threshold=_steps(history.t, history.bucket_s, thresholds, scale),
-        low=tuple(
-            (scale.x(t + centre), scale.y(low))
-            for t, low, bound in zip(history.t, history.min, thresholds, strict=True)
-            if low is not None and bound is not None and low < bound
-        ),
+        low=tuple(_worse(history, thresholds, metric, scale)),
         breaches=tuple(_spans(breaches, now, scale)),
         outages=tuple(
             scale.x(t + centre) for t, n in zip(history.t, history.outages, strict=True) if n
@@ -159,6 +182,18 @@ def _picture(
         ),
         x_marks=tuple(_x_marks(history, words)),
     )
+
+
+def _worse(
+    history: History, thresholds: list[float | None], metric: Metric, scale: _Scale
+) -> Iterator[tuple[float, float]]:
+    """The worst figure of each bucket in which one broke the bound."""
+    worst = history.max if metric.worse_above else history.min
+    for t, value, bound in zip(history.t, worst, thresholds, strict=True):
+        if value is None or bound is None:
+            continue
+        if value > bound if metric.worse_above else value < bound:
+            yield scale.x(t + history.bucket_s / 2), scale.y(value)
 
 
 def nice_step(top: float) -> float:
@@ -208,13 +243,14 @@ def _x_marks(history: History, words: Words) -> list[Mark]:
     count = len(history.t)
     every = max(1, ceil(count / 5))
     hourly = history.bucket_s < 6 * 3600
+    middle = timedelta(hours=12 if history.bucket_s >= DAY_S else 0)
     marks = []
     for i in range(0, count, every):
         moment = datetime.fromtimestamp(history.t[i], UTC)
         label = (
             f"{moment.astimezone(words.zone):%H:%M}"
             if hourly
-            else words.catalogue.day(moment, words.zone).split(" ", 1)[1]
+            else words.catalogue.date(moment + middle, words.zone)
         )
         marks.append(Mark(round(i / count * 100, 1), label))
     return marks

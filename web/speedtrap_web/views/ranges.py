@@ -1,7 +1,7 @@
 """The span of time a page is about, and the buckets its chart is cut into."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -11,10 +11,15 @@ CHOICES: dict[str, timedelta | None] = {
     "7d": 7 * DAY,
     "30d": 30 * DAY,
     "90d": 90 * DAY,
+    "1y": 365 * DAY,
     "all": None,
 }
 USUAL = ("24h", "7d", "30d")
 """Without a choice: the shortest of these that holds the first run, else the last."""
+
+OWN = "own"
+FIRST_DAY = date(2000, 1, 1)
+"""Nobody measured before; a clock that says so was wrong."""
 
 MOST_BUCKETS = 120
 MOST_POINTS = 720
@@ -30,6 +35,15 @@ class Range:
     until: datetime
     buckets: int
     points: int
+    first_day: date | None = None
+    last_day: date | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """As it stands in the address."""
+        if self.first_day is None or self.last_day is None:
+            return {"range": self.name}
+        return {"since": self.first_day.isoformat(), "until": self.last_day.isoformat()}
 
 
 def choose(name: str, now: datetime, zone: tzinfo, first_run_at: datetime | None) -> Range:
@@ -41,6 +55,29 @@ def choose(name: str, now: datetime, zone: tzinfo, first_run_at: datetime | None
     count = max(1, -(-(span or until - earliest) // bucket))
     since = until - count * bucket
     return Range(name, since, until, count, max(count, MOST_POINTS - MOST_POINTS % count))
+
+
+def own_dates(since: str, until: str, now: datetime, zone: tzinfo) -> Range | None:
+    """From the start of the day *since* to the end of the day *until* on the plan's clock.
+
+    None where the two are no dates in this order, or lie beyond all that can have been measured.
+    """
+    try:
+        first, last = date.fromisoformat(since), date.fromisoformat(until)
+    except ValueError:
+        return None
+    if not FIRST_DAY <= first <= last <= now.astimezone(zone).date():
+        return None
+    start, end = midnight(first, zone), midnight(last + DAY, zone)
+    bucket = _bucket(end - start)
+    count = max(1, -(-(end - start) // bucket))
+    points = max(count, MOST_POINTS - MOST_POINTS % count)
+    return Range(OWN, start, start + count * bucket, count, points, first, last)
+
+
+def midnight(day: date, zone: tzinfo) -> datetime:
+    """The start of *day* on the clock of *zone*, in UTC; days are 23 to 25 hours long."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def usual(now: datetime, first_run_at: datetime | None) -> str:

@@ -8,6 +8,8 @@ from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 LOCAL_TOOLS = frozenset({"lan"})
 """They measure the way to speedtrap itself and say nothing about the line."""
 TOOLS_DIFFER = 1.5
+TOOLS_AGREE = 1.15
+"""Servers and methods differ by so much without meaning anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class ToolLine:
 class ToolTable:
     lines: tuple[ToolLine, ...]
     finding: str | None
+    differ: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class MeasurementLine:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
+    id: str
     when: str
     outcome: str
     outcome_code: str
@@ -69,27 +73,30 @@ def tool_table(report: Report, words: Words) -> ToolTable:
                 failures=tool.failures,
             )
         )
-    return ToolTable(tuple(lines), _finding(report, words))
+    return ToolTable(tuple(lines), *_finding(report, words))
 
 
-def _finding(report: Report, words: Words) -> str | None:
-    """ "Ookla fine, fast.com slow" points at a path, not at the whole line."""
+def _finding(report: Report, words: Words) -> tuple[str | None, bool]:
+    """ "Ookla fine, fast.com slow" points at a path, not at the whole line; whether they differ."""
     known = [
         (tool.median, tool.tool)
         for tool in report.tools
         if tool.median and tool.n >= ENOUGH_TO_JUDGE and tool.tool not in LOCAL_TOOLS
     ]
     if len(known) < 2:
-        return None
+        return None, False
     (low, slow), (high, fast) = min(known), max(known)
+    if high / low < TOOLS_AGREE:
+        return words.text("tools.agree", n=words.catalogue.number(len(known))), False
     if high / low < TOOLS_DIFFER:
-        return None
+        return None, False
     factor = words.catalogue.number(high / low, 1)
-    return words.text("tools.differ", fast=fast, slow=slow, factor=factor)
+    return words.text("tools.differ", fast=fast, slow=slow, factor=factor), True
 
 
 def last_run(run: Run, words: Words) -> LastRun:
     return LastRun(
+        id=run.id,
         when=words.text(
             "last.when", when=words.when(run.started_at), ago=words.ago(run.started_at)
         ),

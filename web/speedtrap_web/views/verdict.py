@@ -23,8 +23,8 @@ class Verdict:
 GLYPHS = {"good": "✓", "warn": "◆", "bad": "▼", "none": "○"}
 
 
-def verdict(probe: Probe, report: Report, range_name: str, words: Words) -> Verdict:
-    range_words = words.text(f"range.{range_name}.words")
+def verdict(probe: Probe, report: Report, range_words: str, words: Words) -> Verdict:
+    """*range_words* say the range, as in "in the last 30 days"."""
     if report.n == 0 and report.outage_runs == 0:
         return _nothing(probe, words, ask=probe.plan is None)
     if report.plan is None:

@@ -28,6 +28,13 @@ class Words:
         other_year = moment.astimezone(self.zone).year != self.now.astimezone(self.zone).year
         return self.catalogue.when(moment, self.zone, year=other_year)
 
+    def day(self, moment: datetime) -> str:
+        """The day, with its year only when it is not this one."""
+        local = moment.astimezone(self.zone)
+        other_year = local.year != self.now.astimezone(self.zone).year
+        day = self.catalogue.day(moment, self.zone)
+        return f"{day} {local.year}" if other_year else day
+
     def ago(self, moment: datetime) -> str:
         return self.catalogue.ago(self.now - moment)
 
@@ -37,6 +44,8 @@ class Words:
             return self.text("rule.ratio", ratio=self.catalogue.percent(rule.below_ratio))
         if rule is not None and rule.below_mbps is not None:
             return self.text("rule.mbps", mbps=self.catalogue.plain(rule.below_mbps))
+        if rule is not None and rule.above_ms is not None:
+            return self.text("rule.ms", ms=self.catalogue.plain(rule.above_ms))
         return self.text("rule.none")
 
     def rule_short(self, rule: Rule) -> str:
