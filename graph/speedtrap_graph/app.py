@@ -17,6 +17,7 @@ from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
 from speedtrap_graph.callers import Callers, Gateway, KeyFile
 from speedtrap_graph.gate import Gate
+from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.book import Terms
 from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import system_clock
@@ -84,12 +85,13 @@ def create_app(settings: GraphSettings) -> Starlette:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
-    callers = _callers(settings)
-    gate = Gate(GraphQLView(running.current), callers, settings.max_body_bytes)
+    callers, quotas = _callers(settings), Quotas(settings.quotas)
+    view = GraphQLView(running.current, settings.limits, quotas)
+    gate = Gate(view, callers, settings.max_body_bytes, quotas)
     exports = [
         Route(
             f"/export/runs.{form}",
-            Gate(ExportView(running.current, form), callers, settings.max_body_bytes),
+            Gate(ExportView(running.current, form), callers, settings.max_body_bytes, quotas),
             methods=["GET"],
         )
         for form in Format
@@ -117,9 +119,10 @@ def open_store(settings: GraphSettings) -> Store:
 
 
 def _callers(settings: GraphSettings) -> Callers:
-    if settings.keys_file is None or settings.callers == "gateway":
-        return Gateway()
-    return KeyFile(settings.keys_file)
+    keys = None if settings.keys_file is None else KeyFile(settings.keys_file)
+    if keys is None or settings.callers == "gateway":
+        return Gateway(keys)
+    return keys
 
 
 def _services(store: Store, settings: GraphSettings) -> Services:

@@ -93,6 +93,10 @@ class KeyFile:
             return None
         return self._current().get(_digest(key))
 
+    def knows(self, caller: Caller) -> bool:
+        """Whether any key of the file is still this caller's."""
+        return caller in self._current().values()
+
     def check(self) -> None:
         """Raises where the file is missing or malformed; for the start of the service."""
         self._load(self._stamp())
@@ -118,10 +122,19 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The gateway has checked the key. Only it may be able to reach this service."""
+    """The gateway has checked the key. Only it may be able to reach this service.
+
+    With the gateway's own key file at hand, a revoked key counts at once here too, also on sockets
+    that are open already.
+    """
+
+    keys: KeyFile | None = None
 
     def identify(self, headers: Mapping[str, str]) -> Caller | None:
-        return parse_caller(headers.get(CALLER_HEADER, ""))
+        caller = parse_caller(headers.get(CALLER_HEADER, ""))
+        if caller is None or (self.keys is not None and not self.keys.knows(caller)):
+            return None
+        return caller
 
 
 def _digest(key: str) -> bytes:

@@ -14,6 +14,7 @@ from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app, open_store
 from speedtrap_graph.callers import KeyFile, KeyFileError
 from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.socket import PatientSocket
 
 app = typer.Typer(help="The GraphQL service.", no_args_is_help=True)
 
@@ -36,9 +37,10 @@ def serve(
         create_app(settings),
         host=host or settings.host,
         port=settings.port if port is None else port,
-        # The older default implementation cannot answer a refused handshake with a body.
-        ws="websockets-sansio",
+        ws=PatientSocket,
         ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=settings.socket_patience_s,
+        ws_ping_timeout=settings.socket_patience_s,
         server_header=False,
         access_log=False,
         timeout_graceful_shutdown=5,

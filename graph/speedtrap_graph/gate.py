@@ -1,13 +1,18 @@
-"""The door of `/graphql`: who is calling, and how much may come in."""
+"""The door of `/graphql`: who is calling, how often, and how much may come in."""
 
+import asyncio
+import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from speedtrap_graph.callers import Callers
+from speedtrap_graph.api.errors import public
+from speedtrap_graph.callers import Caller, Callers
+from speedtrap_graph.quotas import Quotas, rate_limited
 from speedtrap_graph.unpacking import BadGzipError, TooLargeError, Unpacking
 
 _UNAUTHENTICATED = {
@@ -18,9 +23,14 @@ _UNAUTHENTICATED = {
 }
 
 
+REVOKED_CODE = 4403
+"""As graphql-transport-ws has it: forbidden."""
+
+
 @dataclass(frozen=True)
 class Gate:
-    """Wraps an ASGI app: 401 without a known key, on a WebSocket before it opens; 413 if too big.
+    """Wraps an ASGI app: 401 without a known key, on a WebSocket before it opens; 413 if too big;
+    429 when the key has asked too often. A socket whose key is revoked is closed.
 
     The caller goes on in `scope["state"]["caller"]`.
     """
@@ -28,18 +38,44 @@ class Gate:
     app: ASGIApp
     callers: Callers
     max_body_bytes: int
+    quotas: Quotas
+    recheck_s: float = 2.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        caller = self.callers.identify({name.lower(): value for name, value in headers.items()})
+        headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
+        caller = self.callers.identify(headers)
         if caller is None:
             await _refuse(401, _UNAUTHENTICATED, scope, receive, send)
             return
-        inner = {**scope, "state": {**scope.get("state", {}), "caller": caller}}
-        if scope["type"] != "http":
-            await self.app(inner, receive, send)
+        wait_s = self.quotas.take(caller)
+        if wait_s is not None:
+            error = public(rate_limited(caller, wait_s)).formatted
+            body = {"errors": [error]}
+            await _refuse(429, body, scope, receive, send, {"Retry-After": str(int(wait_s) + 1)})
             return
-        await self._limited(inner, receive, send)
+        inner = {**scope, "state": {**scope.get("state", {}), "caller": caller}}
+        if scope["type"] == "http":
+            await self._limited(inner, receive, send)
+        else:
+            await self._while_known(caller, headers, inner, receive, send)
+
+    async def _while_known(
+        self, caller: Caller, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        open_socket = asyncio.ensure_future(self.app(scope, receive, send))
+        try:
+            while not open_socket.done():
+                await asyncio.wait({open_socket}, timeout=self.recheck_s)
+                if not open_socket.done() and self.callers.identify(headers) != caller:
+                    reason = "this key was revoked"
+                    close = {"type": "websocket.close", "code": REVOKED_CODE, "reason": reason}
+                    await send(close)
+                    return
+            await open_socket
+        finally:
+            open_socket.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await open_socket
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         encoding = Headers(scope=scope).get("content-encoding", "identity").lower()
@@ -62,10 +98,16 @@ class Gate:
 
 
 async def _refuse(
-    status: int, body: dict[str, dict[str, str]], scope: Scope, receive: Receive, send: Send
+    status: int,
+    body: Mapping[str, object],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     if scope["type"] == "http":
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        if status == 401:
+            headers = {"WWW-Authenticate": "Bearer"}
         await JSONResponse(body, status, headers)(scope, receive, send)
         return
     await receive()  # websocket.connect

@@ -6,6 +6,9 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from speedtrap_graph.api.limits import Limits
+from speedtrap_graph.callers import Role
+
 
 class GraphSettings(BaseSettings):
     """Frozen, built once by the composition root and handed down."""
@@ -39,6 +42,22 @@ class GraphSettings(BaseSettings):
     check_after_seconds: float = Field(60, ge=0.1, le=3600)
     """How long to wait before, and between, looking up whether something arrived."""
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024)
+    max_cost: int = Field(50_000, ge=100)
+    """Documents that one operation may read, by the estimate made before it runs."""
+    operation_timeout_s: float = Field(45, gt=0, le=3600)
+    """For queries and mutations; subscriptions may last."""
+    requests_per_minute: str = "probe=600,viewer=3000,bot=3000,admin=3000"
+    """By role, for each key and each copy of the service. `off`, or a role left out: no limit."""
+    socket_patience_s: float = Field(20, gt=0, le=600)
+    """How long a WebSocket's client may take no data, or answer no ping, before it is dropped."""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_cost, self.operation_timeout_s)
+
+    @property
+    def quotas(self) -> dict[Role, int]:
+        return _quotas(self.requests_per_minute)
 
     @property
     def auto_approve_channels(self) -> frozenset[str]:
@@ -67,6 +86,12 @@ class GraphSettings(BaseSettings):
             raise ValueError(f"there is no file {path}")
         return path
 
+    @field_validator("requests_per_minute")
+    @classmethod
+    def _is_a_list_of_quotas(cls, text: str) -> str:
+        _quotas(text)
+        return text
+
     @model_validator(mode="after")
     def _keys_need_a_file(self) -> Self:
         if self.callers == "keys" and self.keys_file is None:
@@ -83,3 +108,18 @@ def _names(text: str) -> frozenset[str]:
 
 def _first_line(path: Path | None) -> str:
     return "" if path is None else path.read_text(encoding="utf-8").strip()
+
+
+def _quotas(text: str) -> dict[Role, int]:
+    """`probe=600,viewer=3000`: requests a minute by role."""
+    if text.strip().lower() == "off":
+        return {}
+    quotas: dict[Role, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = part.partition("=")
+        role = Role.__members__.get(name.strip().upper())
+        if role is None or not number.strip().isdigit() or int(number) < 1:
+            roles = ", ".join(role.lower() for role in Role)
+            raise ValueError(f"{part!r} is not of the form role=number; the roles are {roles}")
+        quotas[role] = int(number)
+    return quotas

@@ -122,9 +122,9 @@ def test_behind_the_gateway_its_header_says_who_calls(
         mongod, database_name, tmp_path, SPEEDTRAP_GRAPH_CALLERS="gateway"
     ) as service:
         url = f"{service.base_url}/graphql"
-        known = {"X-Speedtrap-Caller": "attic:viewer"}
+        known = {"X-Speedtrap-Caller": "page:viewer"}
         answer = httpx.post(url, headers=known, json={"query": ME}, timeout=30)
-        assert answer.json() == {"data": {"me": {"name": "attic", "role": "VIEWER"}}}
+        assert answer.json() == {"data": {"me": {"name": "page", "role": "VIEWER"}}}
         key = {"X-API-Key": service.keys["admin"]}
         assert httpx.post(url, headers=key, json={"query": ME}, timeout=30).status_code == 401
 

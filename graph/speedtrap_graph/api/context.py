@@ -8,7 +8,9 @@ from typing import TypeVar
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from speedtrap_graph.api.limits import Limits
 from speedtrap_graph.callers import Caller, Role
+from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import ForbiddenError
@@ -42,6 +44,8 @@ class Context:
 
     caller: Caller
     services: Services
+    limits: Limits = field(default_factory=Limits)
+    quotas: Quotas = field(default_factory=Quotas)
     connection_params: dict[str, object] | None = None
     standards: DataLoader[str, Standards] = field(init=False)
     breaches: DataLoader[str, BreachDocument | None] = field(init=False)

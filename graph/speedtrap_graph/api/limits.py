@@ -1,8 +1,8 @@
-"""What a document may cost, and what an error may say."""
+"""What a document may look like, what an operation may cost, and how both are held to it."""
 
-import logging
-import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from graphql import (
     FieldNode,
@@ -14,28 +14,42 @@ from graphql import (
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
+    get_operation_ast,
 )
 from strawberry.extensions import (
     AddValidationRules,
-    MaskErrors,
     MaxTokensLimiter,
     ParserCache,
     SchemaExtension,
     ValidationCache,
 )
 
-from speedtrap_graph.services.errors import GraphError
+from speedtrap_graph.api.cost import estimate
+from speedtrap_graph.callers import Role
+from speedtrap_graph.services.errors import BadInputError, ForbiddenError
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from speedtrap_graph.api.context import Context
 
 MAX_TOKENS = 2000
 MAX_DEPTH = 15
 """Just enough for the introspection that clients send."""
 MAX_FIELDS = 1000
 MAX_ALIASES = 30
+MAX_VARIABLES = 100
 
 
-class CostRule(ValidationRule):
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator may set."""
+
+    max_cost: int = 50_000
+    """Documents that one operation may read, as `api.cost` estimates them before it runs."""
+    timeout_s: float = 45.0
+    """How long a query or a mutation may take; subscriptions may last."""
+
+
+class ShapeRule(ValidationRule):
     """Depth, fields and aliases, with fragments followed to where they are used.
 
     Introspection counts like anything else. A ring of fragments is another rule's to report.
@@ -62,6 +76,7 @@ class _Walk:
     def __init__(self, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
         self.fragments = fragments
         self.fields = 0
+        self.spreads = 0
         self.aliases = 0
 
     def walk(self, selections: SelectionSetNode, depth: int, inside: frozenset[str]) -> None:
@@ -79,6 +94,10 @@ class _Walk:
                 self.walk(node.selection_set, depth, inside)
 
     def _spread(self, name: str, depth: int, inside: frozenset[str]) -> None:
+        # Spreads that lead to no field would otherwise be followed for ever more for nothing.
+        self.spreads += 1
+        if self.spreads > MAX_FIELDS:
+            raise GraphQLError(f"This operation spreads fragments more than {MAX_FIELDS} times.")
         fragment = self.fragments.get(name)
         if fragment is not None and name not in inside:
             self.walk(fragment.selection_set, depth, inside | {name})
@@ -92,54 +111,63 @@ class _Walk:
             raise GraphQLError(f"This operation has more than {MAX_ALIASES} aliases.")
 
 
-class PublicErrors(MaskErrors):
-    """Refusals speak for themselves; anything unexpected becomes an id that the log carries."""
+class Admission(SchemaExtension):
+    """After validation, before the first read: introspection, variables, and the estimated cost."""
 
-    def __init__(self) -> None:
-        super().__init__(should_mask_error=_is_unexpected)
+    async def on_execute(self) -> AsyncIterator[None]:
+        execution = self.execution_context
+        context = cast("Context", execution.context)
+        document = execution.graphql_document
+        if document is not None and (
+            operation := get_operation_ast(document, execution.operation_name)
+        ):
+            variables = execution.variables or {}
+            if len(variables) > MAX_VARIABLES:
+                raise _refused(f"at most {MAX_VARIABLES} variables, not {len(variables)}")
+            schema = execution.schema._schema  # noqa: SLF001 - Strawberry's own extensions do so
+            cost = estimate(schema, document, operation, variables)
+            _check_introspection(cost.introspection, context.caller.role)
+            if cost.documents > context.limits.max_cost:
+                raise _too_costly(cost.documents, context.limits.max_cost, cost.lower, cost.where)
+        yield
 
-    def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
-        return [_public(error) for error in errors]
+
+def _check_introspection(field: str | None, role: Role) -> None:
+    # A probe sends one packaged operation, and its key lies about on most machines.
+    if field is not None and role is Role.PROBE:
+        raise _refusal(
+            ForbiddenError(
+                "a probe's key does not read the schema; it is in graph/schema.graphql",
+                field=field,
+                allowed=[role.value for role in Role if role is not Role.PROBE],
+            )
+        )
 
 
-def _is_unexpected(error: GraphQLError) -> bool:
-    # Errors of syntax and validation have no original; those of resolvers and scalars do.
-    return error.original_error is not None and not isinstance(
-        error.original_error, (GraphError, GraphQLError)
+def _too_costly(cost: int, limit: int, lower: str | None, where: str) -> GraphQLError:
+    lowered = f"Lower `{lower}`, or ask" if lower else "Ask"
+    return _refusal(
+        BadInputError(
+            f"This operation may read about {cost} documents, and at most {limit} are allowed. "
+            f"Most of it is {where}. {lowered} for less inside.",
+            field=lower,
+            details={"cost": cost, "limit": limit},
+        )
     )
 
 
-def _public(error: GraphQLError) -> GraphQLError:
-    original = error.original_error
-    if isinstance(original, GraphError):
-        extensions = {"code": original.code, "field": original.field, "allowed": original.allowed}
-        told = {name: value for name, value in extensions.items() if value is not None}
-        return _copy(error, str(original), told)
-    if _is_unexpected(error):
-        error_id = secrets.token_hex(6)
-        _log.error("error %s at %s", error_id, error.path, exc_info=original)
-        message = f"Something went wrong inside; the service's log has it as {error_id}."
-        return _copy(error, message, {"code": "INTERNAL", "id": error_id})
-    if "code" not in (error.extensions or {}):
-        return _copy(error, error.message, {**(error.extensions or {}), "code": "BAD_INPUT"})
-    return error
+def _refused(message: str) -> GraphQLError:
+    return _refusal(BadInputError(message, field="variables"))
 
 
-def _copy(error: GraphQLError, message: str, extensions: Mapping[str, object]) -> GraphQLError:
-    return GraphQLError(
-        message,
-        nodes=error.nodes,
-        source=error.source,
-        positions=error.positions,
-        path=error.path,
-        extensions=dict(extensions),
-    )
+def _refusal(error: Exception) -> GraphQLError:
+    return GraphQLError(str(error), original_error=error)
 
 
-class _Cost(AddValidationRules):
+class _Shape(AddValidationRules):
     # The same class for every request: a new one each time would defeat the validation cache.
     def __init__(self) -> None:
-        super().__init__([CostRule])
+        super().__init__([ShapeRule])
 
 
 class _Tokens(MaxTokensLimiter):
@@ -157,4 +185,4 @@ class _Validated(ValidationCache):
         super().__init__(maxsize=256)
 
 
-EXTENSIONS: list[type[SchemaExtension]] = [PublicErrors, _Tokens, _Cost, _Parsed, _Validated]
+EXTENSIONS: list[type[SchemaExtension]] = [_Tokens, _Shape, _Parsed, _Validated, Admission]

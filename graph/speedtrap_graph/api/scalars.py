@@ -1,7 +1,9 @@
 """Scalars that are stricter than GraphQL's libraries are by default."""
 
+import re
 from datetime import datetime
 from typing import Any, NewType
+from uuid import UUID
 
 import strawberry
 from graphql import GraphQLError
@@ -11,6 +13,8 @@ from speedtrap_graph.services.moments import format_moment, parse_moment
 
 BigInt = NewType("BigInt", int)
 RunInput = NewType("RunInput", object)
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 RUN_INPUT_DESCRIPTION = """\
 One run, as the probe measured it (a JSON object; validated field by field, so that one bad run does not sink its batch):
@@ -38,7 +42,23 @@ def _parse_moment(value: Any) -> datetime:
     try:
         return parse_moment(value)
     except ValueError as error:
-        raise GraphQLError(f"DateTime {error}", extensions={"code": "BAD_INPUT"}) from error
+        raise GraphQLError(f"DateTime {error}") from error
+
+
+def _parse_uuid(value: Any) -> UUID:
+    if isinstance(value, str) and _UUID.fullmatch(value):
+        return UUID(value)
+    raise _refused("UUID", "such as 0190b1c2-7d3e-7a44-8f5b-2c6d7e8f9a0b")
+
+
+def _parse_big_int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
+        return value
+    raise _refused("BigInt", "a whole number of at most 63 bits")
+
+
+def _refused(scalar: str, shape: str) -> GraphQLError:
+    return GraphQLError(f"{scalar} must be {shape}")
 
 
 def _as_it_is(value: Any) -> Any:
@@ -57,8 +77,9 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="BigInt",
         description="A whole number beyond 32 bits, as a JSON number: bytes.",
         serialize=int,
-        parse_value=int,
+        parse_value=_parse_big_int,
     ),
+    UUID: strawberry.scalar(name="UUID", serialize=str, parse_value=_parse_uuid),
     RunInput: strawberry.scalar(
         name="RunInput",
         description=RUN_INPUT_DESCRIPTION,

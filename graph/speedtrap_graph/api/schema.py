@@ -1,24 +1,38 @@
 """The schema, and the view that serves it."""
 
+import asyncio
+import json
+import re
 from collections.abc import Callable
+from typing import Any, cast
 
 import strawberry
 from cross_web import HTTPException
-from graphql import GraphQLError, GraphQLSyntaxError
+from graphql import GraphQLError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.schema.config import StrawberryConfig
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+)
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types import ExecutionContext
 
 from speedtrap_graph.api.context import Context, Services
-from speedtrap_graph.api.limits import EXTENSIONS
+from speedtrap_graph.api.errors import public
+from speedtrap_graph.api.limits import EXTENSIONS, Limits
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
 from speedtrap_graph.api.scalars import SCALARS
 from speedtrap_graph.api.subscriptions import Subscription
+from speedtrap_graph.quotas import Quotas, rate_limited
+from speedtrap_graph.services.errors import TooSlowError
+
+_MAY_BE_SURROGATE = re.compile(r"\\u[dD]")
 
 
 class _Schema(strawberry.Schema):
@@ -27,13 +41,21 @@ class _Schema(strawberry.Schema):
         errors: list[GraphQLError],
         execution_context: ExecutionContext | None = None,  # noqa: ARG002 - called by name
     ) -> None:
-        """A caller's mistake is no event for the log; `PublicErrors` logs what is one.
+        """Every way to fail leads through here, extensions' and parsers' failures too."""
+        errors[:] = [public(error) for error in errors]
 
-        A syntax error passes by the extensions (`ParserCache` raises it), so it gets its code here.
-        """
-        for error in errors:
-            if isinstance(error, GraphQLSyntaxError):
-                error.extensions = {"code": "BAD_INPUT"}
+    async def _execute_operation(self, execution_context: ExecutionContext, *rest: Any) -> Any:
+        """A query or a mutation, over HTTP or a socket alike; a subscription may take its time."""
+        limit_s = cast(Context, execution_context.context).limits.timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await super()._execute_operation(execution_context, *rest)
+        except TimeoutError as error:
+            refusal = TooSlowError(
+                f"This operation took longer than {limit_s:g} s and was stopped. Ask for less; "
+                "what it was to change may or may not have been changed."
+            )
+            raise GraphQLError(str(refusal), original_error=refusal) from error
 
 
 SCHEMA = _Schema(
@@ -45,10 +67,25 @@ SCHEMA = _Schema(
 )
 
 
+class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Operations on a socket count like requests: the door sees only its opening."""
+        wait_s = self.context.quotas.take(self.context.caller)
+        if wait_s is None:
+            await super().handle_subscribe(message)
+            return
+        error = public(rate_limited(self.context.caller, wait_s))
+        await self.send_message(
+            {"id": message["id"], "type": "error", "payload": [error.formatted]}
+        )
+
+
 class GraphQLView(GraphQL[Context, None]):
     """graphql-transport-ws and POST only; who calls was found out before it gets here."""
 
-    def __init__(self, services: Callable[[], Services]) -> None:
+    graphql_transport_ws_handler_class = _Socket
+
+    def __init__(self, services: Callable[[], Services], limits: Limits, quotas: Quotas) -> None:
         super().__init__(
             SCHEMA,
             graphql_ide=None,
@@ -56,14 +93,38 @@ class GraphQLView(GraphQL[Context, None]):
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
         )
         self._services = services
+        self._limits = limits
+        self._quotas = quotas
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            response = await self.run(Request(scope, receive))
+        except HTTPException as error:
+            # Strawberry answers in plain text what a GraphQL client cannot read.
+            told = {"message": error.reason, "extensions": {"code": "BAD_INPUT"}}
+            response = JSONResponse({"errors": [told]}, error.status_code)
+        await response(scope, receive, send)
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Of a request or of a message on a socket; JSONDecodeError for all that is no good."""
+        try:
+            decoded = json.loads(data)
+            if _MAY_BE_SURROGATE.search(data if isinstance(data, str) else data.decode()):
+                # Half a character can be neither stored nor answered.
+                json.dumps(decoded, ensure_ascii=False).encode()
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:
+            # Numbers of thousands of digits, nests of thousands of levels, halves of characters.
+            raise json.JSONDecodeError("JSON that nobody would write", "", 0) from error
+        return decoded
 
     def parse_json(self, data: str | bytes) -> object:
-        try:
-            body = super().parse_json(data)
-        except (ValueError, RecursionError) as error:
-            # Numbers of thousands of digits and nests of thousands of levels.
-            raise HTTPException(400, "The body is JSON that nobody would write") from error
-        if not isinstance(body, (dict, list)):
+        body = super().parse_json(data)
+        if not isinstance(body, dict):
             raise HTTPException(400, "The body must be a JSON object with a query")
         return body
 
@@ -72,4 +133,9 @@ class GraphQLView(GraphQL[Context, None]):
         request: Request | WebSocket,
         response: Response | WebSocket,  # noqa: ARG002 - Strawberry hands it over by name
     ) -> Context:
-        return Context(caller=request.state.caller, services=self._services())
+        return Context(
+            caller=request.state.caller,
+            services=self._services(),
+            limits=self._limits,
+            quotas=self._quotas,
+        )

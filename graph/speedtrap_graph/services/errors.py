@@ -1,6 +1,6 @@
 """What a caller is told when a service refuses: in words, with the field and what is allowed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class GraphError(Exception):
@@ -9,11 +9,17 @@ class GraphError(Exception):
     code = "INTERNAL"
 
     def __init__(
-        self, message: str, *, field: str | None = None, allowed: Sequence[str] | None = None
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        allowed: Sequence[str] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.field = field
         self.allowed = allowed
+        self.details = details or {}
 
 
 class BadInputError(GraphError):
@@ -38,3 +44,15 @@ class ForbiddenError(GraphError):
     """This role may not."""
 
     code = "FORBIDDEN"
+
+
+class RateLimitedError(GraphError):
+    """This key has used up its minute."""
+
+    code = "RATE_LIMITED"
+
+
+class TooSlowError(GraphError):
+    """It took longer than an operation may."""
+
+    code = "TIMEOUT"

@@ -1,0 +1,86 @@
+"""What a caller is told of a failure: words, a code, and where they help, field and allowed."""
+
+import logging
+import re
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from graphql import GraphQLError
+
+from speedtrap_graph.services.errors import GraphError
+
+_log = logging.getLogger(__name__)
+
+# graphql-core says in words alone what it found; these patterns read the field out of them.
+_FIELDS = (
+    re.compile(r"^Cannot query field '(?P<field>\w+)'"),
+    re.compile(r"^Unknown argument '(?P<field>\w+)'"),
+    re.compile(r"^Argument '[\w.]+\((?P<field>\w+):\)'"),
+    re.compile(r"^Variable '\$(?P<field>\w+)'"),
+    re.compile(r"^Field '(?:\w+\.)?(?P<field>\w+)'"),
+)
+_SUGGESTED = re.compile(r"Did you mean (.+)\?$")
+_QUOTED = re.compile(r"'(\w+)'")
+
+TOLD: Counter[str] = Counter()
+"""How many errors of each code callers were told since the start, for /metrics."""
+
+
+def public(error: GraphQLError) -> GraphQLError:
+    """*error* as it may leave the house. Refusals speak for themselves; the rest is masked."""
+    original = error.original_error
+    if isinstance(original, GraphError):
+        return _copy(error, str(original), _extensions(original))
+    if isinstance(original, RecursionError):
+        return _copy(error, "This operation is nested too deeply.", {"code": "BAD_INPUT"})
+    if original is not None and not isinstance(original, GraphQLError):
+        return _masked(error, original)
+    if "code" in (error.extensions or {}):
+        return error
+    inner = getattr(original, "extensions", None) or {}
+    return _copy(error, error.message, {"code": "BAD_INPUT", **_hints(error.message), **inner})
+
+
+def _extensions(refusal: GraphError) -> dict[str, object]:
+    told = {
+        "code": refusal.code,
+        "field": refusal.field,
+        "allowed": refusal.allowed,
+        **refusal.details,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _masked(error: GraphQLError, original: Exception) -> GraphQLError:
+    error_id = secrets.token_hex(6)
+    _log.error("error %s at %s", error_id, error.path, exc_info=original)
+    message = f"Something went wrong inside; the service's log has it as {error_id}."
+    return _copy(error, message, {"code": "INTERNAL", "id": error_id})
+
+
+def _hints(message: str) -> dict[str, object]:
+    hints: dict[str, object] = {}
+    for pattern in _FIELDS:
+        if found := pattern.search(message):
+            hints["field"] = found["field"]
+            break
+    if (suggested := _SUGGESTED.search(message)) and (names := _quoted(suggested[1])):
+        hints["allowed"] = names
+    return hints
+
+
+def _quoted(text: str) -> Sequence[str]:
+    return _QUOTED.findall(text)
+
+
+def _copy(error: GraphQLError, message: str, extensions: Mapping[str, object]) -> GraphQLError:
+    TOLD[str(extensions["code"])] += 1
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=dict(extensions),
+    )

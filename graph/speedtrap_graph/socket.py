@@ -1,0 +1,41 @@
+"""The WebSocket as uvicorn speaks it, and the end of one whose client has stopped taking data."""
+
+from asyncio import TimerHandle
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+
+class PatientSocket(WebSocketsSansIOProtocol):
+    """Drops a stalled client after `ws_ping_timeout` seconds.
+
+    uvicorn only ever closes, and closing waits for what has been written to be read: by a client
+    that reads nothing, for ever. Aborting throws the rest away; the subscriber of that client then
+    sees its connection lost. (The older default implementation besides cannot answer a refused
+    handshake with a body.)
+    """
+
+    _stalled: TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """The buffer is full: the clock starts."""
+        super().pause_writing()
+        if self.ping_timeout is not None:
+            self._stalled = self.loop.call_later(self.ping_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._take_heart()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._take_heart()
+        super().connection_lost(exc)
+
+    def keepalive_timeout(self) -> None:
+        """No pong: whether or not the buffer is full, nobody is there."""
+        super().keepalive_timeout()
+        self.loop.call_later(1.0, self.transport.abort)
+
+    def _take_heart(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
