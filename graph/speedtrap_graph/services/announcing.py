@@ -10,8 +10,9 @@ from speedtrap_graph.services.standards import Standards, pure_plan, rule_key
 from speedtrap_graph.store.documents import BreachDocument, RuleDocument
 
 STALE_AFTER = timedelta(hours=48)
-"""A breach whose completing run is older than this when it becomes known, as from an import or a
-new rule, is history: recorded, and never announced as if it were news."""
+"""A breach whose last bad run is older than this when it becomes known, as from an import or a new
+rule, is history: recorded, and never announced as if it were news. One that a probe delivers after
+days offline and that still goes on is news."""
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -63,7 +64,7 @@ def is_changed(before: BreachDocument, episode: Episode) -> bool:
 
 
 def _is_stale(fields: dict[str, Any], known_at: datetime) -> bool:
-    return bool(fields["status"] != "OPEN" or known_at - fields["opened_at"] > STALE_AFTER)
+    return bool(fields["status"] != "OPEN" or known_at - fields["last_run_at"] > STALE_AFTER)
 
 
 def _what_happened(before: BreachDocument, fields: dict[str, Any]) -> str | None:

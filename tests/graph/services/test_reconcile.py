@@ -115,6 +115,26 @@ async def test_a_breach_that_was_over_when_it_became_known_is_stale_and_not_anno
     assert await line.events() == []
 
 
+async def test_a_breach_that_ended_in_silence_long_ago_is_stale(store: Store) -> None:
+    line = Line(store)
+    await line.buy()
+    line.clock.advance(days=30)
+    await line.measure(*[SLOW] * 6)
+    (breach,) = await line.breaches()
+    assert (breach.status, breach.stale) == ("OPEN", True)
+    assert await line.events() == []
+
+
+async def test_a_breach_delivered_after_days_offline_is_announced_while_it_goes_on(
+    store: Store,
+) -> None:
+    line = Line(store)
+    await line.buy()
+    line.clock.advance(days=5)
+    await line.measure(*[SLOW] * (24 * 6), first_hour=24)
+    assert await line.events() == ["OPENED"]
+
+
 async def test_a_smaller_plan_retracts_and_a_larger_one_finds_the_past_stale(store: Store) -> None:
     line = Line(store)
     await line.buy(1000)
