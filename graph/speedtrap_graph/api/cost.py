@@ -81,6 +81,7 @@ WEIGHTS: Mapping[str, Weight] = {
     "Probe.streak": Weight(reads=50),
     "Probe.openBreach": ONE,
     "Probe.silence": ONE,
+    "Probe.silent": ONE,
     "Run.plan": ONE,
     "Run.ratioOfSubscribed": ONE,
     "Breach.runs": Weight(reads=500, items=500),
