@@ -47,3 +47,7 @@ class LedgerRefused(LedgerError):  # noqa: N818 - says the state, like the chann
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class LetterError(BotsError):
+    """A letter cannot be written: a template is wrong, or what it makes is too long."""

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from types import TracebackType
@@ -27,14 +27,19 @@ from speedtrap_bots.model import (
     BreachMark,
     Claim,
     Notice,
+    Report,
     SettleOutcome,
     Stage,
+    Stop,
 )
 
 REQUEST_TIMEOUT_S = 15.0
 PING_EVERY_S = 20.0
 WINDOW_HOURS = 24
 """How far around a breach the letter shows the other runs."""
+REPORT_BEFORE = timedelta(days=30)
+"""How much of the time before the breach the letter sums up."""
+MOMENT = timedelta(milliseconds=1)
 NEWEST_BREACHES = 100
 
 # At DEBUG these write every header of a handshake, and with it the key.
@@ -84,12 +89,29 @@ class Ledger:
         return [BreachMark.model_validate(node) for node in answer["breaches"]["nodes"]]
 
     async def evidence(self, breach_id: str) -> Breach | None:
-        """The breach with all its runs; None when there is no such breach (any more)."""
+        """The breach with all its runs and the month before; None when there is none (any more)."""
         answer = await self._ask("Evidence", id=breach_id, hours=WINDOW_HOURS)
-        return Breach.model_validate(answer["breach"]) if answer["breach"] else None
+        if not answer["breach"]:
+            return None
+        breach = Breach.model_validate(answer["breach"])
+        report = await self._ask(
+            "Report",
+            probe=breach.probe,
+            since=(breach.first_run_at - REPORT_BEFORE).isoformat(),
+            # What comes later is left out, so that the same breach always reads the same.
+            until=((breach.resolved_at or breach.last_run_at) + MOMENT).isoformat(),
+        )
+        return breach.model_copy(update={"report": Report.model_validate(report["serviceReport"])})
 
     async def plan(
-        self, breach_id: str, *, stage: Stage, channel: str, recipient: str, content: Content
+        self,
+        breach_id: str,
+        *,
+        stage: Stage,
+        channel: str,
+        recipient: str,
+        content: Content,
+        covers: Sequence[str] = (),
     ) -> Notice:
         """Writes the notice down, frozen. The same again gives back the first."""
         notice = {
@@ -100,6 +122,7 @@ class Ledger:
             "subject": content.subject,
             "text": content.text,
             "html": content.html,
+            "covers": list(covers),
             "attachments": [
                 {
                     "name": file.name,
@@ -117,6 +140,16 @@ class Ledger:
         """A lease on the next notice that is due in *channel*."""
         answer = await self._ask("ClaimNotice", channel=channel, worker=worker)
         return Claim.model_validate(answer["claimNotice"]) if answer["claimNotice"] else None
+
+    async def claim_check(self, channel: str, worker: str) -> Claim | None:
+        """A lease on looking up the next notice of *channel* whose outcome is unknown."""
+        answer = await self._ask("ClaimCheck", channel=channel, worker=worker)
+        return Claim.model_validate(answer["claimCheck"]) if answer["claimCheck"] else None
+
+    async def due_for_digest(self, channel: str, recipient: str) -> list[str]:
+        """The breaches that a digest to *recipient* should tell of now; mostly none."""
+        answer = await self._ask("DueForDigest", channel=channel, recipient=recipient)
+        return [str(breach["id"]) for breach in answer["dueForDigest"]]
 
     async def begin(self, claim: Claim) -> bool:
         """Records that the first byte is about to leave; False: it must not."""
@@ -168,6 +201,34 @@ class Ledger:
     async def reject(self, notice_id: str, reason: str) -> Notice:
         answer = await self._ask("RejectNotice", id=notice_id, reason=reason)
         return Notice.model_validate(answer["rejectNotice"])
+
+    async def resolve(self, notice_id: str, *, arrived: bool, reason: str) -> Notice:
+        """A person's word about an unknown outcome."""
+        answer = await self._ask("ResolveNotice", id=notice_id, arrived=arrived, reason=reason)
+        return Notice.model_validate(answer["resolveNotice"])
+
+    async def bounce(self, notice_id: str, detail: str) -> Notice:
+        answer = await self._ask("RecordBounce", id=notice_id, detail=detail)
+        return Notice.model_validate(answer["recordBounce"])
+
+    async def stop(self, recipient: str, reason: str) -> Stop:
+        """No more to *recipient*, ever."""
+        answer = await self._ask("StopRecipient", recipient=recipient, reason=reason)
+        return Stop.model_validate(answer["stopRecipient"])
+
+    async def stops(self) -> list[Stop]:
+        answer = await self._ask("Stops")
+        return [Stop.model_validate(stop) for stop in answer["stops"]]
+
+    async def set_sending(self, *, on: bool, reason: str) -> None:
+        await self._ask("SetSending", on=on, reason=reason)
+
+    async def breach_of(self, reference: str) -> str:
+        """The id of the breach that *reference* (or an id) names."""
+        answer = await self._ask("FindBreach", first=500)
+        nodes = answer["breaches"]["nodes"]
+        found = [n["id"] for n in nodes if reference.upper() == n["reference"]]
+        return str(found[0]) if found else reference
 
     async def events(self, after: str) -> AsyncIterator[BreachEvent]:
         """Breach events behind the cursor *after*, as they happen. Close it with `aclosing`."""

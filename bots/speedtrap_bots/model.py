@@ -12,6 +12,7 @@ class Stage(StrEnum):
     """Which letter of a breach's correspondence."""
 
     OPENING = "OPENING"
+    REMINDER = "REMINDER"
     RECOVERY = "RECOVERY"
     DIGEST = "DIGEST"
 
@@ -23,6 +24,7 @@ class SettleOutcome(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     REFUSED = "REFUSED"
     UNKNOWN = "UNKNOWN"
+    NOT_FOUND = "NOT_FOUND"
 
 
 class _Answer(BaseModel):
@@ -81,6 +83,9 @@ class Measurement(_Answer):
 
 class Conditions(_Answer):
     medium: str = "UNKNOWN"
+    cross_traffic_mbps: float | None = None
+    platform: str | None = None
+    probe_version: str | None = None
 
 
 class Run(_Answer):
@@ -104,6 +109,7 @@ class NoticeMark(_Answer):
     channel: str
     recipient: str
     status: str
+    sent_at: datetime | None = None
 
 
 class BreachMark(_Answer):
@@ -115,6 +121,35 @@ class BreachMark(_Answer):
     stale: bool
     resolved_at: datetime | None = None
     notices: tuple[NoticeMark, ...] = ()
+
+
+class Figure(_Answer):
+    """A median of *n* observations, in Mbps."""
+
+    median: float | None = None
+    n: int = 0
+
+
+class Outages(_Answer):
+    count: int = 0
+    duration_s: float = 0
+
+
+class Report(_Answer):
+    """What the line delivered from *since* to *until*, as graph computed it."""
+
+    since: datetime
+    until: datetime
+    n: int = 0
+    median_mbps: float | None = None
+    median_ratio: float | None = None
+    fcc_band: str | None = None
+    consistent_mbps: float | None = None
+    consistent_ratio: float | None = None
+    peak: Figure = Figure()
+    off_peak: Figure = Figure()
+    below_share: float | None = None
+    outages: Outages = Outages()
 
 
 class Breach(_Answer):
@@ -135,6 +170,7 @@ class Breach(_Answer):
     subscribed_mbps: float
     runs: tuple[Run, ...]
     window: tuple[Run, ...]
+    report: Report | None = None
 
 
 class BreachEvent(_Answer):
@@ -190,8 +226,23 @@ class Notice(_Answer):
 
 
 class Claim(_Answer):
-    """The right to send one notice until `lease_until`, as long as nobody holds a higher fence."""
+    """The right to send one notice until `lease_until`, as long as nobody holds a higher fence.
+
+    `lease_s` is how long that was when it was given, `sending_lease_s` how long it will be from the
+    beginning of the sending on.
+    """
 
     notice: Notice
     fence: int
     lease_until: datetime
+    lease_s: float
+    sending_lease_s: float
+
+
+class Stop(_Answer):
+    """Somebody asked for no more."""
+
+    recipient: str
+    at: datetime
+    by: str
+    reason: str

@@ -9,7 +9,8 @@ import typer
 
 from speedtrap_bots.errors import BotsError
 from speedtrap_bots.ledger import Ledger
-from speedtrap_bots.model import Notice
+from speedtrap_bots.model import Breach, Notice, Stage
+from speedtrap_bots.settings import SettingsError
 
 notices_app = typer.Typer(
     help="Read the notices about a breach, and decide about them.",
@@ -124,6 +125,129 @@ def reject(
     """Refuse leave; the notice is never sent."""
     rejected = _ask(url, key, key_file, lambda ledger: ledger.reject(notice_id, reason))
     typer.echo(f"{notice_id}  {_line(rejected)}")
+
+
+@notices_app.command()
+def resolve(
+    notice_id: Annotated[str, typer.Argument(metavar="ID")],
+    arrived: Annotated[
+        bool, typer.Option("--arrived/--not-arrived", help="What you found out about it.")
+    ],
+    reason: Annotated[str, typer.Option(help="How you know; it is kept with the notice.")],
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Decide about a notice of unknown outcome: it arrived, or it may be sent again."""
+    resolved = _ask(
+        url,
+        key,
+        key_file,
+        lambda ledger: ledger.resolve(notice_id, arrived=arrived, reason=reason),
+    )
+    typer.echo(f"{notice_id}  {_line(resolved)}")
+
+
+@notices_app.command()
+def bounce(
+    notice_id: Annotated[str, typer.Argument(metavar="ID")],
+    detail: Annotated[str, typer.Option(help="What the mail server wrote.")],
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Record that a mail which counted as sent came back."""
+    dead = _ask(url, key, key_file, lambda ledger: ledger.bounce(notice_id, detail))
+    typer.echo(f"{notice_id}  {_line(dead)}")
+
+
+@notices_app.command()
+def stop(
+    recipient: Annotated[str, typer.Argument(help="Who asked for no more.")] = "",
+    reason: Annotated[str, typer.Option(help="How they asked.")] = "answered STOP",
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Never write to RECIPIENT again, through any channel. Without one: list them."""
+    if recipient:
+        stops = [_ask(url, key, key_file, lambda ledger: ledger.stop(recipient, reason))]
+    else:
+        stops = _ask(url, key, key_file, lambda ledger: ledger.stops())
+    for one in stops:
+        typer.echo(f"{one.at:%Y-%m-%d %H:%M %Z}  {one.recipient}: {one.reason} (by {one.by})")
+    if not stops:
+        typer.echo("Nobody has asked for no more.")
+
+
+@notices_app.command()
+def pause(
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Switch all sending off, at once and for every channel and copy."""
+    _ask(url, key, key_file, lambda ledger: ledger.set_sending(on=False, reason=reason))
+    typer.echo("Nothing leaves until `resume`.")
+
+
+@notices_app.command()
+def resume(
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "resumed",
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Switch sending on again."""
+    _ask(url, key, key_file, lambda ledger: ledger.set_sending(on=True, reason=reason))
+    typer.echo("What has leave goes out again.")
+
+
+@notices_app.command()
+def preview(
+    breach: Annotated[str, typer.Argument(help="Its reference, ST-XXXXXX, or its id.")],
+    save: Annotated[Path, typer.Option(help="The folder to write it into.")],
+    channel: Annotated[str, typer.Option(help="In which channel's form.")] = "mail",
+    stage: Annotated[Stage, typer.Option(help="Which letter.")] = Stage.OPENING,
+    templates: Annotated[
+        Path | None, typer.Option(help="A folder with templates of your own.", file_okay=False)
+    ] = None,
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Write a letter into a folder as it would read now. Nothing is planned or sent."""
+    from speedtrap_bots.preview import write_preview  # noqa: PLC0415 - charts take seconds to load
+
+    async def evidence(ledger: Ledger) -> Breach | None:
+        return await ledger.evidence(await ledger.breach_of(breach))
+
+    found = _ask(url, key, key_file, evidence)
+    if found is None:
+        _fail(f"there is no breach {breach}", code=1)
+    try:
+        files = write_preview(found, stage, channel, save, templates)
+    except BotsError as error:
+        _fail(str(error), code=1)
+    for file in files:
+        typer.echo(file)
+
+
+@notices_app.command("send-test")
+def send_test(
+    channel: Annotated[str, typer.Option(help="Through which channel.")] = "mail",
+) -> None:
+    """Send one real message to yourself, by the bots' own settings (SPEEDTRAP_BOTS_...)."""
+    from speedtrap_bots.serve import open_channels  # noqa: PLC0415 - charts take seconds to load
+
+    try:
+        [opened] = open_channels([channel])
+        typer.echo(asyncio.run(opened.test()))
+    except SettingsError as error:
+        _fail(str(error), code=2)
+    except BotsError as error:
+        _fail(str(error), code=1)
 
 
 def _ask(

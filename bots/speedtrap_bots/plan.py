@@ -1,5 +1,6 @@
 """Which letter a breach still lacks. Pure: no I/O, time is an argument."""
 
+from collections.abc import Set
 from datetime import datetime, timedelta
 
 from speedtrap_bots.model import BreachMark, NoticeMark, Stage
@@ -7,11 +8,18 @@ from speedtrap_bots.model import BreachMark, NoticeMark, Stage
 MAY_HAVE_ARRIVED = frozenset({"CLAIMED", "SENDING", "SENT", "UNKNOWN", "CHECKING"})
 """An opening in one of these may be in somebody's hands, so its recovery is owed to them."""
 
+REMIND_AFTER = timedelta(days=7)
+"""A letter that was read is answered within a week; then one more is polite."""
 RECOVERY_IS_NEWS_FOR = timedelta(days=7)
 
 
 def missing_stage(
-    breach: BreachMark, *, channel: str, recipient: str, now: datetime
+    breach: BreachMark,
+    *,
+    channel: str,
+    recipient: str,
+    now: datetime,
+    stages: Set[Stage] = frozenset(Stage),
 ) -> Stage | None:
     """The letter to plan for *breach* in *channel*, None when there is nothing to say.
 
@@ -22,7 +30,10 @@ def missing_stage(
         return None
     ours = [notice for notice in breach.notices if notice.channel == channel]
     if breach.status == "OPEN":
-        return None if _written(ours, Stage.OPENING, recipient) else Stage.OPENING
+        if not _written(ours, Stage.OPENING, recipient):
+            return Stage.OPENING
+        late = Stage.REMINDER in stages and _is_time_to_remind(ours, recipient, now)
+        return Stage.REMINDER if late else None
     if breach.status != "RESOLVED" or breach.resolved_at is None:
         return None
     if now - breach.resolved_at > RECOVERY_IS_NEWS_FOR:
@@ -31,6 +42,20 @@ def missing_stage(
         notice.stage == Stage.OPENING and notice.status in MAY_HAVE_ARRIVED for notice in ours
     )
     return Stage.RECOVERY if announced and not _written(ours, Stage.RECOVERY, recipient) else None
+
+
+def _is_time_to_remind(ours: list[NoticeMark], recipient: str, now: datetime) -> bool:
+    """Whether the opening went to this recipient a week ago and nothing was written since."""
+    if _written(ours, Stage.REMINDER, recipient):
+        return False
+    return any(
+        notice.stage == Stage.OPENING
+        and notice.status == "SENT"
+        and notice.recipient == recipient
+        and notice.sent_at is not None
+        and now - notice.sent_at >= REMIND_AFTER
+        for notice in ours
+    )
 
 
 def _written(ours: list[NoticeMark], stage: Stage, recipient: str) -> bool:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from speedtrap_bots.channel import Channel, kinds
 from speedtrap_bots.ledger import Ledger
+from speedtrap_bots.letter import Templates
 from speedtrap_bots.settings import EnvironmentSettings, Settings, SettingsError
 from speedtrap_bots.worker import Worker
 
@@ -52,6 +53,7 @@ def _variable(settings: type[EnvironmentSettings], field: str) -> str:
 async def serve(names: list[str], *, once: bool) -> None:
     """Runs the named channels, or all, until SIGTERM or Ctrl-C; or does what can be done now."""
     settings = read(Settings)
+    Templates.folder = settings.templates
     channels = open_channels(names)
     key = settings.key.get_secret_value() if settings.key else ""
     name = f"{socket.gethostname()}-{os.getpid()}"
@@ -63,6 +65,8 @@ async def serve(names: list[str], *, once: bool) -> None:
                 name=name,
                 poll_s=settings.poll_seconds,
                 patrol_s=settings.patrol_seconds,
+                retry_ladder_s=settings.retry_ladder_s,
+                look_again_s=settings.look_again_seconds,
             )
             for channel in channels
         ]

@@ -79,6 +79,39 @@ class Settings(EnvironmentSettings):
         default=300.0, gt=0, description="Pause between two looks for breaches without a notice."
     )
 
+    retry_seconds: str = Field(
+        default="300,900,3600,14400,86400",
+        description="Pauses before the attempts after the first, separated by commas.",
+    )
+    look_again_seconds: float = Field(
+        default=900.0, gt=0, description="Pause after a look-up that failed itself."
+    )
+    templates: Path | None = Field(
+        default=None, description="Folder with templates of your own that replace ours."
+    )
+
+    @property
+    def retry_ladder_s(self) -> tuple[float, ...]:
+        return tuple(float(part) for part in self.retry_seconds.split(","))
+
+    @field_validator("retry_seconds")
+    @classmethod
+    def _are_pauses(cls, value: str) -> str:
+        try:
+            pauses = [float(part) for part in value.split(",")]
+        except ValueError as error:
+            raise ValueError("must be seconds separated by commas, e.g. 300,900") from error
+        if not all(0 < pause <= 7 * 86400 for pause in pauses):
+            raise ValueError("each pause must be above 0 and at most a week")
+        return value
+
+    @field_validator("templates")
+    @classmethod
+    def _is_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no folder {value}")
+        return value
+
     @field_validator("graph_url")
     @classmethod
     def _is_a_base_url(cls, value: str) -> str:

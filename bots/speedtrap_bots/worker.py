@@ -7,29 +7,34 @@ an unfinished claim expires, an unfinished delivery becomes UNKNOWN and is never
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from speedtrap_bots.channel import Channel
 from speedtrap_bots.errors import (
+    ChannelError,
     LedgerAway,
     LedgerError,
     LedgerRefused,
+    LetterError,
     Refused,
     Unavailable,
     Unknown,
 )
+from speedtrap_bots.lease import MARGIN_S, Lease, now_s
 from speedtrap_bots.ledger import Ledger
-from speedtrap_bots.model import BreachMark, Claim, SettleOutcome
+from speedtrap_bots.model import Breach, BreachMark, Claim, SettleOutcome, Stage
 from speedtrap_bots.plan import missing_stage
 
 log = logging.getLogger(__name__)
 
 RETRY_LADDER_S = (5 * 60, 15 * 60, 3600, 4 * 3600, 24 * 3600)
 """Greylisting answers after minutes, a broken server after hours."""
-LEASE_MARGIN_S = 2.0
-"""What a lease must have left beyond the channel's own timeout when the first byte leaves."""
+WRITE_TIMEOUT_S = 60.0
+QUIET_CHECK_S = 60.0
+LOOK_AGAIN_S = 15 * 60.0
+"""After a look-up that failed itself."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 FROM_THE_BEGINNING = "0"
 
@@ -64,6 +69,8 @@ class Worker:
         name: str,
         poll_s: float,
         patrol_s: float,
+        retry_ladder_s: Sequence[float] = RETRY_LADDER_S,
+        look_again_s: float = LOOK_AGAIN_S,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._ledger = ledger
@@ -71,6 +78,8 @@ class Worker:
         self._name = name
         self._poll_s = poll_s
         self._patrol_s = patrol_s
+        self._retry_ladder_s = retry_ladder_s
+        self._look_again_s = look_again_s
         self._clock = clock
         self._stopping = asyncio.Event()
         self._consumer = f"bots-{channel.name}"
@@ -84,20 +93,29 @@ class Worker:
             group.create_task(self._until_stopped(self._watch))
             group.create_task(self._until_stopped(self._patrol))
             group.create_task(self._send_what_is_due())
+            if self._channel.looks_up and self._channel.recipient:
+                group.create_task(self._until_stopped(self._look_up_what_is_unknown))
 
     async def run_once(self) -> None:
         """One look at everything that can be done now."""
         await self.reconcile()
-        if not self._channel.recipient:
+        channel = self._channel
+        if not channel.recipient:
             return
-        while claim := await self._ledger.claim(self._channel.name, self._name):
-            if not await self.send(claim):
+        while channel.looks_up and await self._look_up_one():
+            continue
+        while channel.quiet_until(self._clock()) is None:
+            asked_at_s = now_s()
+            claim = await self._ledger.claim(channel.name, self._name)
+            if claim is None or not await self.send(claim, asked_at_s):
                 return
 
     async def reconcile(self) -> None:
-        """Plans what is missing for breaches that are open or lately resolved."""
+        """Plans what is missing for breaches that are open or lately resolved, and the digest."""
         for breach in await self._ledger.breaches():
             await self._plan_for(breach)
+        if self._channel.recipient and Stage.DIGEST in self._channel.stages:
+            await self._plan_digest()
 
     async def _until_stopped(self, work: Callable[[], Awaitable[None]]) -> None:
         """Repeats *work*, which may be cut anywhere: planning is idempotent."""
@@ -136,27 +154,48 @@ class Worker:
 
     async def _plan_for(self, mark: BreachMark) -> None:
         channel = self._channel
+        if not (channel.recipient or channel.drafts):
+            return
         stage = missing_stage(
-            mark, channel=channel.name, recipient=channel.recipient, now=self._clock()
+            mark,
+            channel=channel.name,
+            recipient=channel.recipient,
+            now=self._clock(),
+            stages=channel.stages,
         )
         if stage is None:
             return
         breach = await self._ledger.evidence(mark.id)
         if breach is None or breach.status != mark.status:
             return  # it moved on since; its next event tells
-        content = await asyncio.to_thread(channel.write, breach, stage)
+        await self._plan(breach, stage)
+
+    async def _plan_digest(self) -> None:
+        channel = self._channel
+        due = await self._ledger.due_for_digest(channel.name, channel.recipient)
+        found = [await self._ledger.evidence(breach_id) for breach_id in due]
+        covered = [breach for breach in found if breach is not None]
+        if covered:
+            await self._plan(covered[-1], Stage.DIGEST, covered)
+
+    async def _plan(self, breach: Breach, stage: Stage, covered: Sequence[Breach] = ()) -> None:
+        channel = self._channel
         try:
+            # A letter takes a fraction of a second; a template of the operator's may take for ever.
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                content = await asyncio.to_thread(channel.write, breach, stage, covered)
             notice = await self._ledger.plan(
                 breach.id,
                 stage=stage,
                 channel=channel.name,
                 recipient=channel.recipient,
                 content=content,
+                covers=[other.id for other in covered],
             )
-        except LedgerRefused as error:
-            log.error("%s: %s for %s not planned: %s", channel.name, stage, mark.reference, error)  # noqa: TRY400 - a refusal in words, not a bug
+        except (LedgerRefused, LetterError, TimeoutError) as error:
+            log.error("%s: %s for %s not planned: %s", channel.name, stage, breach.reference, error)  # noqa: TRY400 - a refusal in words, not a bug
             return
-        log.info("%s: planned %s for %s (%s)", channel.name, stage, mark.reference, notice.status)
+        log.info("%s: planned %s for %s (%s)", channel.name, stage, breach.reference, notice.status)
 
     async def _send_what_is_due(self) -> None:
         if not self._channel.recipient:
@@ -164,6 +203,10 @@ class Worker:
             return
         backoff = Backoff()
         while not self._stopping.is_set():
+            if quiet := self._channel.quiet_until(self._clock()):
+                await self._pause(min((quiet - self._clock()).total_seconds(), QUIET_CHECK_S))
+                continue
+            asked_at_s = now_s()
             try:
                 claim = await self._ledger.claim(self._channel.name, self._name)
                 backoff.reset()
@@ -174,19 +217,27 @@ class Worker:
                 continue
             if claim is None:
                 await self._pause(self._poll_s)
-            elif not await self.send(claim):
+            elif not await self.send(claim, asked_at_s):
                 return
 
-    async def send(self, claim: Claim) -> bool:
-        """Delivers the claimed notice and settles it. False when the channel must stop."""
-        left_s = (claim.lease_until - self._clock()).total_seconds()
-        if left_s < self._channel.timeout_s + LEASE_MARGIN_S:
+    async def send(self, claim: Claim, asked_at_s: float) -> bool:
+        """Delivers the claimed notice and settles it. False when the channel must stop.
+
+        *asked_at_s* is when the claim was asked for: its lease began no earlier.
+        """
+        needed_s = self._channel.timeout_s + MARGIN_S
+        if claim.sending_lease_s < needed_s or Lease(asked_at_s, claim.lease_s).left_s < MARGIN_S:
             # Begun now, the delivery might outlive the lease and meet another worker's.
             log.warning(
-                "%s: a lease of %.0f s is too short for a delivery", self._channel.name, left_s
+                "%s: a delivery needs %.0f s of lease; there are %.0f to claim, %.0f to send",
+                self._channel.name,
+                needed_s,
+                claim.lease_s,
+                claim.sending_lease_s,
             )
             await self._pause(self._poll_s)
             return True
+        lease = Lease(now_s(), claim.sending_lease_s)
         try:
             if not await self._ledger.begin(claim):
                 log.info("%s: %s may not be sent now", self._channel.name, claim.notice.reference)
@@ -195,16 +246,46 @@ class Worker:
             # It may have been recorded, but nothing has left: say so, or it would end as UNKNOWN.
             await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=str(error), retry_s=1)
             return True
-        return await self._deliver(claim)
+        if lease.left_s < needed_s:
+            detail = "the ledger's answer came too late to begin"
+            await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=detail, retry_s=1)
+            return True
+        return await self._deliver(claim, lease)
 
-    async def _deliver(self, claim: Claim) -> bool:
+    async def _look_up_what_is_unknown(self) -> None:
+        if not await self._look_up_one():
+            await asyncio.sleep(self._poll_s)
+
+    async def _look_up_one(self) -> bool:
+        """Whether there was one whose time had come."""
+        channel = self._channel
+        claim = await self._ledger.claim_check(channel.name, self._name)
+        if claim is None:
+            return False
+        try:
+            async with asyncio.timeout(channel.timeout_s):
+                reference = await channel.look_up(claim.notice)
+        except (ChannelError, TimeoutError) as error:
+            detail = f"could not be looked up: {str(error) or 'no answer in time'}"
+            retry_s = getattr(error, "retry_after_s", None) or self._look_again_s
+            await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail, retry_s=retry_s)
+            return True
+        if reference is None:
+            detail = "looked it up, and it is not there"
+            await self._settle(claim, SettleOutcome.NOT_FOUND, detail=detail)
+        else:
+            detail = "looked it up, and it is there"
+            await self._settle(claim, SettleOutcome.SENT, reference=reference, detail=detail)
+        return True
+
+    async def _deliver(self, claim: Claim, lease: Lease) -> bool:
         try:
             async with asyncio.timeout(self._channel.timeout_s):
-                reference = await self._channel.deliver(claim.notice)
+                reference = await self._channel.deliver(claim.notice, lease.gate)
         except Refused as error:
             await self._settle(claim, SettleOutcome.REFUSED, detail=str(error))
         except Unavailable as error:
-            retry_s = error.retry_after_s or _ladder_s(claim.notice.attempts)
+            retry_s = error.retry_after_s or self._ladder_s(claim.notice.attempts)
             await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=str(error), retry_s=retry_s)
             if error.stops_channel:
                 log.error("%s: stopped until the next start: %s", self._channel.name, error)  # noqa: TRY400 - one clear line for the operator
@@ -264,7 +345,7 @@ class Worker:
         except TimeoutError:
             return
 
-
-def _ladder_s(attempts: int) -> float:
-    """The pause after so many attempts (this one may or may not be counted yet)."""
-    return RETRY_LADDER_S[min(max(attempts - 1, 0), len(RETRY_LADDER_S) - 1)]
+    def _ladder_s(self, attempts: int) -> float:
+        """The pause after so many attempts (this one may or may not be counted yet)."""
+        ladder = self._retry_ladder_s
+        return ladder[min(max(attempts - 1, 0), len(ladder) - 1)]

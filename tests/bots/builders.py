@@ -128,3 +128,7 @@ def a_notice(**changes: Any) -> Notice:
         "approved_at": NOON + timedelta(minutes=5),
     }
     return Notice(**{**values, **changes})
+
+
+def no_gate() -> None:
+    """The gate of a lease that holds."""

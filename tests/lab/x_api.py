@@ -1,6 +1,7 @@
 """A stand-in for X's API over TLS: checks OAuth 1.0a signatures, keeps posts, fails on demand."""
 
 import base64
+import html
 import itertools
 import threading
 import time
@@ -21,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from twitter_text import parse_tweet
 
 CONSUMER_KEY, CONSUMER_SECRET = "plantedconsumerkey0001", "planted-consumer-secret"
+ACCOUNT = "700000000000000001"
 ACCESS_TOKEN, ACCESS_TOKEN_SECRET = "plantedaccesstoken00001", "planted-access-token-secret"
 
 Fault = Literal[
@@ -36,6 +38,7 @@ Fault = Literal[
     "malformed",  # 400 whose body is a JSON list
     "redirect",
     "upload unavailable",  # 503 for the image
+    "unreadable",  # 503 for who looks up
 ]
 
 
@@ -64,6 +67,7 @@ class XApi:
     media: dict[str, Media] = field(default_factory=dict)
     refused_signatures: int = 0
     requests: list[str] = field(default_factory=list)
+    refuses_duplicates: bool = True
 
     @property
     def environment(self) -> dict[str, str]:
@@ -159,7 +163,7 @@ class _Api:
         text = str(body.get("text", ""))
         if not parse_tweet(text).valid:
             return _problem(400, "Your Tweet text is too long or not valid.")
-        if any(post.text == text for post in self._lab.posts):
+        if self._lab.refuses_duplicates and any(post.text == text for post in self._lab.posts):
             return _problem(403, "You are not allowed to create a Tweet with duplicate content.")
         media = tuple(body.get("media", {}).get("media_ids", ()))
         if any(media_id not in self._lab.media for media_id in media):
@@ -167,6 +171,33 @@ class _Api:
         post = Post(str(next(self._ids)), text, media)
         self._lab.posts.append(post)
         return await self._after_the_post(request, post)
+
+    async def me(self, request: Request) -> Response:
+        if refusal := await self._unreadable(request):
+            return refusal
+        return JSONResponse({"data": {"id": ACCOUNT, "name": "Jane", "username": "jane"}})
+
+    async def timeline(self, request: Request) -> Response:
+        """The newest first, as X shows them: escaped, and with a link for each picture."""
+        if refusal := await self._unreadable(request):
+            return refusal
+        if request.path_params["account"] != ACCOUNT:
+            return _problem(404, "no such account")
+        count = int(request.query_params.get("max_results", 10))
+        data = [
+            {
+                "id": post.id,
+                "text": html.escape(post.text, quote=False)
+                + "".join(f" https://t.co/{media[-8:]}" for media in post.media_ids[:1]),
+            }
+            for post in self._lab.posts[::-1][:count]
+        ]
+        return JSONResponse({"data": data, "meta": {"result_count": len(data)}})
+
+    async def _unreadable(self, request: Request) -> Response | None:
+        if refusal := await self._unsigned(request):
+            return refusal
+        return _problem(503, "Over capacity") if self._lab.fault == "unreadable" else None
 
     def _before_the_post(self) -> Response | None:
         """The answer of an X that does not even look at the post."""
@@ -239,6 +270,8 @@ def x_api(folder: Path, port: int) -> Iterator[XApi]:
             Route("/2/media/upload", api.upload, methods=["POST"]),
             Route("/2/media/metadata", api.metadata, methods=["POST"]),
             Route("/2/tweets", api.tweet, methods=["POST"]),
+            Route("/2/users/me", api.me),
+            Route("/2/users/{account}/tweets", api.timeline),
         ]
     )
     config = uvicorn.Config(

@@ -9,6 +9,8 @@ import hashlib
 import ipaddress
 import re
 import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from email import policy
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -18,17 +20,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import dkim
 from aiosmtplib import (
     SMTP,
     SMTPAuthenticationError,
     SMTPException,
     SMTPNotSupported,
     SMTPResponseException,
+    SMTPServerDisconnected,
 )
+from dkim.crypto import UnparsableKeyError, parse_pem_private_key
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from speedtrap_bots.channel import ChannelKind
+from speedtrap_bots.channel import Channel, ChannelKind, Gate
 from speedtrap_bots.content import Content
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.letter import letter
@@ -39,6 +44,12 @@ STEP_TIMEOUT_S = 10.0
 PRELUDE_TIMEOUT_S = 20.0
 """From the connection to the 354; nothing has left until then."""
 QUIT_TIMEOUT_S = 2.0
+FLUSH_POLL_S = 0.005
+FINAL_DOT = b".\r\n"
+SIGNED_HEADERS = (
+    b"from", b"to", b"reply-to", b"subject", b"date", b"message-id", b"in-reply-to", b"references",
+    b"auto-submitted", b"mime-version", b"content-type",
+)  # fmt: skip
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -72,6 +83,15 @@ class MailSettings(EnvironmentSettings):
         default=None, description="PEM file of a private certificate authority to trust."
     )
 
+    dkim_domain: str = Field(
+        default="", description="Sign with DKIM for this domain; KEY and SELECTOR go with it."
+    )
+    dkim_selector: str = Field(
+        default="", description="Under which the public key is in the DNS, e.g. speedtrap."
+    )
+    dkim_key: SecretStr | None = Field(
+        default=None, description="The RSA private key in PEM; best as a file."
+    )
     verdict_timeout_s: float = Field(
         default=60.0,
         gt=0,
@@ -79,6 +99,21 @@ class MailSettings(EnvironmentSettings):
         description="Wait for the reply to the whole message: giving up means not knowing, and"
         " longer than this would outlive the ledger's lease.",
     )
+
+    @field_validator("dkim_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parse_pem_private_key(value.get_secret_value().encode())
+            except UnparsableKeyError:
+                # Its text holds the key.
+                raise ValueError("must be an RSA private key in PEM") from None
+        return value
+
+    @property
+    def is_signed(self) -> bool:
+        return self.dkim_key is not None and bool(self.dkim_domain and self.dkim_selector)
 
     @field_validator("sender", "recipient", "reply_to")
     @classmethod
@@ -103,10 +138,11 @@ def parse_address(text: str) -> Address:
     return address
 
 
-class Mail:
+class Mail(Channel):
     """Sends letters to one recipient."""
 
     name = "mail"
+    stages = frozenset(Stage)
 
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
@@ -114,6 +150,13 @@ class Mail:
             raise ValueError(
                 "SPEEDTRAP_BOTS_MAIL_TLS: none sends in clear text and is only allowed to a"
                 " loopback SPEEDTRAP_BOTS_MAIL_HOST; use starttls or implicit"
+            )
+
+        signing = (settings.dkim_domain, settings.dkim_selector, settings.dkim_key)
+        if any(signing) and not all(signing):
+            raise ValueError(
+                "SPEEDTRAP_BOTS_MAIL_DKIM_DOMAIN, _DKIM_SELECTOR and _DKIM_KEY go together:"
+                " set all three, or none"
             )
 
     @property
@@ -125,7 +168,7 @@ class Mail:
         s = self._settings
         return parse_address(s.recipient).addr_spec if s.host and s.sender and s.recipient else ""
 
-    def write(self, breach: Breach, stage: Stage) -> Content:
+    def write(self, breach: Breach, stage: Stage, covered: Sequence[Breach] = ()) -> Content:
         s = self._settings
         sender = parse_address(s.sender).display_name if s.sender else ""
         contact = s.reply_to or s.sender
@@ -134,9 +177,31 @@ class Mail:
             stage,
             sender=sender,
             contact=parse_address(contact).addr_spec if contact else "",
+            covered=covered,
         )
 
-    async def deliver(self, notice: Notice) -> str:
+    async def test(self) -> str:
+        """A mail to the address where answers are read, never to the ISP."""
+        s = self._settings
+        if not (s.host and s.sender):
+            raise Refused("mail is not configured: set SPEEDTRAP_BOTS_MAIL_HOST and _FROM")
+        owner = parse_address(s.reply_to or s.sender).addr_spec
+        now = datetime.now(UTC)
+        notice = Notice(
+            id=f"test-{now:%Y%m%dT%H%M%S%f}",
+            reference=f"TEST-{now:%H%M%S}",
+            stage=Stage.OPENING,
+            channel=self.name,
+            recipient=owner,
+            status="SENDING",
+            subject="speedtrap can send mail",
+            text="This is the test you asked for. Complaints would go to "
+            f"{self.recipient or 'nobody yet: SPEEDTRAP_BOTS_MAIL_TO is not set'}.\n",
+            planned_at=now,
+        )
+        return f"sent to {owner}: {await self.deliver(notice, lambda: None)}"
+
+    async def deliver(self, notice: Notice, gate: Gate) -> str:
         """One transaction; returns the server's final reply."""
         message = message_bytes(notice, self._settings)
         client = SMTP(
@@ -160,7 +225,7 @@ class Mail:
             _hang_up(client)
             raise
         try:
-            reply = await _hand_over(client, message, self._settings.verdict_timeout_s)
+            reply = await _hand_over(client, message, self._settings.verdict_timeout_s, gate)
             await _say_goodbye(client)
             return reply
         finally:
@@ -214,9 +279,24 @@ class Mail:
 def message_bytes(notice: Notice, settings: MailSettings) -> bytes:
     """What goes over the wire: a pure function of the frozen notice and our own addresses."""
     try:
-        return _message(notice, settings).as_bytes()
+        return _signed(_message(notice, settings).as_bytes(), settings)
     except (ValueError, LookupError, HeaderParseError) as error:
         raise Refused(f"the notice cannot be made into a mail: {error}") from error
+
+
+def _signed(message: bytes, settings: MailSettings) -> bytes:
+    """With a DKIM signature in front, when that is configured; the rest stays as it is."""
+    if not settings.is_signed or settings.dkim_key is None:
+        return message
+    signature: bytes = dkim.sign(
+        message,
+        selector=settings.dkim_selector.encode(),
+        domain=settings.dkim_domain.encode("idna"),
+        privkey=settings.dkim_key.get_secret_value().encode(),
+        canonicalize=(b"relaxed", b"simple"),
+        include_headers=SIGNED_HEADERS,
+    )
+    return signature + message
 
 
 def message_id(notice: Notice, stage: Stage, settings: MailSettings) -> str:
@@ -242,7 +322,7 @@ def _message(notice: Notice, settings: MailSettings) -> EmailMessage:
     message["Subject"] = notice.subject
     message["Date"] = format_datetime(notice.approved_at or notice.planned_at)
     message["Message-ID"] = message_id(notice, notice.stage, settings)
-    if notice.stage != Stage.OPENING:
+    if notice.stage in {Stage.RECOVERY, Stage.REMINDER}:
         opening = message_id(notice, Stage.OPENING, settings)
         message["In-Reply-To"] = opening
         message["References"] = opening
@@ -306,15 +386,22 @@ async def _ask_for_the_message(client: SMTP) -> None:
         raise _answer(reply.code, reply.message)
 
 
-async def _hand_over(client: SMTP, message: bytes, timeout_s: float) -> str:
+async def _hand_over(client: SMTP, message: bytes, timeout_s: float, gate: Gate) -> str:
     """The message, the final dot, and the reply to it."""
     protocol = client.protocol
     if protocol is None:
         raise Unavailable("cut before the message")
     try:
+        # Everything but the dot: until that is out, no server may deliver anything.
+        async with asyncio.timeout(timeout_s):
+            await _flush(client, _dotted(message))
+    except (SMTPException, OSError) as error:  # TimeoutError is one
+        raise Unavailable(f"cut in the message, before its end: {_reason(error)}") from error
+    gate()
+    try:
         # aiosmtplib's own data() does this and the DATA before it in one call, and there a
         # timeout before the 354 and one after the dot look alike.
-        protocol.write(_dotted(message))
+        protocol.write(FINAL_DOT)
         reply = await protocol.read_response(timeout=timeout_s)
     except (SMTPException, OSError) as error:
         raise Unknown(f"no reply to the message: {_reason(error)}") from error
@@ -326,10 +413,22 @@ async def _hand_over(client: SMTP, message: bytes, timeout_s: float) -> str:
     raise Unknown(f"the reply to the message makes no sense: {text}")
 
 
+async def _flush(client: SMTP, data: bytes) -> None:
+    """Writes *data* and waits until it has left for the kernel, or the server hung up."""
+    protocol, transport = client.protocol, client.transport
+    if protocol is None or not isinstance(transport, asyncio.WriteTransport):
+        raise SMTPServerDisconnected("no connection")
+    protocol.write(data)
+    while transport.get_write_buffer_size():
+        if transport.is_closing():
+            raise SMTPServerDisconnected("the server hung up")
+        await asyncio.sleep(FLUSH_POLL_S)
+
+
 def _dotted(message: bytes) -> bytes:
     """RFC 5321, 4.5.2: a line that starts with a dot gets a second one; a lone dot ends."""
     lines = _LINE_END.split(message.rstrip(b"\r\n"))
-    return b"\r\n".join(b"." + line if line[:1] == b"." else line for line in lines) + b"\r\n.\r\n"
+    return b"\r\n".join(b"." + line if line[:1] == b"." else line for line in lines) + b"\r\n"
 
 
 async def _say_goodbye(client: SMTP) -> None:

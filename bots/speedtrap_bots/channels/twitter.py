@@ -4,17 +4,20 @@ tweepy has no timeout, follows redirects and has no media upload of v2; the sess
 and one request by hand mend that. A post that may have been made is never made again.
 """
 
+import html
 import logging
 import re
 import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import aiohttp
 import tweepy
@@ -24,11 +27,12 @@ from pydantic_settings import SettingsConfigDict
 from tweepy.asynchronous import AsyncClient
 from twitter_text import extract_urls, parse_tweet
 
-from speedtrap_bots.channel import ChannelKind
+from speedtrap_bots.channel import Channel, ChannelKind, Gate
 from speedtrap_bots.content import Content
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.letter import post
 from speedtrap_bots.model import Attachment, Breach, Notice, Stage
+from speedtrap_bots.quiet import QuietHours, parse_quiet_hours
 from speedtrap_bots.settings import EnvironmentSettings
 
 CONNECT_TIMEOUT_S = 8.0
@@ -37,10 +41,13 @@ REQUESTS_A_POST = 3
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 MAX_ALT_CHARACTERS = 1000
 TIMELINE = "timeline"
+NEWEST_POSTS = 100
+"""X's page; the account posts a few times a week."""
 _HOSTS = frozenset({"api.twitter.com", "api.x.com"})
 _RESETS = (
     "x-rate-limit-reset", "x-user-limit-24hour-reset", "x-app-limit-24hour-reset",
 )  # fmt: skip
+_PICTURE_LINK = re.compile(r"(\s*https://t\.co/\w+)+\s*$")
 _MENTION_OR_TAG = re.compile(r"[@\uff20#\uff03]\w|\$[A-Za-z]")
 
 # At DEBUG these write the signed headers, and with them the tokens.
@@ -63,6 +70,10 @@ class TwitterSettings(EnvironmentSettings):
     request_timeout_s: float = Field(
         default=15.0, gt=0, le=120, description="Wait for each of X's answers."
     )
+    quiet_hours: str = Field(
+        default="", description="No post in these, e.g. 22:00-08:00, by TIME_ZONE's clocks."
+    )
+    time_zone: str = Field(default="UTC", description="IANA name, e.g. America/Denver.")
     ca_file: Path | None = Field(
         default=None, description="For tests: PEM file of a certificate authority to trust."
     )
@@ -77,6 +88,25 @@ class TwitterSettings(EnvironmentSettings):
             raise ValueError("must be 127.0.0.1:<port>")
         return value
 
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("must be an IANA time zone, e.g. America/Denver") from error
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_hours(cls, value: str) -> str:
+        parse_quiet_hours(value, "UTC")
+        return value
+
+    @property
+    def quiet(self) -> QuietHours | None:
+        return parse_quiet_hours(self.quiet_hours, self.time_zone)
+
     @property
     def is_complete(self) -> bool:
         keys = (
@@ -88,10 +118,11 @@ class TwitterSettings(EnvironmentSettings):
         return self.enabled and all(keys)
 
 
-class Twitter:
+class Twitter(Channel):
     """Posts to the account's own timeline."""
 
     name = "twitter"
+    looks_up = True
 
     def __init__(self, settings: TwitterSettings) -> None:
         self._settings = settings
@@ -104,13 +135,42 @@ class Twitter:
     def recipient(self) -> str:
         return TIMELINE if self._settings.is_complete else ""
 
-    def write(self, breach: Breach, stage: Stage) -> Content:
+    def write(self, breach: Breach, stage: Stage, covered: Sequence[Breach] = ()) -> Content:
+        del covered  # no digest is posted
         return post(breach, stage)
 
-    async def deliver(self, notice: Notice) -> str:
+    def quiet_until(self, now: datetime) -> datetime | None:
+        quiet = self._settings.quiet
+        return quiet.until(now) if quiet else None
+
+    async def test(self) -> str:
+        """Asks X who we are: a test post would be seen by everybody."""
+        async with self._session() as session:
+            me = await _before_the_post(_who_am_i(self._client(session)))
+        return f"X knows this account ({me}); nothing was posted"
+
+    async def look_up(self, notice: Notice) -> str | None:
+        """The id of our own newest posts' one that says just this."""
+        async with self._session() as session:
+            client = self._client(session)
+            me = await _before_the_post(_who_am_i(client))
+            answer = await _classified(
+                client.get_users_tweets(me, max_results=NEWEST_POSTS, user_auth=True),
+                ambiguous=Unavailable,
+            )
+        posts = answer.get("data", []) if isinstance(answer, dict) else None
+        if not isinstance(posts, list) or (not posts and not answer.get("meta")):
+            raise Unavailable("X's answer is no list of posts")
+        wanted = _plain(notice.text)
+        for found in posts:
+            if _plain(str(found.get("text", ""))) == wanted:
+                return str(found["id"])
+        return None
+
+    async def deliver(self, notice: Notice, gate: Gate) -> str:
         """Uploads the chart, then posts; returns the post's id."""
         check_post(notice.text)
-        async with self._session() as session:
+        async with self._session(gate) as session:
             client = self._client(session)
             # An upload alone is seen by nobody, so all that goes wrong there can be tried again.
             media = [
@@ -120,7 +180,7 @@ class Twitter:
             ]
             return await _create(client, notice.text, media)
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self, gate: Gate | None = None) -> aiohttp.ClientSession:
         address = self._settings.address
         connector = aiohttp.TCPConnector(
             ssl=self._tls,
@@ -129,6 +189,13 @@ class Twitter:
         )
         trace = aiohttp.TraceConfig()
         trace.on_request_redirect.append(_refuse_redirect)
+
+        async def just_before_the_request(*_: object) -> None:
+            if gate is not None:
+                gate()
+
+        # Earlier, between connecting and here, an error would leak the connection.
+        trace.on_request_headers_sent.append(just_before_the_request)
         return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(
@@ -235,6 +302,18 @@ async def _upload(client: AsyncClient, file: Attachment) -> str:
 
 async def _before_the_post(work: Coroutine[Any, Any, str]) -> str:
     return str(await _classified(work, ambiguous=Unavailable))
+
+
+async def _who_am_i(client: AsyncClient) -> str:
+    me = _id_in(await client.get_me(user_auth=True))
+    if me is None:
+        raise Unavailable("X does not say whose account this is")
+    return me
+
+
+def _plain(text: str) -> str:
+    """A post as it was written: X escapes it, and adds a link for the picture."""
+    return _PICTURE_LINK.sub("", html.unescape(text)).strip()
 
 
 async def _create(client: AsyncClient, text: str, media: list[str]) -> str:

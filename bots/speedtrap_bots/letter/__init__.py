@@ -4,42 +4,74 @@ Polite, short, checkable: it shows the good results too, names tools and times, 
 motive and asks for one thing.
 """
 
-from functools import cache
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
-from jinja2 import PackageLoader, StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from twitter_text import parse_tweet
 
 from speedtrap_bots.content import Content, File
 from speedtrap_bots.letter.chart import chart_png
 from speedtrap_bots.letter.clean import clean
-from speedtrap_bots.letter.evidence import Evidence, gather, runs_csv
+from speedtrap_bots.letter.evidence import Evidence, episode_of, gather, runs_csv
 from speedtrap_bots.model import Breach, Stage
+from speedtrap_bots.rendering import render
 
 MAX_POST_WEIGHT = 280
 CHART, CSV = "chart.png", "runs.csv"
 
 
-def letter(breach: Breach, stage: Stage, *, sender: str, contact: str) -> Content:
+class Templates:
+    """Where the operator's own templates are. Set once, by the composition root."""
+
+    folder: Path | None = None
+
+
+def letter(
+    breach: Breach, stage: Stage, *, sender: str, contact: str, covered: Sequence[Breach] = ()
+) -> Content:
     """The mail: *sender* signs it, *contact* is where answers and an opt-out go."""
-    evidence = gather(breach)
-    names = {"e": evidence, "sender": clean(sender), "contact": clean(contact, 254)}
-    template = stage.value.lower()
+    evidence, csv = gather(breach), runs_csv(breach, covered)
+    names = {
+        "e": asdict(evidence),
+        "csv_sha256": hashlib.sha256(csv).hexdigest(),
+        "sender": clean(sender),
+        "contact": clean(contact, 254),
+        "chart_alt": chart_in_words(evidence),
+        "episodes": [asdict(episode_of(other)) for other in covered or [breach]],
+    }
+    subject, text, html = _render(
+        names, *(f"{stage.value.lower()}.{kind}" for kind in ("subject.txt", "txt", "html"))
+    )
     return Content(
-        subject=clean(_render(f"{template}.subject.txt", names), 180),
-        text=_render(f"{template}.txt", names),
-        html=_render(f"{template}.html", {**names, "chart_alt": chart_in_words(evidence)}),
-        files=(_chart(breach, evidence), File(CSV, "text/csv", runs_csv(breach))),
+        subject=clean(subject, 180),
+        text=text,
+        html=html,
+        files=(_chart(breach, evidence), File(CSV, "text/csv", csv)),
     )
 
 
 def post(breach: Breach, stage: Stage) -> Content:
     """A public post of at most 280 weighted characters: no mention, no tag, no link."""
     evidence = gather(breach)
-    text = " ".join(_render(f"{stage.value.lower()}.post.txt", {"e": evidence}).split())
+    names = {"e": asdict(evidence)}
+    long, short = _render(names, *(f"{stage.value.lower()}.{k}.txt" for k in ("post", "short")))
+    text = " ".join(long.split())
     if parse_tweet(text).weightedLength > MAX_POST_WEIGHT:
-        text = " ".join(_render(f"{stage.value.lower()}.short.txt", {"e": evidence}).split())
+        text = " ".join(short.split())
     return Content(text=text, files=(_chart(breach, evidence),))
+
+
+def note(breach: Breach, stage: Stage) -> Content:
+    """A few lines for the subscriber, with the chart and the figures."""
+    evidence = gather(breach)
+    subject, text = _render(
+        {"e": asdict(evidence)},
+        *(f"{stage.value.lower()}.note.{kind}" for kind in ("subject.txt", "txt")),
+    )
+    files = (_chart(breach, evidence), File(CSV, "text/csv", runs_csv(breach)))
+    return Content(subject=clean(subject, 180), text=text, files=files)
 
 
 def chart_in_words(evidence: Evidence) -> str:
@@ -57,17 +89,5 @@ def _chart(breach: Breach, evidence: Evidence) -> File:
     return File(CHART, "image/png", chart_png(breach), chart_in_words(evidence))
 
 
-@cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
-        loader=PackageLoader("speedtrap_bots.letter"),
-        undefined=StrictUndefined,
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def _render(template: str, names: dict[str, object]) -> str:
-    return _environment().get_template(template).render(names)
+def _render(names: Mapping[str, object], *templates: str) -> list[str]:
+    return render(templates, names, Templates.folder)

@@ -10,7 +10,7 @@ from statistics import median
 from zoneinfo import ZoneInfo
 
 from speedtrap_bots.letter.clean import MAX_SENTENCE_CHARACTERS, clean, clean_for_post, csv_cell
-from speedtrap_bots.model import Breach, Measurement, Rule, Run
+from speedtrap_bots.model import Breach, Figure, Measurement, Rule, Run
 
 LOCAL_TOOL = "lan"
 """Measures the home network, not the internet line."""
@@ -62,6 +62,32 @@ class ToolMedian:
 
 
 @dataclass(frozen=True, slots=True)
+class Episode:
+    """One breach as a line of a digest."""
+
+    reference: str
+    first_at: str
+    last_at: str
+    duration: str
+    count: int
+    median: str
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What the line delivered in the month up to the breach's end; empty texts are left out."""
+
+    span: str
+    n: int
+    median: str
+    consistent: str
+    peak: str
+    off_peak: str
+    outages: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that the templates may use; each string is cleaned."""
 
@@ -94,6 +120,8 @@ class Evidence:
     window: tuple[Row, ...]
     tools: tuple[ToolMedian, ...]
     table_is_cut: bool
+    month: Month | None
+    method: tuple[str, ...]
     csv_sha256: str
 
 
@@ -123,14 +151,19 @@ def all_runs(breach: Breach) -> list[Run]:
     return sorted(by_id.values(), key=lambda run: (run.started_at, run.id))
 
 
-def runs_csv(breach: Breach) -> bytes:
-    """Every measurement of the window, one a line: figures are those of the tool, unrounded."""
+def runs_csv(breach: Breach, covered: Sequence[Breach] = ()) -> bytes:
+    """Every measurement of the window, one a line: figures are those of the tool, unrounded.
+
+    Of a digest, those of all the breaches that it covers.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(_CSV_COLUMNS)
-    in_breach = {run.id for run in breach.runs}
+    every = [breach, *covered]
+    in_breach = {run.id for one in every for run in one.runs}
+    runs = {run.id: run for one in every for run in all_runs(one)}
     zone = ZoneInfo(breach.plan.time_zone)
-    for run in all_runs(breach):
+    for run in sorted(runs.values(), key=lambda run: (run.started_at, run.id)):
         for m in run.measurements:
             writer.writerow(_csv_row(breach, run, m, zone, run.id in in_breach))
     return out.getvalue().encode()
@@ -179,7 +212,97 @@ def gather(breach: Breach, max_rows: int = 60) -> Evidence:
         window=tuple(rows[-max_rows:]),
         tools=_tool_medians(window, ids, breach.rule.metric),
         table_is_cut=len(rows) > max_rows,
+        month=_month(breach, zone),
+        method=_method(window),
         csv_sha256=hashlib.sha256(runs_csv(breach)).hexdigest(),
+    )
+
+
+def episode_of(breach: Breach) -> Episode:
+    zone = ZoneInfo(breach.plan.time_zone)
+    own = [f for run in breach.runs if (f := figure(run, breach.rule.metric)) is not None]
+    middle = median(own) if own else None
+    return Episode(
+        reference=clean(breach.reference, 20),
+        first_at=_moment(breach.first_run_at, zone),
+        last_at=_moment(breach.last_run_at, zone),
+        duration=_duration(breach),
+        count=breach.count,
+        median=_amount(middle, breach.rule.metric),
+        share=_share(middle, breach),
+    )
+
+
+_BANDS = {
+    "AT_LEAST_95": "at least 95 % of the subscribed speed",
+    "FROM_80_TO_95": "80 % to 95 % of the subscribed speed",
+    "BELOW_80": "below 80 % of the subscribed speed",
+}
+"""The FCC's bands, Measuring Broadband America."""
+
+
+def _month(breach: Breach, zone: ZoneInfo) -> Month | None:
+    report = breach.report
+    if report is None or report.n == 0:
+        return None
+    band = _BANDS.get(report.fcc_band or "", "")
+    outages = report.outages
+    since, until = report.since.astimezone(zone), report.until.astimezone(zone)
+    return Month(
+        span=f"{since:%Y-%m-%d} to {until:%Y-%m-%d}",
+        n=report.n,
+        median=_of_subscribed(report.median_mbps, report.median_ratio)
+        + (f"; the FCC's band {band}" if band else ""),
+        consistent=_of_subscribed(report.consistent_mbps, report.consistent_ratio),
+        peak=_median_of(report.peak),
+        off_peak=_median_of(report.off_peak),
+        outages=f"{outages.count}, {_hours(outages.duration_s)} together" if outages.count else "",
+    )
+
+
+def _of_subscribed(mbps: float | None, ratio: float | None) -> str:
+    if mbps is None:
+        return ""
+    return f"{mbps:.1f} Mbps" + (f" ({ratio * 100:.0f} %)" if ratio is not None else "")
+
+
+def _median_of(found: Figure) -> str:
+    return "" if found.median is None else f"{found.median:.1f} Mbps, n = {found.n}"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h"
+
+
+def _method(window: Sequence[Run]) -> tuple[str, ...]:
+    """How it was measured, in sentences that a technician can check."""
+    media = {run.conditions.medium for run in window}
+    words = {"WIRED": "by cable", "WIFI": "over Wi-Fi", "UNKNOWN": "in a way that is not known"}
+    connected = ", ".join(words.get(medium, "in another way") for medium in sorted(media))
+    traffic = [t for run in window if (t := run.conditions.cross_traffic_mbps) is not None]
+    busy = (
+        f"Before each run the household's own traffic was measured: at most {max(traffic):.1f} Mbps"
+        " in these. A run beside heavier traffic that broke the rule is not judged."
+        if traffic
+        else "The household's own traffic was not measured."
+    )
+    lan = [f for run in window for m in run.measurements if m.tool == LOCAL_TOOL
+           if (f := m.download_mbps) is not None]  # fmt: skip
+    home = (
+        f"The home network alone carried {median(lan):.0f} Mbps (median of {len(lan)})."
+        if lan
+        else "The home network alone was not measured."
+    )
+    tools = {f"{clean(m.tool, 30)} {clean(m.tool_version, 20)}".strip() for run in window
+             for m in run.measurements}  # fmt: skip
+    probes = {clean(run.conditions.probe_version, 20) for run in window} - {""}
+    made = f" by speedtrap's probe {', '.join(sorted(probes))}" if probes else ""
+    return (
+        f"The measuring machine was connected {connected}.",
+        busy,
+        home,
+        f"Tools{made}: {', '.join(sorted(tools)[:12]) or 'none'}. Each run counts with the best of"
+        " its internet tools; a tool that failed counts as no figure, never as 0.",
     )
 
 

@@ -5,12 +5,21 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes, message_id
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Attachment, Notice, Stage
 
-from tests.bots.builders import a_breach, a_notice
+from tests.bots.builders import a_breach, a_notice, no_gate
 from tests.lab.mongo import free_port
 from tests.lab.smtp import PASSWORD, USERNAME, Fault, SmtpServer, smtp_server
 
@@ -60,7 +69,7 @@ def a_letter_notice(stage: Stage = Stage.OPENING, **changes: object) -> Notice:
 
 async def test_a_letter_arrives_whole_over_tls(smtp: SmtpServer) -> None:
     notice = a_letter_notice()
-    reference = await Mail(settings_for(smtp)).deliver(notice)
+    reference = await Mail(settings_for(smtp)).deliver(notice, no_gate)
     assert reference == "250 2.0.0 queued as 1"
     [letter] = smtp.letters
     assert (letter.sender, letter.recipients) == ("jane@home.example", ("support@isp.example",))
@@ -91,7 +100,7 @@ async def test_a_letter_arrives_whole_over_tls(smtp: SmtpServer) -> None:
 async def test_what_arrives_is_byte_for_byte_what_was_made(smtp: SmtpServer) -> None:
     settings = settings_for(smtp)
     notice = a_letter_notice(text=".\n..two\nplain\n. \n")
-    await Mail(settings).deliver(notice)
+    await Mail(settings).deliver(notice, no_gate)
     assert smtp.letters[0].content == message_bytes(notice, settings)
 
 
@@ -110,8 +119,8 @@ def test_only_known_headers_leave(smtp: SmtpServer) -> None:
 
 async def test_a_recovery_answers_its_opening(smtp: SmtpServer) -> None:
     mail = Mail(settings_for(smtp))
-    await mail.deliver(a_letter_notice())
-    await mail.deliver(a_letter_notice(Stage.RECOVERY))
+    await mail.deliver(a_letter_notice(), no_gate)
+    await mail.deliver(a_letter_notice(Stage.RECOVERY), no_gate)
     opening, recovery = (letter.message for letter in smtp.letters)
     assert recovery["References"] == recovery["In-Reply-To"] == opening["Message-ID"]
     assert recovery["Message-ID"] != opening["Message-ID"]
@@ -129,7 +138,7 @@ async def test_a_recovery_answers_its_opening(smtp: SmtpServer) -> None:
 )
 async def test_a_subject_cannot_smuggle_a_header(smtp: SmtpServer, subject: str) -> None:
     with pytest.raises(Refused, match="subject contains"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(subject=subject))
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(subject=subject), no_gate)
     assert smtp.letters == []
 
 
@@ -138,14 +147,14 @@ async def test_a_subject_cannot_smuggle_a_header(smtp: SmtpServer, subject: str)
 )
 async def test_a_recipient_is_one_address(smtp: SmtpServer, recipient: str) -> None:
     with pytest.raises(Refused, match=r"mail address|control characters"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient=recipient))
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient=recipient), no_gate)
 
 
 async def test_a_file_that_changed_since_it_was_frozen_is_refused(smtp: SmtpServer) -> None:
     notice = a_letter_notice()
     forged = notice.attachments[1].model_copy(update={"content_base64": "Zm9yZ2Vk"})
     with pytest.raises(Refused, match=r"runs\.csv is not what was frozen"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(attachments=(forged,)))
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(attachments=(forged,)), no_gate)
 
 
 @pytest.mark.parametrize(
@@ -165,19 +174,21 @@ async def test_how_a_delivery_ended_is_told_apart(
 ) -> None:
     smtp.fault = fault
     with pytest.raises(ChannelError) as caught:
-        await Mail(settings_for(smtp, verdict_timeout_s=0.5)).deliver(a_letter_notice())
+        await Mail(settings_for(smtp, verdict_timeout_s=0.5)).deliver(a_letter_notice(), no_gate)
     assert type(caught.value) is error
     assert len(smtp.letters) == kept
 
 
 async def test_a_lost_goodbye_is_a_success(smtp: SmtpServer) -> None:
     smtp.fault = "cut at quit"
-    assert (await Mail(settings_for(smtp)).deliver(a_letter_notice())).startswith("250")
+    assert (await Mail(settings_for(smtp)).deliver(a_letter_notice(), no_gate)).startswith("250")
 
 
 async def test_a_wrong_password_stops_the_channel_and_stays_secret(smtp: SmtpServer) -> None:
     with pytest.raises(Unavailable) as caught:
-        await Mail(settings_for(smtp, password="not-the-password")).deliver(a_letter_notice())
+        await Mail(settings_for(smtp, password="not-the-password")).deliver(
+            a_letter_notice(), no_gate
+        )
     assert caught.value.stops_channel
     assert "not-the-password" not in repr(caught.value)
     assert caught.value.__cause__ is None
@@ -186,45 +197,47 @@ async def test_a_wrong_password_stops_the_channel_and_stays_secret(smtp: SmtpSer
 
 async def test_a_server_that_is_away_is_tried_later(smtp: SmtpServer) -> None:
     with pytest.raises(Unavailable) as caught:
-        await Mail(settings_for(smtp, port=free_port())).deliver(a_letter_notice())
+        await Mail(settings_for(smtp, port=free_port())).deliver(a_letter_notice(), no_gate)
     assert not caught.value.stops_channel
 
 
 async def test_nothing_leaves_when_starttls_was_stripped(tmp_path: Path) -> None:
     with smtp_server(tmp_path, free_port(), tls="none") as server:
         with pytest.raises(Unavailable, match="STARTTLS"):
-            await Mail(settings_for(server)).deliver(a_letter_notice())
+            await Mail(settings_for(server)).deliver(a_letter_notice(), no_gate)
         assert server.commands == []
 
 
 async def test_nothing_leaves_to_a_server_with_a_wrong_certificate(smtp: SmtpServer) -> None:
     with pytest.raises(Unavailable, match="TLS failed"):
-        await Mail(settings_for(smtp, ca_file=None)).deliver(a_letter_notice())
+        await Mail(settings_for(smtp, ca_file=None)).deliver(a_letter_notice(), no_gate)
     assert smtp.commands == []
 
 
 async def test_implicit_tls(tmp_path: Path) -> None:
     with smtp_server(tmp_path, free_port(), tls="implicit") as server:
         settings = settings_for(server, tls="implicit")
-        await Mail(settings).deliver(a_letter_notice())
+        await Mail(settings).deliver(a_letter_notice(), no_gate)
         assert [letter.over_tls for letter in server.letters] == [True]
         with pytest.raises(Unavailable):
             await Mail(settings_for(server, tls="implicit", ca_file=None)).deliver(
-                a_letter_notice()
+                a_letter_notice(), no_gate
             )
 
 
 async def test_clear_text_only_to_loopback_and_only_when_said(tmp_path: Path) -> None:
     with smtp_server(tmp_path, free_port(), tls="none") as server:
         settings = settings_for(server, tls="none", username="")
-        await Mail(settings).deliver(a_letter_notice())
+        await Mail(settings).deliver(a_letter_notice(), no_gate)
         assert [letter.over_tls for letter in server.letters] == [False]
     with pytest.raises(ValueError, match="only allowed to a loopback"):
         Mail(MailSettings(host="mx.isp.example", tls="none"))
 
 
 async def test_an_address_beyond_ascii(smtp: SmtpServer) -> None:
-    await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient="hilfe@b\u00fccher.example"))
+    await Mail(settings_for(smtp)).deliver(
+        a_letter_notice(recipient="hilfe@b\u00fccher.example"), no_gate
+    )
     assert smtp.letters[0].recipients == ("hilfe@b\u00fccher.example",)
 
 
@@ -244,3 +257,53 @@ def test_message_ids_differ_by_person_and_stage() -> None:
     }
     assert len(ids) == 4
     assert all(re.fullmatch(r"<[A-Za-z0-9.-]+@home\.example>", id_) for id_ in ids)
+
+
+async def test_a_worker_that_slept_over_its_lease_ends_no_message(smtp: SmtpServer) -> None:
+    """The gate is before the final dot: until then the server delivers nothing."""
+    lease = Lease(now_s() - 60, 30)
+    with pytest.raises(Unavailable, match="its lease is over"):
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(), lease.gate)
+    assert smtp.letters == []
+
+
+async def test_dkim_is_verified_on_arrival_and_changes_nothing_else(smtp: SmtpServer) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    record = b"v=DKIM1; k=rsa; p=" + b64encode(public)
+    signing = {"dkim_domain": "home.example", "dkim_selector": "s1", "dkim_key": pem}
+    await Mail(settings_for(smtp, **signing)).deliver(a_letter_notice(), no_gate)
+    [letter] = smtp.letters
+    asked: list[bytes] = []
+
+    def dns(name: bytes, timeout: float = 5) -> bytes:  # noqa: ARG001 - dkimpy passes it
+        asked.append(name)
+        return record
+
+    assert dkim.verify(letter.content, dnsfunc=dns)
+    assert asked == [b"s1._domainkey.home.example."]
+    unsigned = message_bytes(a_letter_notice(), settings_for(smtp))
+    assert letter.content.rstrip().endswith(unsigned.rstrip())
+    assert not dkim.verify(letter.content.replace(b"940", b"490"), dnsfunc=dns)
+
+
+def test_half_a_dkim_is_refused_and_a_bad_key_is_not_shown(smtp: SmtpServer) -> None:
+    with pytest.raises(ValueError, match="go together"):
+        Mail(settings_for(smtp, dkim_domain="home.example"))
+    with pytest.raises(ValueError, match="RSA private key in PEM") as caught:
+        settings_for(smtp, dkim_key="planted-dkim-key")
+    assert "planted-dkim-key" not in str(caught.value)
+
+
+async def test_the_test_mail_goes_to_the_owner_and_never_to_the_isp(smtp: SmtpServer) -> None:
+    said = await Mail(settings_for(smtp)).test()
+    assert [letter.recipients for letter in smtp.letters] == [("jane@home.example",)]
+    assert "jane@home.example" in said
+
+
+@pytest.mark.parametrize("stage", [Stage.REMINDER, Stage.DIGEST])
+async def test_later_letters_arrive(smtp: SmtpServer, stage: Stage) -> None:
+    await Mail(settings_for(smtp)).deliver(a_letter_notice(stage), no_gate)
+    message = smtp.letters[0].message
+    assert (message["References"] is not None) == (stage is Stage.REMINDER)

@@ -3,15 +3,17 @@
 import logging
 import time
 from base64 import b64encode
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
 from pydantic import ValidationError
 from speedtrap_bots.channels.twitter import Twitter, TwitterSettings
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Attachment, Notice, Stage
 
-from tests.bots.builders import a_breach, a_notice
+from tests.bots.builders import a_breach, a_notice, no_gate
 from tests.lab.mongo import free_port
 from tests.lab.x_api import (
     ACCESS_TOKEN,
@@ -58,7 +60,7 @@ def a_post_notice(**changes: object) -> Notice:
 
 async def test_a_post_arrives_with_its_chart_and_its_description(x: XApi) -> None:
     notice = a_post_notice()
-    reference = await Twitter(settings_for(x)).deliver(notice)
+    reference = await Twitter(settings_for(x)).deliver(notice, no_gate)
     [post] = x.posts
     assert (post.id, post.text) == (reference, notice.text)
     assert "ST-7K2M9Q" in post.text
@@ -90,7 +92,7 @@ async def test_how_a_post_ended_is_told_apart(
 ) -> None:
     x.fault = fault
     with pytest.raises(ChannelError) as caught:
-        await Twitter(settings_for(x, request_timeout_s=1)).deliver(a_post_notice())
+        await Twitter(settings_for(x, request_timeout_s=1)).deliver(a_post_notice(), no_gate)
     assert type(caught.value) is error
     assert len(x.posts) == made
     assert caught.value.__cause__ is None, "the cause holds the signed headers"
@@ -99,14 +101,16 @@ async def test_how_a_post_ended_is_told_apart(
 async def test_the_latest_of_the_limits_counts(x: XApi) -> None:
     x.fault, x.reset_at = "rate limited", int(time.time()) + 80_000
     with pytest.raises(Unavailable) as caught:
-        await Twitter(settings_for(x)).deliver(a_post_notice())
+        await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
     assert caught.value.retry_after_s == pytest.approx(80_000, abs=60)
     assert not caught.value.stops_channel
 
 
 async def test_a_wrong_token_stops_the_channel(x: XApi) -> None:
     with pytest.raises(Unavailable) as caught:
-        await Twitter(settings_for(x, access_token_secret="wrong")).deliver(a_post_notice())
+        await Twitter(settings_for(x, access_token_secret="wrong")).deliver(
+            a_post_notice(), no_gate
+        )
     assert caught.value.stops_channel
     assert x.posts == []
     assert x.refused_signatures == 1
@@ -115,27 +119,27 @@ async def test_a_wrong_token_stops_the_channel(x: XApi) -> None:
 async def test_a_used_up_plan_stops_the_channel(x: XApi) -> None:
     x.fault = "used up"
     with pytest.raises(Unavailable) as caught:
-        await Twitter(settings_for(x)).deliver(a_post_notice())
+        await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
     assert caught.value.stops_channel
 
 
 async def test_a_duplicate_may_be_our_own(x: XApi) -> None:
     twitter = Twitter(settings_for(x))
-    await twitter.deliver(a_post_notice())
+    await twitter.deliver(a_post_notice(), no_gate)
     with pytest.raises(Unknown):
-        await twitter.deliver(a_post_notice())
+        await twitter.deliver(a_post_notice(), no_gate)
     assert len(x.posts) == 1
 
 
 async def test_x_being_away_is_tried_later(x: XApi) -> None:
     away = settings_for(x, address=f"127.0.0.1:{free_port()}")
     with pytest.raises(Unavailable, match="cannot be reached"):
-        await Twitter(away).deliver(a_post_notice())
+        await Twitter(away).deliver(a_post_notice(), no_gate)
 
 
 async def test_an_impostor_gets_no_post(x: XApi) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
-        await Twitter(settings_for(x, ca_file=None)).deliver(a_post_notice())
+        await Twitter(settings_for(x, ca_file=None)).deliver(a_post_notice(), no_gate)
     assert x.requests == []
 
 
@@ -145,7 +149,7 @@ async def test_an_impostor_gets_no_post(x: XApi) -> None:
 )
 async def test_what_bothers_people_is_refused(x: XApi, text: str) -> None:
     with pytest.raises(Refused):
-        await Twitter(settings_for(x)).deliver(a_post_notice(text=text))
+        await Twitter(settings_for(x)).deliver(a_post_notice(text=text), no_gate)
     assert x.requests == []
 
 
@@ -153,7 +157,7 @@ async def test_no_token_in_any_log(x: XApi, caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.DEBUG)
     x.fault = "forbidden"
     with pytest.raises(Refused):
-        await Twitter(settings_for(x)).deliver(a_post_notice())
+        await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
     for secret in (CONSUMER_KEY, CONSUMER_SECRET, ACCESS_TOKEN, ACCESS_TOKEN_SECRET):
         assert secret not in caplog.text
 
@@ -168,3 +172,50 @@ def test_posting_is_off_until_switched_on(x: XApi) -> None:
 def test_the_stand_in_is_on_loopback(x: XApi) -> None:
     with pytest.raises(ValidationError, match=r"127\.0\.0\.1:<port>"):
         settings_for(x, address="203.0.113.5:443")
+
+
+async def test_a_post_of_unknown_outcome_is_looked_up(x: XApi) -> None:
+    """X shows it escaped and with a link for its picture; another stage's post is not it."""
+    twitter = Twitter(settings_for(x, request_timeout_s=1))
+    notice = a_post_notice()
+    tricky = a_post_notice(text="AT&T <Example>: please look. ST-7K2M9Q", attachments=())
+    assert await twitter.look_up(notice) is None
+    x.fault = "internal error after the post"
+    for sent in (notice, tricky):
+        with pytest.raises(Unknown):
+            await twitter.deliver(sent, no_gate)
+    x.fault = ""
+    assert [await twitter.look_up(sent) for sent in (notice, tricky)] == [p.id for p in x.posts]
+    assert await twitter.look_up(a_post_notice(text=notice.text + " Thank you.")) is None
+
+
+async def test_a_look_up_that_fails_is_no_answer(x: XApi) -> None:
+    x.fault = "unreadable"
+    with pytest.raises(Unavailable):
+        await Twitter(settings_for(x)).look_up(a_post_notice())
+
+
+async def test_a_worker_that_slept_over_its_lease_posts_nothing(x: XApi) -> None:
+    lease = Lease(now_s() - 60, 30)
+    with pytest.raises(Unavailable, match="its lease is over"):
+        await Twitter(settings_for(x)).deliver(a_post_notice(), lease.gate)
+    assert x.requests == []
+
+
+async def test_the_test_posts_nothing(x: XApi) -> None:
+    assert "nothing was posted" in await Twitter(settings_for(x)).test()
+    assert x.posts == []
+
+
+@pytest.mark.parametrize(("hour", "until"), [(23, 15), (5, 15), (14, 15), (15, None), (4, None)])
+def test_no_post_in_quiet_hours(x: XApi, hour: int, until: int | None) -> None:
+    """22:00 to 08:00 in Denver is 05:00 to 15:00 UTC in winter."""
+    twitter = Twitter(settings_for(x, quiet_hours="22:00-08:00", time_zone="America/Denver"))
+    quiet = twitter.quiet_until(datetime(2026, 12, 1, hour, tzinfo=UTC))
+    assert (quiet.astimezone(UTC).hour if quiet else None) == (None if hour == 23 else until)
+
+
+def test_wrong_quiet_hours_are_named(x: XApi) -> None:
+    for wrong in ({"quiet_hours": "22-8"}, {"time_zone": "Denver"}):
+        with pytest.raises(ValidationError, match=r"must look like 22:00|IANA time zone"):
+            settings_for(x, **wrong)
