@@ -15,6 +15,7 @@ import uvicorn
 from pydantic import ValidationError
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
 from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
@@ -55,7 +56,8 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     descriptor: int = parser.parse_args().fd
     try:
-        app = compose(create_graph(GraphSettings()), create_web(WebSettings()))
+        settings = GraphSettings()
+        app = compose(create_graph(settings), create_web(WebSettings()))
     except ValidationError as error:
         # Without the input: it may be a secret.
         problems = [
@@ -71,6 +73,10 @@ def main() -> None:
         server_header=False,
         # Nobody stands in front: what a client says about its own address is not believed.
         proxy_headers=False,
+        ws=PatientSocket,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=settings.socket_patience_s,
+        ws_ping_timeout=settings.socket_patience_s,
         timeout_graceful_shutdown=5,
     )
     with socket.socket(fileno=descriptor) as listening:

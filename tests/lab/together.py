@@ -5,14 +5,20 @@ import sys
 import uvicorn
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
 from speedtrap_web.settings import WebSettings
 
 from speedtrap_up.service import compose
 
 if __name__ == "__main__":
+    settings = GraphSettings()
     uvicorn.run(
-        compose(create_graph(GraphSettings()), create_web(WebSettings())),
+        compose(create_graph(settings), create_web(WebSettings())),
+        ws=PatientSocket,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=settings.socket_patience_s,
+        ws_ping_timeout=settings.socket_patience_s,
         port=int(sys.argv[1]),
         access_log=False,
         timeout_graceful_shutdown=5,
