@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette_compress import CompressMiddleware
 
-from speedtrap_web import admin, breaches, errors, language, notices, pages, runs
+from speedtrap_web import admin, breaches, errors, language, notices, pages, report, runs
 from speedtrap_web import site as web
 from speedtrap_web.graph import Graph
 from speedtrap_web.links import Links
@@ -107,6 +107,9 @@ def _routes(assets: str) -> list[BaseRoute]:
         Route("/silence", breaches.silence, methods=["POST"]),
         Route("/runs.csv", runs.export_csv),
         Route("/runs.json", runs.export_json),
+        Route("/report", report.report),
+        Route("/report/share", report.share, methods=["POST"]),
+        Route("/shared/{token}", report.shared),
         Route("/feed.atom", breaches.feed),
         Route("/language", language.switch),
         Route("/login", admin.login_form, methods=["GET"]),

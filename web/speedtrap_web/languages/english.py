@@ -414,6 +414,16 @@ ENGLISH: Mapping[str, str] = {
     "silence.submit": "Silence",
     "feed.title": "speedtrap: breaches",
     "feed.link": "Feed",
+    # Report of a month
+    "nav.report": "Report",
+    "report.title": "Service report, {month}",
+    "report.month": "Month",
+    "report.share": "A link without a login, for",
+    "report.days": "{days} days",
+    "report.link": "Make the link",
+    "report.made": "made {when}",
+    "report.until": "this link works until {when}",
+    "report.days_title": "Day by day, Mbps",
     # First start
     "wizard.plan": "Say what you pay for.",
     "wizard.plan.done": "The plan is set.",

@@ -1,0 +1,148 @@
+"""The service report of one month: to print, and to show by a link that expires."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from speedtrap_web import site as web
+from speedtrap_web.admin import to_login
+from speedtrap_web.answers import Breach, History, Probe, Report
+from speedtrap_web.forms import read_form
+from speedtrap_web.links import Share
+from speedtrap_web.pages import chosen_probe, measured_probes
+from speedtrap_web.views import ranges
+from speedtrap_web.views.breaches import breach_line
+from speedtrap_web.views.chart import chart
+from speedtrap_web.views.header import plan_line
+from speedtrap_web.views.heat import heat_map
+from speedtrap_web.views.metrics import METRICS
+from speedtrap_web.views.tiles import tiles
+from speedtrap_web.views.tools import tool_table
+from speedtrap_web.views.verdict import verdict
+from speedtrap_web.views.words import Words, zone_of
+
+LINK_DAYS = (7, 30, 90)
+MOST_MONTHS = 36
+BREACHES_READ = 500
+
+
+def months(probe: Probe, today: date) -> list[date]:
+    """The first days of the months that have runs, newest first."""
+    oldest = (probe.first_run_at.date() if probe.first_run_at else today).replace(day=1)
+    found = [today.replace(day=1)]
+    while found[-1] > oldest and len(found) < MOST_MONTHS:
+        found.append((found[-1] - timedelta(days=1)).replace(day=1))
+    return found
+
+
+async def report(request: Request) -> Response:
+    """`/report?probe=pi&month=2026-11`; without a month, the present one."""
+    site = web.of(request)
+    mark = await site.mark(request)
+    if web.has(request, mark.tag):
+        return web.not_modified(mark.tag)
+    probes = await measured_probes(site)
+    if not probes:
+        raise HTTPException(404)
+    probe = chosen_probe(probes, request.query_params.get("probe"))
+    context = await _context(request, probe, request.query_params.get("month", ""))
+    context |= {"shared_until": None, "link": None, "link_days": LINK_DAYS}
+    return site.page(request, "report.html", context, mark=mark)
+
+
+async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any]:
+    site = web.of(request)
+    words = Words(site.catalogue(request), zone_of(probe.plan), web.now())
+    known = months(probe, words.now.astimezone(words.zone).date())
+    first = next((month for month in known if f"{month:%Y-%m}" == wanted), known[0])
+    after = (first + timedelta(days=31)).replace(day=1)
+    since, until = (ranges.midnight(day, words.zone) for day in (first, after))
+    variables = {
+        "probe": probe.name,
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "buckets": (after - first).days,
+    }
+    answer = await site.graph.ask("month", variables)
+    nodes = await site.graph.ask("breaches", {"probe": probe.name, "first": BREACHES_READ})
+    every = [Breach.model_validate(node) for node in nodes["breaches"]["nodes"]]
+    found = [
+        breach
+        for breach in every
+        if breach.first_run_at < until and (breach.resolved_at or words.now) >= since
+    ]
+    figures = Report.model_validate(answer["serviceReport"])
+    name = _month_words(first, words)
+    # Judged as a month that is over: what holds right now does not belong here.
+    past = probe.model_copy(update={"open_breach": None, "plan": figures.plan})
+    return {
+        "probe": probe.name,
+        "plan": plan_line(figures.plan, words),
+        "month": f"{first:%Y-%m}",
+        "month_words": name,
+        "months": [(f"{month:%Y-%m}", _month_words(month, words)) for month in known],
+        "verdict": verdict(past, figures, name, words),
+        "tiles": tiles(past, figures, words)[:5],
+        "chart": _chart(answer, past, found, words),
+        "heat": heat_map(figures, words),
+        "tools": tool_table(figures, words),
+        "breaches": [breach_line(breach, words) for breach in found],
+        "made": words.when(words.now),
+        "zone": str(words.zone),
+    }
+
+
+def _chart(answer: dict[str, Any], probe: Probe, breaches: Sequence[Breach], words: Words) -> Any:
+    history = History.model_validate(answer["history"])
+    metric = METRICS["download"]
+    return chart(history, probe.download_rule, list(breaches), words.now, words, metric)
+
+
+def _month_words(first: date, words: Words) -> str:
+    return f"{words.text(f'month.{first.month}')} {first.year}"
+
+
+async def share(request: Request) -> Response:
+    """Makes a link; for admins, because whoever holds it reads without a login."""
+    site = web.of(request)
+    if site.session(request) is None:
+        return to_login(request, "needed")
+    form = await read_form(request)
+    days = {str(days): days for days in LINK_DAYS}.get(form.get("days", ""))
+    probes = await measured_probes(site)
+    names = {probe.name: probe for probe in probes}
+    if days is None or form.get("probe") not in names:
+        raise HTTPException(400)
+    probe = names[form["probe"]]
+    context = await _context(request, probe, form.get("month", ""))
+    until = web.now() + timedelta(days=days)
+    token = site.links.seal(Share(probe.name, context["month"], until))
+    context |= {
+        "shared_until": None,
+        "link": f"{web.base_url(request)}/shared/{token}",
+        "link_days": LINK_DAYS,
+    }
+    return site.page(request, "report.html", context)
+
+
+async def shared(request: Request) -> Response:
+    """What a link shows: one report, and no way on from it."""
+    site = web.of(request)
+    found = site.links.open(request.path_params["token"], web.now())
+    if found is None:
+        raise HTTPException(404)
+    probes = [probe for probe in await measured_probes(site) if probe.name == found.probe]
+    if not probes:
+        raise HTTPException(404)
+    context = await _context(request, probes[0], found.month)
+    if context["month"] != found.month:
+        raise HTTPException(404)
+    words = Words(site.catalogue(request), zone_of(probes[0].plan), web.now())
+    context |= {"shared_until": words.when(found.until), "link": None, "link_days": LINK_DAYS}
+    response = site.page(request, "report.html", context)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
