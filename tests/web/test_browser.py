@@ -52,6 +52,42 @@ def test_the_overview_fits_every_screen(
         expect(page.locator(".heat:visible")).to_have_count(1)
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_other_page_fits_every_screen(
+    chromium: Browser, lived_in: Service, width: int, dark: bool
+) -> None:
+    with reader(chromium, width=width, dark=dark) as page:
+        log_in(page, lived_in.base_url, lived_in.keys["admin"])
+        page.goto(f"{lived_in.base_url}/breaches")
+        breach = page.locator(".breaches a").first.get_attribute("href")
+        page.goto(f"{lived_in.base_url}/runs")
+        run = page.locator(".runs a").first.get_attribute("href")
+        for path in ("/runs", "/breaches", "/report", "/settings/plan", breach, run):
+            page.goto(f"{lived_in.base_url}{path}")
+            assert sideways_px(page) == 0, path
+            expect(page.locator("h1")).to_have_count(1)
+
+
+@pytest.mark.parametrize("metric", ["upload", "latency"])
+def test_the_chart_shows_another_metric_and_one_tool(
+    page: Page, lived_in: Service, metric: str
+) -> None:
+    page.goto(f"{lived_in.base_url}/?range=7d")
+    page.get_by_role("link", name=metric.capitalize(), exact=True).click()
+    page.get_by_role("link", name="fast", exact=True).click()
+    page.wait_for_selector("#chart[data-ready]")
+    expect(page.locator("#chart-title")).to_contain_text(
+        f"{metric.capitalize()}, M" if metric == "upload" else "Latency, ms"
+    )
+    expect(page.locator("#chart-title")).to_contain_text("fast")
+    page.locator("#chart").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    unit = "Mbps" if metric == "upload" else "ms"
+    expect(page.locator("#chart-read")).to_have_text(re.compile(rf"median [\d.]+ {unit}"))
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_is_whole_without_scripts(
     chromium: Browser, lived_in: Service, width: int
