@@ -80,3 +80,24 @@ def test_an_old_recovery_is_no_news() -> None:
     breach = a_mark("RESOLVED", a_notice_mark(status="SENT"))
     assert missing(breach, days_later=6.9) == Stage.RECOVERY
     assert missing(breach, days_later=7.1) is None
+
+
+def test_a_week_after_a_sent_opening_one_reminder_is_due() -> None:
+    told = a_notice_mark(status="SENT", recipient=ISP).model_copy(update={"sent_at": NOON})
+    assert missing(a_mark("OPEN", told), days_later=6.9) is None
+    assert missing(a_mark("OPEN", told), days_later=7) == Stage.REMINDER
+    reminded = a_notice_mark("REMINDER", recipient=ISP)
+    assert missing(a_mark("OPEN", told, reminded), days_later=20) is None
+    assert missing(a_mark("OPEN", told), "new@example.net", days_later=8) is None
+
+
+def test_a_channel_without_reminders_writes_none() -> None:
+    told = a_notice_mark(status="SENT", recipient=ISP).model_copy(update={"sent_at": NOON})
+    stage = missing_stage(
+        a_mark("OPEN", told),
+        channel="mail",
+        recipient=ISP,
+        now=NOON + timedelta(days=8),
+        stages={Stage.OPENING, Stage.RECOVERY},
+    )
+    assert stage is None

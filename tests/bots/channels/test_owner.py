@@ -1,0 +1,135 @@
+"""The subscriber is told by webhook and apprise, against a real HTTP server on loopback."""
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pydantic import ValidationError
+from speedtrap_bots.channels.apprise import Apprise, AppriseSettings
+from speedtrap_bots.channels.webhook import SIGNATURE, TIMESTAMP, Webhook, WebhookSettings
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.model import Stage
+
+from tests.bots.builders import a_breach, a_notice, no_gate
+from tests.lab.mongo import free_port
+
+SECRET = "planted-webhook-secret"
+
+# apprise imports it where it is there, which is up to Python 3.12.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+@dataclass
+class Receiver:
+    """Answers every POST with `status`; 0 hangs up without a word."""
+
+    port: int
+    status: int = 204
+    heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/planted-path"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    lab = Receiver(free_port())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            lab.heard.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            if lab.status:
+                self.send_response(lab.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", lab.port), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield lab
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def webhook(receiver: Receiver, **changes: object) -> Webhook:
+    values = {"url": receiver.url, "secret": SECRET, **changes}
+    return Webhook(WebhookSettings.model_validate(values))
+
+
+async def test_the_receiver_can_check_who_wrote(receiver: Receiver) -> None:
+    assert await webhook(receiver).deliver(a_notice(), no_gate) == "the webhook answered 204"
+    [(headers, body)] = receiver.heard
+    expected = hmac.new(
+        SECRET.encode(), f"{headers[TIMESTAMP.lower()]}.".encode() + body, hashlib.sha256
+    )
+    assert headers[SIGNATURE.lower()] == f"v1={expected.hexdigest()}"
+    assert headers["idempotency-key"] == "n1"
+    assert json.loads(body)["reference"] == "ST-7K2M9Q"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, Refused), (302, Refused), (401, Unavailable), (503, Unavailable), (0, Unknown)],
+)
+async def test_how_a_webhook_ended_is_told_apart(
+    receiver: Receiver, status: int, error: type[ChannelError]
+) -> None:
+    receiver.status = status
+    with pytest.raises(ChannelError) as caught:
+        await webhook(receiver).deliver(a_notice(), no_gate)
+    assert type(caught.value) is error
+    assert "planted" not in str(caught.value)
+    assert len(receiver.heard) == 1
+
+
+async def test_a_webhook_that_is_away_is_tried_later(receiver: Receiver) -> None:
+    away = webhook(receiver, url=f"http://127.0.0.1:{free_port()}/planted-path")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await away.deliver(a_notice(), no_gate)
+
+
+@pytest.mark.parametrize("url", ["http://example.org/x", "ftp://127.0.0.1/", "nonsense"])
+def test_a_webhook_is_never_in_clear_over_the_net(url: str) -> None:
+    with pytest.raises(ValidationError, match="must be an https address"):
+        WebhookSettings.model_validate({"url": url, "secret": SECRET})
+
+
+async def test_apprise_tells_the_subscriber(receiver: Receiver) -> None:
+    url = f"json://127.0.0.1:{receiver.port}/planted-path"
+    apprise = Apprise(AppriseSettings.model_validate({"urls": url}))
+    assert apprise.recipient == "subscriber"
+    content = apprise.write(a_breach(), Stage.OPENING)
+    notice = a_notice(subject=content.subject, text=content.text)
+    await apprise.deliver(notice, no_gate)
+    [(_, body)] = receiver.heard
+    assert json.loads(body)["title"].startswith("Your Example Cable line is slow")
+    assert "ST-7K2M9Q" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize(("repeat", "error"), [(True, Unavailable), (False, Unknown)])
+async def test_whether_to_tell_again_is_the_subscribers_choice(
+    receiver: Receiver, repeat: bool, error: type[ChannelError]
+) -> None:
+    receiver.status = 500
+    url = f"json://127.0.0.1:{receiver.port}/"
+    settings = AppriseSettings.model_validate({"urls": url, "repeat": repeat})
+    with pytest.raises(error):
+        await Apprise(settings).deliver(a_notice(), no_gate)
+
+
+def test_an_address_that_apprise_does_not_know_is_not_shown() -> None:
+    settings = AppriseSettings.model_validate({"urls": "planted://secret"})
+    with pytest.raises(ValueError, match="does not understand address 1") as caught:
+        Apprise(settings)
+    assert "planted" not in str(caught.value)
