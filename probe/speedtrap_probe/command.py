@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,8 @@ from typing import IO
 OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream, the last ones: results come at the end
 CHUNK = 1 << 16
 GRACE_S = 2.0
+# The pipe's other end is held by the probe alone: it closes when the probe ends, also by kill -9.
+GUARD = "import os; os.read(0, 1); os.killpg(0, 9)"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
 
 
@@ -28,18 +31,21 @@ class Output:
 def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str]) -> Output:
     """Runs *argv* to its end or its deadline; raises OSError when it cannot be started.
 
-    The program leads its own process group, which is killed as a whole, also when this call
-    is interrupted.
+    The program is in a process group of its own, which is killed as a whole, also when this call
+    is interrupted, and by its guard when this process is killed.
     """
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    ) as process:
+    with (
+        _guard() as guard,
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            process_group=guard.pid if guard else None,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        ) as process,
+    ):
         tails = [_Tail(stream) for stream in (process.stdout, process.stderr) if stream]
         exit_code: int | None = None
         try:
@@ -49,7 +55,7 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str]) -> Output
         except subprocess.TimeoutExpired:
             exit_code = None
         finally:
-            _kill_group(process)
+            _kill_group(guard, process)
             _join(tails, GRACE_S)
         return Output(exit_code, tails[0].text(), tails[1].text())
 
@@ -66,14 +72,33 @@ def environment(proxy: str | None, base: Mapping[str, str] = os.environ) -> dict
     return env | {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+@contextmanager
+def _guard() -> Iterator["subprocess.Popen[bytes] | None"]:
+    """Leads the tool's group, and ends it when the pipe to us closes: whatever ended us."""
     if sys.platform == "win32":
+        yield None
+        return
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", GUARD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    ) as guard:
+        try:
+            yield guard
+        finally:
+            guard.kill()
+
+
+def _kill_group(guard: "subprocess.Popen[bytes] | None", process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32" or guard is None:
         if process.poll() is None:
             taskkill = Path(os.environ["SYSTEMROOT"]) / "System32" / "taskkill.exe"
             subprocess.run([taskkill, "/T", "/F", "/PID", str(process.pid)], check=False)
     else:
         try:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(guard.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return  # all of the group has ended (macOS answers EPERM for zombies)
 
