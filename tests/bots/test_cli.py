@@ -86,7 +86,7 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 
 
 def test_an_unknown_channel_is_named_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="pigeon: there is no such channel; known: mail, twit"):
+    with pytest.raises(SettingsError, match="pigeon: there is no such channel; known: apprise, mail"):
         open_channels(["pigeon"])
 
 
