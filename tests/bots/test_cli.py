@@ -86,7 +86,9 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 
 
 def test_an_unknown_channel_is_named_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="pigeon: there is no such channel; known: apprise, mail"):
+    with pytest.raises(
+        SettingsError, match="pigeon: there is no such channel; known: apprise, mail"
+    ):
         open_channels(["pigeon"])
 
 
@@ -191,3 +193,19 @@ def test_mistakes_at_the_notices_are_one_line_each(service: Service) -> None:
     assert stranger.stderr == f"speedtrap notices: {url} does not accept the key\n"
     nobody = bots("list", app="notices_app")
     assert "no key: give --key-file, or set SPEEDTRAP_NOTICES_KEY" in nobody.stderr
+
+
+def test_people_decide_by_command(service: Service, tmp_path: Path) -> None:
+    listed = notices(service, "list").stdout
+    notice_id, reference = listed.split()[0], listed.split()[-1]
+    preview = tmp_path / "preview"
+    shown = notices(service, "preview", reference, "--save", str(preview))
+    assert shown.returncode == 0, shown.stderr
+    assert "Dear Example Cable" in (preview / "notice.txt").read_text(encoding="utf-8")
+    early = notices(service, "resolve", notice_id, "--arrived", "--reason", "they said so")
+    assert (early.returncode, "not UNKNOWN" in early.stderr) == (1, True)
+    assert "Nothing leaves" in notices(service, "pause", "--reason", "holidays").stdout
+    assert "goes out again" in notices(service, "resume").stdout
+    stopped = notices(service, "stop", "support@isp.example", "--reason", "on the phone")
+    assert "support@isp.example: on the phone (by operator)" in stopped.stdout
+    assert "SUPPRESSED" in notices(service, "list").stdout
