@@ -5,7 +5,7 @@ The subscribed speed is held against somebody, so every doubt goes to the ISP:
 - The observation is the *best* internet tool's figure a metric. One slow server is no evidence.
 - A figure is doubted when the household's own traffic, its network or its machine can explain it.
   But these only ever make a line look worse: they can excuse a bad figure, never spoil a good one.
-  A run that kept the rule in spite of them is therefore MEASURED, and ends a streak like any other good run.
+  A run that kept the rule in spite of them is therefore MEASURED, and ends a streak like any other.
 - Such a run vouches only for the metric of the rule that it kept. Its other figures stay doubtful
   and are left out of `best`, so that no latency is blamed on a line that the household had filled.
 """
@@ -66,7 +66,7 @@ def judge(run: RunFacts, plan: Plan | None, rule: Rule | None) -> Judgement:
         _busy_line(run, plan, best)
         or _slow_local_network(run, rule, bound)
         or _slow_link(run, rule, bound)
-        or _hampered_machine(run)
+        or _hampered_machine(run, bound)
     )
     if doubt is None:
         return Judgement(Outcome.MEASURED, _measured_by(run), best)
@@ -213,7 +213,10 @@ def _slow_link(run: RunFacts, rule: Rule | None, bound: float | None) -> str | N
     )
 
 
-def _hampered_machine(run: RunFacts) -> str | None:
+def _hampered_machine(run: RunFacts, bound: float | None) -> str | None:
+    """Where nothing was promised there is nothing to excuse: a fast line may well fill a machine."""
+    if bound is None:
+        return None
     if run.vpn:
         return "It was measured through a VPN, and that may be what was measured."
     if run.cpu_percent is not None and run.cpu_percent >= CPU_BUSY_PERCENT:

@@ -46,3 +46,11 @@ def test_a_good_figure_counts_all_the_same(seen: dict[str, Any], said: str) -> N
 def test_an_able_machine_excuses_nothing(seen: dict[str, Any]) -> None:
     run = replace(a_run(a_reading("ookla", HALF * 0.8)), **seen)
     assert judge(run, PLAN, DEFAULT_RULE).outcome is Outcome.MEASURED
+
+
+@pytest.mark.parametrize(("seen", "said"), DOUBTS)
+def test_where_nothing_was_promised_nothing_is_excused(seen: dict[str, Any], said: str) -> None:
+    run = replace(a_run(a_reading("ookla", 9_000)), **seen)
+    found = judge(run, None, DEFAULT_RULE)
+    assert found.outcome is Outcome.MEASURED
+    assert said not in found.reason
