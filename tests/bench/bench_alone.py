@@ -15,26 +15,29 @@ UV = Path(sys.executable).with_name("uv")
 STARTS = 7
 
 
+def _quietly(command: list[str | Path]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        quiet = {"check": True, "capture_output": True}
-        subprocess.run([UV, "build", "--wheel", "-o", home, ROOT / "probe"], **quiet)
-        subprocess.run([UV, "venv", "--python", sys.executable, home / "env"], **quiet)
+        _quietly([UV, "build", "--wheel", "-o", home, ROOT / "probe"])
+        _quietly([UV, "venv", "--python", sys.executable, home / "env"])
         python = home / "env" / "bin" / "python"
         (wheel,) = home.glob("*.whl")
-        subprocess.run([UV, "pip", "install", "--python", python, wheel], **quiet)
+        _quietly([UV, "pip", "install", "--python", python, wheel])
         listed = subprocess.run(
             [UV, "pip", "list", "--python", python], check=True, capture_output=True, text=True
         )
         packages = len(listed.stdout.splitlines()) - 2  # its heading
         size = sum(file.lstat().st_size for file in (home / "env").rglob("*") if file.is_file())
         program = home / "env" / "bin" / "speedtrap-probe"
-        subprocess.run([program, "--help"], **quiet)  # compiles
+        _quietly([program, "--help"])  # compiles
         times = []
         for _ in range(STARTS):
             began = time.monotonic()
-            subprocess.run([program, "--help"], **quiet)
+            _quietly([program, "--help"])
             times.append(time.monotonic() - began)
     start_ms = statistics.median(times) * 1000
     print(f"alone packages {packages} mb {size / 1e6:.1f} start_ms {start_ms:.0f}")

@@ -18,7 +18,8 @@ async def unpacked(*chunks: bytes, packed: bool = True) -> bytes:
         body = left.pop(0)
         return {"type": "http.request", "body": body, "more_body": bool(left)}
 
-    reader, found = Unpacking(receive, LIMIT, packed), b""
+    reader = Unpacking(receive, LIMIT, packed)
+    found: bytes = b""
     while True:
         message = await reader()
         found += message["body"]

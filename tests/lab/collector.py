@@ -91,7 +91,7 @@ class _CollectorHandler(Handler):
             request["query"],
             {
                 "submitRuns": lambda _info, runs: _submit(ledger, runs),
-                "heartbeat": lambda _info, **beat: ledger.beats.append(beat) or True,
+                "heartbeat": lambda _info, **beat: _heard(ledger, beat),
                 "probe": lambda _info, **_name: ledger.plan,
             },
             variable_values=request["variables"],
@@ -107,6 +107,11 @@ class _CollectorHandler(Handler):
 
     def _json(self, document: Mapping[str, Any], status: int) -> None:
         self.answer(json.dumps(document).encode(), status, "application/json")
+
+
+def _heard(ledger: Ledger, beat: Mapping[str, Any]) -> bool:
+    ledger.beats.append(beat)
+    return True
 
 
 def _submit(ledger: Ledger, runs: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def main() -> None:
         time.sleep(chance.uniform(0, 1.1 * whole_s))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    print(f"killed {count} runs of {whole_s:.2f} s")
+    sys.stdout.write(f"killed {count} runs of {whole_s:.2f} s\n")
 
 
 if __name__ == "__main__":

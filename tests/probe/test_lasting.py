@@ -19,6 +19,7 @@ from speedtrap_probe.model import Figures
 from speedtrap_probe.outbox import Outbox
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.state import State
+from speedtrap_probe.tool import Tool
 from speedtrap_probe.tools import lan, turnkey
 
 from tests.probe.builders import AT, a_measurement, a_run
@@ -88,7 +89,7 @@ def test_a_run_that_would_exceed_the_budget_may_not_be_made(
 
 
 def test_what_a_tool_will_cost_is_what_it_cost_or_what_the_plan_lets_through() -> None:
-    tools = [lan.TOOL, turnkey.TOOL]
+    tools: list[Tool] = [lan.TOOL, turnkey.TOOL]
     assert costs(tools, {"turnkey": 7}, None, 8) == {"turnkey": 7}
     assert costs(tools, {}, Plan(100, 20), 8) == {"turnkey": 180_000_000}
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe import settings
-from speedtrap_probe.conditions import Address
+from speedtrap_probe.connectivity import Address
 from speedtrap_probe.errors import SettingsError
 from speedtrap_probe.settings import Settings
 from speedtrap_probe.tool import Option
