@@ -214,7 +214,7 @@ def _slow_link(run: RunFacts, rule: Rule | None, bound: float | None) -> str | N
 
 
 def _hampered_machine(run: RunFacts, bound: float | None) -> str | None:
-    """Where nothing was promised there is nothing to excuse: a fast line may well fill a machine."""
+    """Where nothing was promised nothing is excused: a fast line may well fill a machine."""
     if bound is None:
         return None
     if run.vpn:
