@@ -65,6 +65,7 @@ bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 
 bench-probe: $(VENV)/.dev test-tools ## accuracy and cost of the probe, in network namespaces (root)
 	$(PY) -m tests.bench.bench_probe $(ARGS)
+	$(PY) -m tests.bench.bench_alone
 
 shots: $(VENV)/.dev $(VENV)/.vendor test-tools ## pictures of every page and state, into shots/
 	$(PY) -m pytest -o python_files='shoot_*.py' -o python_functions='shoot_*' -o timeout=0 -q tests/shots $(ARGS)

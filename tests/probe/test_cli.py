@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from speedtrap_probe import lock
 from speedtrap_probe.outbox import Outbox
 
 from tests.lab.collector import KEY, Ledger, collector
@@ -328,3 +329,78 @@ def test_a_chosen_tool_that_is_missing_is_a_failure_that_says_how_to_get_it(home
     done = home.probe("run", "--tool", "ookla")
     assert done.returncode == 1
     assert home.rows()[0]["failure"].startswith("TOOL_MISSING: Ookla's speedtest is not on PATH")
+
+
+def test_a_dry_run_says_what_would_happen_and_does_nothing(home: Home) -> None:
+    done = home.probe("run", "--dry-run", "--tool", "turnkey", SPEEDTRAP_PROBE_BUDGET="1MB")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Would measure as laptop with: turnkey" in done.stdout
+    assert "It costs about 300 MB; 0 B used this month of 1 MB" in done.stdout
+    assert "would be skipped" in done.stdout
+    assert not home.csv.exists()
+
+
+def test_a_run_beyond_the_months_budget_is_skipped_and_says_so(home: Home) -> None:
+    ledger = Ledger()
+    with speed_server() as lan, collector(ledger) as server:
+        done = home.probe(
+            "run", "-k", KEY, "--url", server.url, "--tool", "turnkey",
+            SPEEDTRAP_PROBE_TURNKEY_URL=lan.url + "/", SPEEDTRAP_PROBE_BUDGET="1MB",
+        )  # fmt: skip
+        assert lan.connections == 0
+    assert done.returncode == 0
+    (run,) = ledger.runs.values()
+    failure = run["measurements"][0]["failure"]
+    assert failure["kind"] == "SKIPPED"
+    assert "data budget of 1 MB" in failure["message"]
+
+
+def test_a_run_below_the_plan_is_measured_twice_and_shown_as_a_share(home: Home) -> None:
+    rule = {"metric": "DOWNLOAD", "belowRatio": 0.5, "belowMbps": None}
+    plan = {"downloadMbps": 1e6, "uploadMbps": None}
+    ledger = Ledger(plan={"plan": plan, "rules": [rule]})
+    with speed_server() as lan, collector(ledger) as server:
+        done = home.probe(
+            "run", "-k", KEY, "--url", server.url, "--tool", "turnkey",
+            SPEEDTRAP_PROBE_TURNKEY_URL=lan.url + "/",
+        )  # fmt: skip
+    (run,) = ledger.runs.values()
+    assert [one["tool"] for one in run["measurements"]] == ["turnkey", "turnkey"]
+    assert any("measured twice" in note for note in run["conditions"]["notes"])
+    assert "of plan" in done.stdout
+    assert [beat["probe"] for beat in ledger.beats] == ["laptop", "laptop"]
+
+
+def test_a_second_run_on_the_same_line_steps_aside(home: Home) -> None:
+    with speed_server() as lan, lock.alone(home.folder / "data" / "run.lock"):
+        done = home.probe("run", "--tool", "lan", "--url", lan.url)
+    assert done.returncode == 0
+    assert "steps aside" in done.stdout
+    assert not home.csv.exists()
+
+
+def test_shells_complete_commands_and_tools(home: Home) -> None:
+    program = Path(sys.executable).with_name("speedtrap-probe")
+    done = subprocess.run(
+        [program],
+        env=home.env
+        | {
+            "_SPEEDTRAP_PROBE_COMPLETE": "complete_bash",
+            "COMP_WORDS": "speedtrap-probe run --tool l",
+            "COMP_CWORD": "3",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert {"lan", "librespeed"} <= set(done.stdout.split())
+
+
+def test_a_schedule_is_shown_before_it_is_installed(home: Home) -> None:
+    done = home.probe("schedule", "install", "--every", "5h30m", "--with", "systemd", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "OnUnitActiveSec=5h30min" in done.stdout
+    assert f"--csv {home.folder}/data/report.csv" in done.stdout
+    refused = home.probe("schedule", "install", "--every", "5h30m", "--with", "cron", "--dry-run")
+    assert refused.returncode == 2
+    assert "cron cannot say this span" in refused.stderr

@@ -13,7 +13,7 @@ import speedtrap_probe.tools
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import Figures
 from speedtrap_probe.tool import Setup, Tool
-from speedtrap_probe.tools import discover
+from speedtrap_probe.tools import discover, lan
 
 from tests.lab.replay import replay_server
 
@@ -105,3 +105,19 @@ def failed_as_expected(error: ToolError, expected: dict[str, Any]) -> None:
 
 def numbers(figures: Figures) -> dict[str, float]:
     return {name: v for name, v in asdict(figures).items() if isinstance(v, int | float)}
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://127.0.0.1:8080", True),
+        ("http://192.168.1.10:8080", True),
+        ("http://nas.local", True),
+        ("http://gateway", True),
+        ("https://speedtrap.example.org", False),
+        ("https://1.1.1.1", False),
+    ],
+)
+def test_lan_takes_no_server_on_the_internet_for_one_s_own_network(url: str, own: bool) -> None:
+    assert lan.TOOL.usable(Setup(url)).ok is own
+    assert lan.TOOL.usable(Setup(url, {"lan_url": "http://192.168.1.1/"})).ok

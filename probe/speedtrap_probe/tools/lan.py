@@ -5,6 +5,8 @@ that has no internet at all.
 """
 
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from speedtrap_probe.engine import http, librespeed
 from speedtrap_probe.engine.wire import Target
@@ -22,8 +24,11 @@ class Lan:
         Option("lan_url", "the LibreSpeed-compatible endpoint; default: <service>/speed/"),
     )
 
-    def usable(self, _setup: Setup) -> Usable:
-        return Usable(True, http.VERSION)
+    def usable(self, setup: Setup) -> Usable:
+        # Measured over the internet, the line would be taken for one's own network.
+        if "lan_url" in setup.options or in_own_network(urlsplit(setup.service_url).hostname or ""):
+            return Usable(True, http.VERSION)
+        return Usable(False, hint="the service is not in this network: set LAN_URL to what is")
 
     def measure(self, setup: Setup) -> Figures:
         url = setup.options.get("lan_url") or librespeed.below(setup.service_url, "speed")
@@ -31,4 +36,13 @@ class Lan:
         return http.measure(librespeed.endpoints(root), setup)
 
 
+def in_own_network(host: str) -> bool:
+    """By its address, or by a name that no public resolver knows."""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith(OWN_NAMES)
+
+
+OWN_NAMES = (".local", ".lan", ".home", ".internal", ".home.arpa")
 TOOL = Lan()
