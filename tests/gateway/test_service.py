@@ -1,5 +1,6 @@
 """The real graph and web behind the gateway: graph believes its word, web asks through it too."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -173,6 +174,22 @@ async def test_a_subscription_tells_of_the_sixth_slow_run_through_the_gateway(
         "kind": "OPENED",
         "breach": {"probe": "laptop", "count": 6},
     }
+
+
+def test_runs_arrive_packed_and_leave_as_an_export(house: House) -> None:
+    run = a_run()
+    packed = gzip.compress(json.dumps({"query": SUBMIT, "variables": {"runs": [run]}}).encode())
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    probe = {"X-API-Key": house.service.keys["probe"]}
+    answer = httpx.post(f"{house.gateway.url}/graphql", headers=headers | probe, content=packed)
+    assert answer.json()["data"]["submitRuns"]["accepted"] == [run["id"]]
+
+    export = f"{house.gateway.url}/export/runs.ndjson?probe=laptop"
+    assert httpx.get(export).status_code == 401
+    spoofed = {"X-Speedtrap-Caller": "operator:admin"}
+    assert httpx.get(export, headers=spoofed).status_code == 401
+    lines = httpx.get(export, headers={"X-API-Key": house.service.keys["viewer"]}).text.splitlines()
+    assert run["id"] in [json.loads(line)["id"] for line in lines]
 
 
 def test_the_page_asks_through_the_gateway_with_its_own_key(house: House) -> None:
