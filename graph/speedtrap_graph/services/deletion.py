@@ -92,8 +92,7 @@ class Deletion:
             {"probe": probe}, {"started_at": 1}, sort=[("started_at", 1)], session=session
         )
         update: Row = {
-            # Ingest looks for tombstones only where there are some.
-            "$inc": {"run_count": -1, "deleted_count": 1},
+            "$inc": {"run_count": -1},
             "$set": {**judged},
         }
         if oldest is None:

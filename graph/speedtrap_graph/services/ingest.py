@@ -161,11 +161,13 @@ class _Turn:
     async def take(
         self, batches: Sequence[list[Indexed]], *, careful: bool
     ) -> tuple[list[Submission], bool]:
-        """With *careful*, looks first which runs are here; otherwise a duplicate is an error."""
+        """With *careful*, looks first which runs are here; otherwise a duplicate is an error.
+
+        Deleted runs raise no such error: their tombstones, few as they are, are always looked at.
+        """
         document = await bump_probe(self.store, self.session, self.probe)
-        owners: dict[UUID, str | None] = {}
-        if careful or document.get("deleted_count"):
-            owners = await self._owners([run.id for runs in batches for _, run in runs])
+        ids = [run.id for runs in batches for _, run in runs]
+        owners = await self._owners(ids, ("runs", TOMBSTONES) if careful else (TOMBSTONES,))
         results = [Submission() for _ in batches]
         fresh: list[SubmittedRun] = []
         for result, runs in zip(results, batches, strict=True):
@@ -210,10 +212,12 @@ class _Turn:
             session=self.session,
         )
 
-    async def _owners(self, ids: list[UUID]) -> dict[UUID, str | None]:
+    async def _owners(
+        self, ids: list[UUID], collections: tuple[str, ...]
+    ) -> dict[UUID, str | None]:
         """Whose the runs are that are, or were, here already."""
         owners: dict[UUID, str | None] = {}
-        for collection in ("runs", TOMBSTONES):
+        for collection in collections:
             wanted = {"_id": {"$in": ids}}
             found = self.store[collection].find(wanted, {"probe": 1}, session=self.session)
             owners |= {row["_id"]: row["probe"] async for row in found}
