@@ -1,12 +1,14 @@
 """The page in front of a real graph on a real mongod, empty or with two weeks of history."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.lab.mongo import Mongod, fresh_database
-from tests.lab.service import Service, running_service
+from tests.lab.service import Service, make_service, running_service
 from tests.web.history import plan_a_notice, submit_two_weeks
+from tests.web.serving import HereService
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +25,12 @@ def lived_in(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def empty(
-    mongod: Mongod, database_name: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """Nothing measured yet."""
-    folder = tmp_path_factory.mktemp("empty")
-    with running_service(
-        mongod, database_name, folder, with_web=True, SPEEDTRAP_WEB_LIVE_EVERY_S="1"
-    ) as service:
+def empty(mongod: Mongod, database_name: str, tmp_path: Path) -> Iterator[Service]:
+    """Nothing measured yet. A test may kill it."""
+    model = make_service(mongod, database_name, tmp_path, SPEEDTRAP_WEB_LIVE_EVERY_S="1")
+    service = HereService(model.settings, model.keys, model.keys_file, model.log)
+    service.start()
+    try:
         yield service
+    finally:
+        service.stop()

@@ -3,9 +3,12 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import uvicorn
+from speedtrap_graph.app import create_app as create_graph
+from speedtrap_graph.settings import GraphSettings
 from speedtrap_web.app import create_app
 from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
@@ -14,17 +17,50 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from speedtrap_up.service import compose
 from tests.lab.mongo import free_port
+from tests.lab.service import Service
 
 START_TIMEOUT_S = 20
 
 
+@dataclass
+class HereService(Service):
+    """graph and web as `Service` has them, in a thread of this process: a fresh one costs little."""
+
+    running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def start(self) -> None:
+        graph, web = (_of(self.settings, f"SPEEDTRAP_{part}_") for part in ("GRAPH", "WEB"))
+        graph = {"requests_per_minute": "off", **graph}
+        web = {"graph_url": self.base_url, **web}
+        app = compose(
+            create_graph(GraphSettings.model_validate(graph)),
+            create_app(WebSettings.model_validate(web)),
+        )
+        self.running.enter_context(served(app, self.port))
+
+    def kill(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self.running.close()
+
+
+def _of(settings: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix).lower(): value
+        for name, value in settings.items()
+        if name.startswith(prefix)
+    }
+
+
 @contextlib.contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def served(app: ASGIApp, port: int | None = None) -> Iterator[str]:
     """The base URL at which *app* answers."""
-    port = free_port()
+    port = port or free_port()
     server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="error", ws="none", timeout_graceful_shutdown=1)
+        uvicorn.Config(app, port=port, log_level="critical", ws="none", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

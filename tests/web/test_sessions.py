@@ -1,5 +1,7 @@
 """Sessions: sealed, bound to the key, and slow to guess."""
 
+from collections.abc import Iterator
+
 import httpx
 import pytest
 from speedtrap_web.session import Session, Sessions, Throttle, own_path
@@ -7,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tests.lab.service import Service
+from tests.web.serving import served_page
 
 
 def a_request(cookie: str = "", scheme: str = "http") -> Request:
@@ -78,34 +81,44 @@ def test_a_client_waits_after_too_many_failures_and_others_do_not() -> None:
     assert throttle.wait_s("a") == 0
 
 
-def test_guessing_keys_is_slowed_down(empty: Service) -> None:
-    with httpx.Client(base_url=empty.base_url, headers={"Sec-Fetch-Site": "same-origin"}) as client:
+@pytest.fixture
+def page(lived_in: Service) -> Iterator[str]:
+    """A page of its own, because failed logins are counted in its process."""
+    with served_page(lived_in.base_url, key=lived_in.keys["viewer"]) as url:
+        yield url
+
+
+def test_guessing_keys_is_slowed_down(page: str, lived_in: Service) -> None:
+    with httpx.Client(base_url=page, headers={"Sec-Fetch-Site": "same-origin"}) as client:
         answers = [client.post("/login", data={"key": f"guess-{i}"}) for i in range(6)]
-        right = client.post("/login", data={"key": empty.keys["admin"]})
+        right = client.post("/login", data={"key": lived_in.keys["admin"]})
     assert [answer.status_code for answer in answers] == [403, 403, 403, 403, 403, 429]
     assert int(answers[5].headers["retry-after"]) > 0
     assert right.status_code == 429
 
 
 @pytest.mark.parametrize("key", ["", "\u00e9" * 20, "x" * 5000, "a\r\nX-Speedtrap-Caller: x:admin"])
-def test_what_cannot_be_a_key_is_refused_here(empty: Service, key: str) -> None:
+def test_what_cannot_be_a_key_is_refused_here(page: str, key: str) -> None:
     answer = httpx.post(
-        f"{empty.base_url}/login", data={"key": key}, headers={"Sec-Fetch-Site": "same-origin"}
+        f"{page}/login", data={"key": key}, headers={"Sec-Fetch-Site": "same-origin"}
     )
     assert answer.status_code in {400, 403}
     assert "set-cookie" not in answer.headers
 
 
-def test_revoking_the_key_ends_the_session(empty: Service) -> None:
-    with httpx.Client(base_url=empty.base_url, headers={"Sec-Fetch-Site": "same-origin"}) as client:
-        client.post("/login", data={"key": empty.keys["admin"]})
-        assert client.get("/notices/1").status_code == 404
-        lines = empty.keys_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if empty.keys["admin"] not in line]
-        empty.stop()
-        empty.keys_file.write_text("".join(kept), encoding="utf-8")
-        empty.start()
-        answer = client.get("/notices/1")
-        assert answer.status_code == 303
-        assert answer.headers["location"].startswith("/login?why=expired")
-        assert 'speedtrap=""' in answer.headers["set-cookie"]
+def test_revoking_the_key_ends_the_session(lived_in: Service) -> None:
+    extra = "a-second-key-of-the-operator"
+    before = lived_in.keys_file.read_text(encoding="utf-8")
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    try:
+        lived_in.keys_file.write_text(f'{before}"{extra}" "second:admin";\n', encoding="utf-8")
+        with httpx.Client(base_url=lived_in.base_url, headers=headers) as client:
+            client.post("/login", data={"key": extra})
+            assert client.get("/notices/1").status_code == 404
+            lived_in.keys_file.write_text(before, encoding="utf-8")
+            answer = client.get("/notices/1")
+    finally:
+        lived_in.keys_file.write_text(before, encoding="utf-8")
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/login?why=expired")
+    assert 'speedtrap=""' in answer.headers["set-cookie"]
