@@ -11,6 +11,8 @@ UV := $(VENV)/bin/uv
 UV_STAMP := $(VENV)/.uv-$(UV_VERSION)
 # `make up ARGS="--port 9000"`, `make test ARGS="tests/graph -x"`
 ARGS ?=
+# The tests wait more than they work, so three at a time suit even two cores.
+WORKERS ?= 3
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
@@ -52,7 +54,7 @@ check: $(VENV)/.dev ## lint, format, types, import contracts
 	$(VENV)/bin/lint-imports
 
 test: $(VENV)/.dev $(VENV)/.vendor test-tools ## all tests, on real parts
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: $(VENV)/.dev ## the same road in containers; needs a Docker engine, builds the images
 	SPEEDTRAP_TEST_COMPOSE=1 $(PY) -m pytest -o timeout=900 tests/compose $(ARGS)
