@@ -11,7 +11,7 @@ UV := $(VENV)/bin/uv
 UV_STAMP := $(VENV)/.uv-$(UV_VERSION)
 # `make up ARGS="--port 9000"`, `make test ARGS="tests/graph -x"`
 ARGS ?=
-# The tests wait more than they work, so three at a time suit even two cores.
+# Tests wait more than they work, so three files at a time suit even two cores.
 WORKERS ?= 3
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -54,7 +54,13 @@ check: $(VENV)/.dev ## lint, format, types, import contracts
 	$(VENV)/bin/lint-imports
 
 test: $(VENV)/.dev $(VENV)/.vendor test-tools ## all tests, on real parts
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
+	@# Alone: a run made while the processors are busy is, rightly, no evidence.
+	$(PY) -m pytest -m system
+else
+	$(PY) -m pytest $(ARGS)
+endif
 
 test-compose: $(VENV)/.dev ## the same road in containers; needs a Docker engine, builds the images
 	SPEEDTRAP_TEST_COMPOSE=1 $(PY) -m pytest -o timeout=900 tests/compose $(ARGS)

@@ -23,8 +23,3 @@ def mongo_uri(mongod: Mongod) -> str:
 def database_name(mongod: Mongod) -> Iterator[str]:
     with fresh_database(mongod) as name:
         yield name
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest roads first: begun last, one of them alone would keep the other workers idle."""
-    items.sort(key=lambda item: item.get_closest_marker("system") is None)
