@@ -5,12 +5,11 @@ from contextlib import aclosing
 
 import strawberry
 
-from speedtrap_graph.api.context import Context, Info
+from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachEventKind, Role
 from speedtrap_graph.api.notices import Breach, BreachEvent
 from speedtrap_graph.api.runs import Run
-from speedtrap_graph.services.errors import NotFoundError
-from speedtrap_graph.store.database import Row
+from speedtrap_graph.services.events import Event
 from speedtrap_graph.store.documents import RunDocument
 
 
@@ -24,9 +23,9 @@ class Subscription:
         self, info: Info, after: str | None = None
     ) -> AsyncGenerator[BreachEvent, None]:
         info.context.require(Role.VIEWER, Role.BOT)
-        async with aclosing(info.context.services.events.breaches(after)) as rows:
-            async for row in rows:
-                yield await _event(info.context, row)
+        async with aclosing(info.context.services.events.breaches(after)) as events:
+            async for event in events:
+                yield _event(event)
 
     @strawberry.subscription
     async def runs(self, info: Info, probe: str | None = None) -> AsyncGenerator[Run, None]:
@@ -36,14 +35,10 @@ class Subscription:
                 yield Run.of(RunDocument.model_validate(row))
 
 
-async def _event(context: Context, row: Row) -> BreachEvent:
-    """With the breach as it stands now, so that nobody acts on what was taken back meanwhile."""
-    breach = await context.breaches.load(row["breach"])
-    if breach is None:
-        raise NotFoundError(f"there is no breach {row['breach']!r}")
+def _event(event: Event) -> BreachEvent:
     return BreachEvent(
-        cursor=str(row["_id"]),
-        kind=BreachEventKind(row["kind"]),
-        at=row["at"],
-        breach=Breach.of(breach),
+        cursor=str(event.seq),
+        kind=BreachEventKind(event.row["kind"]),
+        at=event.row["at"],
+        breach=Breach.of(event.breach),
     )

@@ -2,24 +2,36 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.asynchronous.change_stream import AsyncChangeStream
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import InvalidOperation, OperationFailure, PyMongoError
 
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.store.database import Row, Store
+from speedtrap_graph.store.documents import BreachDocument
 from speedtrap_graph.store.events import events_after, last_seq
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 QUEUE_LENGTH = 256
 _REPLAY_PAGE = 500
 _RETRY_S = (0.1, 0.25, 0.5, 1.0, 2.0)
-_HISTORY_LOST = frozenset({280, 286})
-"""ChangeStreamFatalError and ChangeStreamHistoryLost: the token is of no more use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened, and the breach as it stands now, so that nobody acts on what was taken back
+    meanwhile. `seq` is the event's number.
+    """
+
+    seq: int
+    row: Row
+    breach: BreachDocument
 
 
 @dataclass(eq=False)
@@ -58,6 +70,9 @@ class Events:
     store: Store
     _breaches: set[Subscriber] = field(default_factory=set)
     _runs: set[Subscriber] = field(default_factory=set)
+    _newest: int = 0
+    """No event up to this number can be taken back any more."""
+    _reading: dict[int, asyncio.Future[BreachDocument | None]] = field(default_factory=dict)
 
     async def watch(self) -> None:
         """Runs as long as the service does; survives failovers and restarts of MongoDB."""
@@ -67,18 +82,21 @@ class Events:
             try:
                 async with await self._open(token) as stream:
                     if token is None:
-                        # What happened before this stream began nobody has been told.
-                        self._all_lagged()
-                    while True:
+                        await self._begin()
+                    while stream.alive:
                         change = await stream.try_next()
                         token, failures = stream.resume_token, 0
                         if change is not None:
                             self._dispatch(change)
+                token = None  # the database was dropped: nothing can be resumed across that
             except PyMongoError as error:
-                if isinstance(error, OperationFailure) and error.code in _HISTORY_LOST:
+                if isinstance(error, OperationFailure | InvalidOperation):
+                    # MongoDB answered, and not with changes: its oplog no longer reaches back to
+                    # the token, or the token is of no more use for another reason. Without it the
+                    # stream begins now, and what lies between is replayed from the events.
                     token = None
                 _log.warning("the change stream broke off and is taken up again: %s", error)
-                await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+                await asyncio.sleep(_pause_s(failures))
                 failures += 1
 
     async def _open(self, token: Mapping[str, Any] | None) -> AsyncChangeStream[Row]:
@@ -87,16 +105,23 @@ class Events:
             [{"$match": wanted}], resume_after=token, max_await_time_ms=1000
         )
 
-    def _dispatch(self, change: Row) -> None:
-        subscribers = self._breaches if change["ns"]["coll"] == "events" else self._runs
-        for subscriber in subscribers:
-            subscriber.offer(change["fullDocument"])
-
-    def _all_lagged(self) -> None:
+    async def _begin(self) -> None:
+        """What happened before this stream began nobody has been told: all are to look."""
+        self._newest = await last_seq(self.store)
         for subscriber in self._breaches:
             subscriber.lag()
 
-    async def breaches(self, after: str | None) -> AsyncGenerator[Row, None]:
+    def _dispatch(self, change: Row) -> None:
+        row: Row = change["fullDocument"]
+        if change["ns"]["coll"] == "runs":
+            for subscriber in self._runs:
+                subscriber.offer(row)
+            return
+        self._newest = max(self._newest, row["_id"])
+        for subscriber in self._breaches:
+            subscriber.offer(row)
+
+    async def breaches(self, after: str | None) -> AsyncGenerator[Event, None]:
         """Every event behind the cursor *after*, once and in order; without one, from now on."""
         subscriber = Subscriber()
         # Registered before the replay, so that nothing falls between the two.
@@ -106,10 +131,12 @@ class Events:
             while True:
                 async for row in self._replay(seen):
                     seen = row["_id"]
-                    yield row
+                    if (event := await self._told(row)) is not None:
+                        yield event
                 async for row in _live(subscriber, seen):
                     seen = row["_id"]
-                    yield row
+                    if (event := await self._told(row)) is not None:
+                        yield event
                 subscriber.catch_up()
         finally:
             self._breaches.discard(subscriber)
@@ -129,27 +156,55 @@ class Events:
             self._runs.discard(subscriber)
 
     async def _start(self, after: str | None) -> int:
-        newest = await last_seq(self.store)
         if after is None:
-            return newest
+            return await self._know_the_newest()
         if not (after.isascii() and after.isdigit() and len(after) <= 18):
             raise BadInputError("after must be the cursor of an event, or 0", field="after")
-        if int(after) > newest:
+        # Those who come back after a failover, all at once, need not ask how far the events go.
+        if int(after) > self._newest and int(after) > await self._know_the_newest():
             raise BadInputError(
-                f"after is {after}, but the newest event is {newest}: is this cursor from another"
-                " database?",
+                f"after is {after}, but the newest event is {self._newest}: is this cursor from"
+                " another database?",
                 field="after",
             )
         return int(after)
 
+    async def _know_the_newest(self) -> int:
+        found = await _patiently(lambda: last_seq(self.store))
+        self._newest = max(self._newest, found)
+        return found
+
     async def _replay(self, seen: int) -> AsyncGenerator[Row, None]:
+        """What is stored behind *seen*. A primary that has just been elected may for a moment not
+        know of all that the majority has: so it is asked again while something is known to lack.
+        """
+        vain = 0
         while True:
-            rows = await events_after(self.store, seen, _REPLAY_PAGE)
+            page = seen
+            rows = await _patiently(lambda: events_after(self.store, page, _REPLAY_PAGE))  # noqa: B023 - called at once
             for row in rows:
                 yield row
-            if len(rows) < _REPLAY_PAGE:
+                seen = row["_id"]
+            if len(rows) == _REPLAY_PAGE:
+                continue
+            if seen >= self._newest or vain == len(_RETRY_S):
                 return
-            seen = rows[-1]["_id"]
+            await asyncio.sleep(_pause_s(vain))
+            vain += 1
+
+    async def _told(self, row: Row) -> Event | None:
+        """None where the breach was removed by hand: that must not stop what comes after."""
+        seq: int = row["_id"]
+        # Shared by all who are told of this event at the same time, and begun after it happened.
+        reading = self._reading.get(seq)
+        if reading is None:
+            reading = self._reading[seq] = asyncio.ensure_future(_breach(row["breach"]))
+            reading.add_done_callback(lambda _: self._reading.pop(seq, None))
+        breach = await asyncio.shield(reading)
+        if breach is None:
+            _log.warning("event %s is about a breach that is not there: %s", seq, row["breach"])
+            return None
+        return Event(seq, row, breach)
 
 
 async def _live(subscriber: Subscriber, seen: int) -> AsyncGenerator[Row, None]:
@@ -161,3 +216,23 @@ async def _live(subscriber: Subscriber, seen: int) -> AsyncGenerator[Row, None]:
         if row["_id"] == seen + 1:
             seen += 1
             yield row
+
+
+async def _breach(breach_id: str) -> BreachDocument | None:
+    return await _patiently(lambda: BreachDocument.get(breach_id))
+
+
+async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """Through failovers and restarts: a subscription is not lost with a connection."""
+    failures = 0
+    while True:
+        try:
+            return await read()
+        except PyMongoError as error:
+            _log.warning("the events are read again: %s", error)
+            await asyncio.sleep(_pause_s(failures))
+            failures += 1
+
+
+def _pause_s(failures: int) -> float:
+    return _RETRY_S[min(failures, len(_RETRY_S) - 1)]

@@ -10,6 +10,9 @@ from pymongo.read_concern import ReadConcern
 from speedtrap_graph.store.database import Row, Session, Store
 
 COUNTER = "events"
+_LINEARIZABLE = ReadConcern("linearizable")
+_LONGEST_MS = 5000
+"""A linearizable read waits for a majority, however long there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,11 @@ async def append_events(
 
 
 async def last_seq(store: Store) -> int:
-    counter = await store["counters"].find_one({"_id": COUNTER})
+    """The newest number that no failover can take back, and none older: a local read may see what
+    is rolled back, and a majority read on a new primary less than a client has already seen.
+    """
+    counters = store["counters"].with_options(read_concern=_LINEARIZABLE)
+    counter = await counters.find_one({"_id": COUNTER}, max_time_ms=_LONGEST_MS)
     return int(counter["seq"]) if counter else 0
 
 
