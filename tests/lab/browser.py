@@ -58,6 +58,7 @@ def reader(
     height: int = 900,
     dark: bool = False,
     scripts: bool = True,
+    locale: str = "en-GB",
     refused: Sequence[str] = (),
 ) -> Iterator[Page]:
     """A page of its own. At its end: no request left this machine, no policy was violated, no
@@ -68,7 +69,7 @@ def reader(
         color_scheme="dark" if dark else "light",
         java_script_enabled=scripts,
         reduced_motion="reduce",
-        locale="en-GB",
+        locale=locale,
     )
     problems: list[str] = []
 

@@ -5,22 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.mongo import Mongod, fresh_database
-from tests.lab.service import Service, make_service, running_service
-from tests.web.history import plan_a_notice, submit_two_weeks
+from tests.lab.mongo import Mongod
+from tests.lab.service import Service, make_service
 from tests.web.serving import HereService
+from tests.web.stages import lived_in_service
 
 
 @pytest.fixture(scope="session")
 def lived_in(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two weeks of hourly runs, an open breach and a complaint that waits. For reading only."""
-    folder = tmp_path_factory.mktemp("lived-in")
-    with (
-        fresh_database(mongod) as name,
-        running_service(mongod, name, folder, with_web=True) as service,
-    ):
-        submit_two_weeks(service)
-        plan_a_notice(service)
+    with lived_in_service(mongod, tmp_path_factory.mktemp("lived-in")) as service:
         yield service
 
 

@@ -35,9 +35,16 @@ ONE_PIXEL = base64.b64encode(
 ).decode()
 
 
-def a_full_run(hours_ago: float, share: float | None, *, line_up: bool = True) -> dict[str, Any]:
+def a_full_run(
+    hours_ago: float,
+    share: float | None,
+    *,
+    line_up: bool = True,
+    probe: str = "laptop",
+    started: datetime | None = None,
+) -> dict[str, Any]:
     """Every tool and `lan`; *share* is of 940 Mbps, None when no internet tool got through."""
-    started = datetime.now(UTC) - timedelta(hours=hours_ago)
+    started = started or datetime.now(UTC) - timedelta(hours=hours_ago)
     measurements = []
     for tool, factor in TOOLS.items():
         measurement: dict[str, Any] = {"tool": tool, "startedAt": started.isoformat()}
@@ -59,7 +66,7 @@ def a_full_run(hours_ago: float, share: float | None, *, line_up: bool = True) -
     measurements.append({**local, "downloadMbps": 2310.0, "uploadMbps": 2100.0, "latencyMs": 0.4})
     return {
         "id": str(uuid4()),
-        "probe": "laptop",
+        "probe": probe,
         "startedAt": started.isoformat(),
         "finishedAt": (started + timedelta(seconds=50)).isoformat(),
         "conditions": {"lineUp": line_up, "medium": "WIRED", "publicIpHash": "5f1d" * 16},
@@ -85,15 +92,15 @@ def two_weeks() -> list[dict[str, Any]]:
     return runs
 
 
-def submit(service: Service, runs: list[dict[str, Any]]) -> None:
+def submit(service: Service, runs: list[dict[str, Any]], role: str = "probe") -> None:
     for first in range(0, len(runs), BATCH):
         batch = runs[first : first + BATCH]
-        answer = service.query(SUBMIT, {"runs": batch}, role="probe")["submitRuns"]
+        answer = service.query(SUBMIT, {"runs": batch}, role=role)["submitRuns"]
         assert answer["rejected"] == []
 
 
-def set_plan(service: Service) -> None:
-    service.query(SET_PLAN, {"plan": PLAN})
+def set_plan(service: Service, **changes: Any) -> None:
+    service.query(SET_PLAN, {"plan": {**PLAN, **changes}})
 
 
 def submit_two_weeks(service: Service) -> None:

@@ -1,11 +1,14 @@
 """Serves an ASGI application on a real socket, in a thread, for as long as a test needs it."""
 
+import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, Self
 
+import httpx
 import uvicorn
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
@@ -26,7 +29,7 @@ START_TIMEOUT_S = 20
 
 @dataclass
 class HereService(Service):
-    """graph and web as `Service` has them, in a thread of this process: a fresh one costs little."""
+    """graph and web in a thread of this process, where a fresh one costs little."""
 
     running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -95,3 +98,34 @@ def a_graph_that_answers(status: int, body: object) -> Starlette:
         return JSONResponse(body, status)
 
     return Starlette(routes=[Route("/graphql", answer, methods=["POST"])])
+
+
+@dataclass
+class Passage:
+    """The way to a real graph, which can be cut, clogged or poisoned while a page uses it."""
+
+    target: str
+    mode: Literal["open", "away", "slow", "broken"] = "open"
+    url: str = ""
+
+    @classmethod
+    @contextlib.contextmanager
+    def to(cls, target: str) -> Iterator[Self]:
+        passage = cls(target)
+        routes = [Route("/graphql", passage.carry, methods=["POST"])]
+        with served(Starlette(routes=routes)) as passage.url:
+            yield passage
+
+    async def carry(self, request: Request) -> Response:
+        if self.mode == "away":
+            return Response(status_code=502)
+        if self.mode == "broken":
+            return JSONResponse({"errors": [{"message": "inside, 4f2a"}]})
+        if self.mode == "slow":
+            await asyncio.sleep(60)
+        headers = {name: request.headers[name] for name in ("x-api-key", "content-type")}
+        async with httpx.AsyncClient(timeout=30) as client:
+            answer = await client.post(
+                f"{self.target}/graphql", content=await request.body(), headers=headers
+            )
+        return Response(answer.content, answer.status_code, media_type="application/json")

@@ -35,40 +35,6 @@ def slow_morning(service: Service, html: str = LETTER) -> dict[str, str]:
     return plan_a_notice(service, html)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_overview_fits_every_screen(
-    chromium: Browser, lived_in: Service, width: int, dark: bool
-) -> None:
-    with reader(chromium, width=width, dark=dark) as page:
-        for name in ("24h", "7d", "30d", "all"):
-            page.goto(f"{lived_in.base_url}/?range={name}")
-            page.wait_for_selector("#chart[data-ready]")
-            assert sideways_px(page) == 0
-        page.get_by_text("The same numbers as a table").click()
-        assert sideways_px(page) == 0
-        expect(page.locator("h1")).to_have_text("Mostly, but not right now.")
-        expect(page.locator(".tile")).to_have_count(6)
-        expect(page.locator(".heat:visible")).to_have_count(1)
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_other_page_fits_every_screen(
-    chromium: Browser, lived_in: Service, width: int, dark: bool
-) -> None:
-    with reader(chromium, width=width, dark=dark) as page:
-        log_in(page, lived_in.base_url, lived_in.keys["admin"])
-        page.goto(f"{lived_in.base_url}/breaches")
-        breach = page.locator(".breaches a").first.get_attribute("href")
-        page.goto(f"{lived_in.base_url}/runs")
-        run = page.locator(".runs a").first.get_attribute("href")
-        for path in ("/runs", "/breaches", "/report", "/settings/plan", breach, run):
-            page.goto(f"{lived_in.base_url}{path}")
-            assert sideways_px(page) == 0, path
-            expect(page.locator("h1")).to_have_count(1)
-
-
 @pytest.mark.parametrize("metric", ["upload", "latency"])
 def test_the_chart_shows_another_metric_and_one_tool(
     page: Page, lived_in: Service, metric: str

@@ -117,6 +117,7 @@ ENGLISH: Mapping[str, str] = {
     "p10 {p10}, p90 {p90}, n = {n}",
     "chart.read_gap": "{when}: no measured run",
     "chart.failed": "The chart's numbers did not arrive; the table below has them.",
+    "table.of": "Table: {name}",
     "table.title": "The same numbers as a table",
     "table.when": "From",
     "table.median": "Median",

@@ -1,0 +1,212 @@
+"""The states that a page can be in, each set up once, and the scenes to be seen in them."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx
+from playwright.sync_api import BrowserContext, Page
+
+from tests.lab.mongo import Mongod, fresh_database
+from tests.lab.service import Service, make_service, running_service
+from tests.web.history import a_full_run, plan_a_notice, set_plan, submit, submit_two_weeks
+from tests.web.serving import HereService, Passage, served_page
+
+SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
+BERLIN = ZoneInfo("Europe/Berlin")
+LONGER_DAY = datetime(2026, 10, 25, tzinfo=BERLIN).astimezone(UTC)
+"""The start of the day on which Berlin's clocks go back: 25 hours long."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One page in one state; `path` may hold names of the stage's `things`."""
+
+    name: str
+    path: str
+    stage: str = "lived-in"
+    admin: bool = False
+
+
+SCENES = (
+    Scene("overview", "/"),
+    Scene("overview-24h", "/?range=24h"),
+    Scene("overview-1y", "/?range=1y"),
+    Scene("overview-latency", "/?range=7d&metric=latency"),
+    Scene("overview-one-tool", "/?range=7d&metric=upload&tool=fast"),
+    Scene("overview-own-dates", "/?since={yesterday}&until={today}"),
+    Scene("runs", "/runs"),
+    Scene("runs-none", "/runs?outcome=INCONCLUSIVE"),
+    Scene("run", "/runs/{run}"),
+    Scene("run-failed", "/runs/{outage}"),
+    Scene("breaches", "/breaches"),
+    Scene("breach", "/breaches/{breach}"),
+    Scene("report", "/report"),
+    Scene("report-shared", "/shared/{shared}"),
+    Scene("login", "/login"),
+    Scene("login-needed", "/login?why=needed"),
+    Scene("not-found", "/nowhere"),
+    Scene("admin-overview", "/?range=7d", admin=True),
+    Scene("admin-run", "/runs/{run}", admin=True),
+    Scene("admin-breach", "/breaches/{breach}", admin=True),
+    Scene("admin-notice", "/notices/{notice}", admin=True),
+    Scene("admin-report", "/report", admin=True),
+    Scene("admin-plan", "/settings/plan", admin=True),
+    Scene("several-probes", "/?probe=fine", stage="states"),
+    Scene("silent", "/?probe=silent", stage="states"),
+    Scene("line-down", "/?probe=down", stage="states"),
+    Scene("no-plan", "/?probe=planless", stage="states"),
+    Scene("too-few", "/?probe=few", stage="states"),
+    Scene("plan-changed", "/?probe=moved&range=7d", stage="states"),
+    Scene("longer-day", "/?probe=berlin&since=2026-10-24&until=2026-10-26", stage="states"),
+    Scene("first-start", "/", stage="new"),
+    Scene("waiting", "/", stage="planned"),
+    Scene("stale", "/", stage="away"),
+    Scene("away", "/runs", stage="away"),
+)
+
+
+CHART_IS_SETTLED = """() => !document.querySelector("#chart")
+  || document.querySelector("#chart").dataset.ready
+  || document.querySelector("#chart-read").textContent"""
+"""Drawn, or said to have no numbers."""
+
+
+@dataclass
+class Stage:
+    """Where a state is served, what there is to see, and an admin's session."""
+
+    base_url: str
+    things: Mapping[str, str] = field(default_factory=dict)
+    cookie: str = ""
+
+    def address(self, scene: Scene) -> str:
+        return self.base_url + scene.path.format(**self.things)
+
+    def enter(self, page: Page, scene: Scene) -> None:
+        """Opens the scene's page; with a chart, once it is drawn."""
+        if scene.admin:
+            log_in_quietly(page.context, self)
+        page.goto(self.address(scene))
+        page.wait_for_function(CHART_IS_SETTLED)
+
+
+def log_in_quietly(context: BrowserContext, stage: Stage) -> None:
+    context.add_cookies([{"name": "speedtrap", "value": stage.cookie, "url": stage.base_url}])
+
+
+def session_cookie(base_url: str, key: str) -> str:
+    answer = httpx.post(f"{base_url}/login", data={"key": key}, headers=SAME_SITE)
+    return answer.cookies["speedtrap"]
+
+
+@contextlib.contextmanager
+def all_stages(mongod: Mongod, lived_in: Service, folder: Path) -> Iterator[dict[str, Stage]]:
+    with contextlib.ExitStack() as stack:
+
+        def fresh(name: str) -> HereService:
+            database = stack.enter_context(fresh_database(mongod))
+            model = make_service(mongod, database, folder / name, SPEEDTRAP_WEB_LIVE_EVERY_S="600")
+            service = HereService(model.settings, model.keys, model.keys_file, model.log)
+            service.start()
+            stack.callback(service.stop)
+            return service
+
+        states, new, planned = fresh("states"), fresh("new"), fresh("planned")
+        set_the_states(states)
+        silence_of_a_day(mongod, states)
+        set_plan(planned)
+        passage = stack.enter_context(Passage.to(lived_in.base_url))
+        away = stack.enter_context(
+            served_page(passage.url, key=lived_in.keys["viewer"], live_every_s=600)
+        )
+        httpx.get(away).raise_for_status()
+        passage.mode = "away"
+        yield {
+            "lived-in": Stage(
+                lived_in.base_url,
+                things_of(lived_in),
+                session_cookie(lived_in.base_url, lived_in.keys["admin"]),
+            ),
+            "states": Stage(states.base_url),
+            "new": Stage(new.base_url, cookie=session_cookie(new.base_url, new.keys["admin"])),
+            "planned": Stage(planned.base_url),
+            "away": Stage(away),
+        }
+
+
+THINGS = """{
+  breaches(status: [OPEN]) { nodes { id notices { id } } }
+  newest: runs(first: 1) { nodes { id } }
+  outages: runs(first: 1, outcomes: [OUTAGE]) { nodes { id } }
+}"""
+
+
+def things_of(lived_in: Service) -> dict[str, str]:
+    data = lived_in.query(THINGS)
+    (breach,) = data["breaches"]["nodes"]
+    today = datetime.now(ZoneInfo("America/Denver")).date()
+    return {
+        "breach": breach["id"],
+        "notice": breach["notices"][0]["id"],
+        "run": data["newest"]["nodes"][0]["id"],
+        "outage": data["outages"]["nodes"][0]["id"],
+        "shared": shared_link(lived_in),
+        "today": today.isoformat(),
+        "yesterday": (today - timedelta(days=1)).isoformat(),
+    }
+
+
+def shared_link(service: Service) -> str:
+    form = {"probe": "laptop", "month": f"{datetime.now(UTC):%Y-%m}", "days": "7"}
+    with httpx.Client(base_url=service.base_url, headers=SAME_SITE) as client:
+        client.post("/login", data={"key": service.keys["admin"]})
+        page = client.post("/report/share", data=form).text
+    found = re.search(r'/shared/([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def set_the_states(service: Service) -> None:
+    """One probe a state; only `planless` has no plan."""
+    for probe in ("fine", "silent", "down", "few", "moved"):
+        set_plan(service, probe=probe)
+    set_plan(service, probe="berlin", timeZone="Europe/Berlin")
+    a_week_ago = datetime.now(UTC) - timedelta(hours=80)
+    new_plan = {"provider": "Fabrikam Cable", "downloadMbps": 500, "uploadMbps": 50}
+    set_plan(service, probe="moved", since=a_week_ago.isoformat(), **new_plan)
+    runs = [a_full_run(h, 0.96, probe=p) for h in range(60, 0, -2) for p in ("fine", "silent")]
+    runs += [a_full_run(h, 0.94, probe="down") for h in range(40, 2, -2)]
+    runs += [a_full_run(h, None, line_up=False, probe="down") for h in (2, 1)]
+    runs += [a_full_run(h, 0.9, probe="planless") for h in range(30, 0, -3)]
+    runs += [a_full_run(h, 0.9, probe="few") for h in (3, 2, 1)]
+    runs += [a_full_run(h, 0.95 if h > 80 else 0.5, probe="moved") for h in range(160, 0, -4)]
+    runs += [
+        a_full_run(0, 0.93, probe="berlin", started=LONGER_DAY + timedelta(hours=h))
+        for h in range(-20, 44)
+    ]
+    submit(service, runs, role="admin")
+
+
+def silence_of_a_day(mongod: Mongod, service: Service) -> None:
+    """Only time makes a probe silent: its mark is set back."""
+    with mongod.client() as client:
+        database = client[service.settings["SPEEDTRAP_GRAPH_DATABASE"]]
+        seen = datetime.now(UTC) - timedelta(hours=26)
+        database["probes"].update_one({"_id": "silent"}, {"$set": {"last_seen_at": seen}})
+
+
+@contextlib.contextmanager
+def lived_in_service(mongod: Mongod, folder: Path) -> Iterator[Service]:
+    """Two weeks of hourly runs, an open breach and a complaint that waits."""
+    with (
+        fresh_database(mongod) as name,
+        running_service(mongod, name, folder, with_web=True) as service,
+    ):
+        submit_two_weeks(service)
+        plan_a_notice(service)
+        yield service

@@ -1,0 +1,69 @@
+"""Every page in every state: for everybody (WCAG 2.2 AA), on every screen, light and dark."""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.lab.browser import reader, running_browser, sideways_px
+from tests.lab.mongo import Mongod
+from tests.lab.service import Service
+from tests.web.stages import SCENES, Scene, Stage, all_stages
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (1440, 768, 360)
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+OPEN_ALL = "for (const part of document.querySelectorAll('details')) part.open = true"
+ALIKE = {"exclude": [[".figures tbody tr:nth-child(n+8)"]]}
+"""Rows of figures, each like the ones before it; looking at all of them takes minutes."""
+TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def stages(
+    mongod: Mongod, lived_in: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Stage]]:
+    with all_stages(mongod, lived_in, tmp_path_factory.mktemp("stages")) as stages:
+        yield stages
+
+
+def violations(page: Page, **options: object) -> list[str]:
+    """What axe-core objects to, a line each."""
+    found = Axe().run(
+        page, ALIKE, options={"resultTypes": ["violations"], "iframes": False, **options}
+    )
+    return [
+        f"{problem['id']}: {node['target']} {node['failureSummary']}"
+        for problem in found.response["violations"]
+        for node in problem["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_a_page_is_for_everybody_and_every_screen(
+    chromium: Browser, stages: dict[str, Stage], scene: Scene
+) -> None:
+    everything = {
+        "runOnly": {"type": "tag", "values": RULES},
+        "rules": {"target-size": {"enabled": True}},
+    }
+    contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+    with reader(chromium) as page:
+        stages[scene.stage].enter(page, scene)
+        expect(page.locator("h1")).to_have_count(1)
+        page.evaluate(OPEN_ALL)
+        for dark, options in ((False, everything), (True, contrast)):
+            page.emulate_media(color_scheme="dark" if dark else "light", reduced_motion="reduce")
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.evaluate(TWO_FRAMES)
+                assert sideways_px(page) == 0, width
+                assert violations(page, **options) == [], f"{width} px, dark: {dark}"
