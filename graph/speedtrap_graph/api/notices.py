@@ -190,6 +190,11 @@ class Notice:
     external_reference: str | None = strawberry.field(
         description="What the other side called it: a post's id, the final SMTP reply."
     )
+    contradicted_at: datetime | None = strawberry.field(
+        description="Since when it is known that what it says was not so: it may have been read "
+        "by then, so it stays, and somebody may want to put it right."
+    )
+    contradicted_why: str | None
     steps: list[NoticeStep]
 
     @classmethod
@@ -216,6 +221,8 @@ class Notice:
             due_at=notice.due_at,
             attempts=notice.attempts,
             external_reference=notice.external_reference,
+            contradicted_at=notice.contradicted_at,
+            contradicted_why=notice.contradicted_why,
             steps=[NoticeStep.of(part) for part in notice.steps],
         )
 

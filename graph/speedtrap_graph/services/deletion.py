@@ -16,9 +16,8 @@ from speedtrap_graph.services.rejudge import is_current, set_back
 from speedtrap_graph.services.rollups import mark
 from speedtrap_graph.services.standards import load_standards
 from speedtrap_graph.store.database import Row, Session, Store
-from speedtrap_graph.store.probes import bump_probe
+from speedtrap_graph.store.probes import TOMBSTONES, bump_probe
 
-TOMBSTONES = "deleted_runs"
 MOST_TOMBSTONES = 500
 LONGEST_REASON = 1000
 
@@ -80,7 +79,8 @@ class Deletion:
         await mark(self.store.database, session, probe, [run["started_at"]])
         standards = await load_standards(self.store, probe, session)
         if is_current(document, standards):
-            reconciler = Reconciler(self.store, session, probe, standards, now)
+            because = "a run of it was deleted"
+            reconciler = Reconciler(self.store, session, probe, standards, now, because)
             judged = await reconciler.around(document, [(run["started_at"], run["_id"])])
         else:
             judged = set_back(document, run["started_at"])

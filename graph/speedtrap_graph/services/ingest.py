@@ -24,9 +24,8 @@ from speedtrap_graph.services.submission import (
     validate,
 )
 from speedtrap_graph.store.database import Row, Session, Store
-from speedtrap_graph.store.probes import bump_probe, ensure_probe
+from speedtrap_graph.store.probes import TOMBSTONES, bump_probe, ensure_probe
 
-TOMBSTONES = "deleted_runs"
 _RACES = 5
 """How often the same id may arrive elsewhere between our look and our insert."""
 _DUPLICATE_KEY = 11000

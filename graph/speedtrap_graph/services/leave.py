@@ -52,6 +52,8 @@ WAITING = frozenset({NoticeStatus.PLANNED, NoticeStatus.APPROVED, NoticeStatus.D
 MAY_HAVE_ARRIVED = frozenset({NoticeStatus.SENT, NoticeStatus.UNKNOWN, NoticeStatus.CHECKING})
 IN_FLIGHT = frozenset({NoticeStatus.CLAIMED, NoticeStatus.SENDING})
 HELD_BACK = frozenset({NoticeStatus.SUPPRESSED, NoticeStatus.SILENCED})
+RECOVERED_FIRST = "the line recovered before this was sent"
+NOT_RECOVERED = "the line has not recovered after all"
 COUNTED_STAGES = frozenset({Stage.OPENING, Stage.REMINDER, Stage.DIGEST})
 
 
@@ -133,9 +135,9 @@ def _no_longer_true(situation: Situation) -> str | None:
     if stage is Stage.DIGEST:
         return None
     if stage is Stage.RECOVERY and status == "OPEN":
-        return "the line has not recovered after all"
+        return NOT_RECOVERED
     if stage is not Stage.RECOVERY and status == "RESOLVED":
-        return "the line recovered before this was sent"
+        return RECOVERED_FIRST
     if stage is Stage.OPENING or situation.opening in MAY_HAVE_ARRIVED | IN_FLIGHT:
         return None
     return "its opening notice was not sent, so there is nothing to come back to"

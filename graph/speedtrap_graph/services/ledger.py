@@ -43,6 +43,7 @@ class Ledger(Sending):
 
         async def work(session: Session) -> str:
             breach = await self.breach(draft.breach, session)
+            await self._hold_on_to(breach, session)
             await self.bump_recipient(draft.recipient, session)
             key = notice_id(draft)
             if await self.store["notices"].find_one({"_id": key}, {"_id": 1}, session=session):
@@ -198,6 +199,11 @@ class Ledger(Sending):
             return []
         breaches = {"_id": {"$in": [row["breach"] for row in pool]}, "status": "RESOLVED"}
         return await BreachDocument.find(breaches).sort("+first_run_at").to_list()
+
+    async def _hold_on_to(self, breach: Row, session: Session) -> None:
+        """Whoever takes the breach back meanwhile finds this notice, or this one finds out."""
+        known = {"_id": breach["_id"]}
+        await self.store["breaches"].update_one(known, {"$inc": {"seq": 1}}, session=session)
 
     async def _last_digest(self, draft: NoticeDraft, session: Session) -> Row | None:
         wanted = {

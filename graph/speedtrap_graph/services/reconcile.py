@@ -18,6 +18,7 @@ from speedtrap_graph.services.announcing import changed_fields, new_breach
 from speedtrap_graph.services.facts import observation_of, observed
 from speedtrap_graph.services.matching import match
 from speedtrap_graph.services.standards import Standards
+from speedtrap_graph.services.withdrawal import Withdrawal
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import RUNS_OF_A_PROBE, BreachDocument, RuleDocument
 from speedtrap_graph.store.events import PendingEvent, append_events
@@ -48,13 +49,17 @@ class _Neighbourhood:
 
 @dataclass
 class Reconciler:
-    """The breaches of one probe, in one transaction, at one moment."""
+    """The breaches of one probe, in one transaction, at one moment.
+
+    `because` is why a breach that falls does, in words that go with the notices about it.
+    """
 
     store: Store
     session: Session
     probe: str
     standards: Standards
     now: datetime
+    because: str = "a run that came late shows it"
     _pending: list[PendingEvent] = field(default_factory=list)
 
     async def take(self, document: Row, rows: Sequence[Row]) -> Row:
@@ -138,6 +143,7 @@ class Reconciler:
         await self.store["breaches"].update_one(
             {"_id": breach.id}, {"$set": {"status": "RETRACTED"}}, session=self.session
         )
+        await self._withdrawal.fallen(breach.id, self.because)
         if not breach.stale:
             self._pending.append(PendingEvent("RETRACTED", breach.id, self.probe))
 
@@ -232,11 +238,16 @@ class Reconciler:
         if not row["stale"]:
             self._pending.append(PendingEvent("OPENED", row["_id"], self.probe))
 
+    @property
+    def _withdrawal(self) -> Withdrawal:
+        return Withdrawal(self.store, self.session, self.now)
+
     async def _update(self, before: BreachDocument, episode: Episode, rule: RuleDocument) -> None:
         fields, kind = changed_fields(before, episode, rule, self.standards)
         await self.store["breaches"].update_one(
             {"_id": before.id}, {"$set": fields}, session=self.session
         )
+        await self._withdrawal.changed(before.id, before.status, fields["status"])
         if kind is not None:
             self._pending.append(PendingEvent(kind, before.id, self.probe))
 

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 CHUNK_RUNS = 1000
 """A quarter of a second's work, under locks that a submission waits for."""
+_BECAUSE = "by the plans and rules as they are now"
 _JUDGED = ("outcome", "outcome_reason", "best", "doubted")
 
 
@@ -179,7 +180,7 @@ class _Chunk:
     ) -> dict[str, Tail]:
         """The breaches of this part of the line, and where the rules stand behind it."""
         now, store = self.rejudge.clock(), self.rejudge.store
-        reconciler = Reconciler(store, self.session, self.probe, standards, now)
+        reconciler = Reconciler(store, self.session, self.probe, standards, now, _BECAUSE)
         rules = reconciler.rules
         if work["tails"] is None:
             tails = {

@@ -267,6 +267,8 @@ class NoticeDocument(NamedDocument):
     held_back_at: datetime | None = None
     """Since when the recipient's limits make it wait."""
     covers: list[str] = Field(default_factory=list)
+    contradicted_at: datetime | None = None
+    contradicted_why: str | None = None
     digest_notice: str | None = None
     check_at: datetime | None = None
     checks: int = 0
@@ -277,6 +279,7 @@ class NoticeDocument(NamedDocument):
         indexes: ClassVar = [
             IndexModel([("planned_at", DESCENDING), ("_id", DESCENDING)]),
             IndexModel([("breach", ASCENDING), ("planned_at", DESCENDING)]),
+            IndexModel([("covers", ASCENDING)]),
             IndexModel([("channel", ASCENDING), ("status", ASCENDING), ("due_at", ASCENDING)]),
             IndexModel([("recipient_key", ASCENDING)], sparse=True),
         ]

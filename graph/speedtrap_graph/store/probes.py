@@ -20,6 +20,8 @@ from speedtrap_graph.store.database import Row, Session, Store
 
 EVERY_PROBE = "*"
 VERSIONS = "standard_versions"
+TOMBSTONES = "deleted_runs"
+"""What is left of runs that were deleted, by their ids, so that none comes back."""
 
 Version = tuple[int, int]
 """Of the standards for every probe, and of those of one probe."""

@@ -1,21 +1,15 @@
 """Breaches follow from the runs, in whatever order those arrive."""
 
 import asyncio
-import random
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from speedtrap_graph.rules.model import Metric, Rule
 from speedtrap_graph.services.announcing import reference_of
 from speedtrap_graph.services.rejudge import Rejudge
-from speedtrap_graph.store.database import Session, Store, connect, prepare
+from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.probes import probes_behind, raise_version
 
 from tests.lab.line import MIDNIGHT, Line, run_at
-from tests.lab.mongo import Mongod, fresh_database
 
 SLOW, GOOD, OUTAGE = 120.0, 940.0, None
 
@@ -175,43 +169,6 @@ def test_a_reference_is_short_and_free_of_look_alikes() -> None:
     assert len(references) == 1000
     assert all(len(reference) == 9 and reference.startswith("ST-") for reference in references)
     assert not set("ILOU") & set("".join(reference[3:] for reference in references))
-
-
-figures = st.lists(st.sampled_from([SLOW, SLOW, SLOW, GOOD, OUTAGE]), min_size=8, max_size=20)
-
-
-@settings(
-    max_examples=12,
-    phases=[Phase.explicit, Phase.generate],
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(figures=figures, seed=st.integers(0, 2**16))
-async def test_any_order_of_arrival_ends_in_the_same_breaches(
-    mongod: Mongod, figures: list[float | None], seed: int
-) -> None:
-    # Two runs of one hour share a start, so that ties are among the cases.
-    runs = [run_at(n // 2, mbps, UUID(int=n + 1)) for n, mbps in enumerate(figures)]
-    shuffled = random.Random(seed)
-    arrived = shuffled.sample(runs, len(runs)) + shuffled.sample(runs, len(runs) // 3)
-    size = shuffled.randint(1, 4)
-    batches = [arrived[place : place + size] for place in range(0, len(arrived), size)]
-    assert await _breaches(mongod, batches) == await _breaches(mongod, [runs])
-
-
-async def _breaches(mongod: Mongod, batches: list[list[dict[str, Any]]]) -> list[Any]:
-    with fresh_database(mongod) as name:
-        opened = connect(mongod.uri, name)
-        try:
-            await prepare(opened)
-            line = Line(opened)
-            await line.buy()
-            for batch in batches:
-                await line.submit(*batch)
-            ignored = {"id", "reference", "stale", "known_at"}
-            return [breach.model_dump(exclude=ignored) for breach in await line.breaches()]
-        finally:
-            await opened.close()
 
 
 async def test_a_long_outage_is_one_breach(store: Store) -> None:

@@ -1,0 +1,79 @@
+"""What becomes of the notices about a breach that turns out not to be what it was.
+
+It is written in the transaction that changes the breach, so that nothing leaves in between. What
+waits is withdrawn; what may have been read stays as it is and is marked as contradicted. A notice
+that was withdrawn only because the line seemed to have recovered (or not to have) comes back with
+the breach, with the leave that it had: a run that comes late must not silence anybody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from speedtrap_graph.services.leave import (
+    NOT_RECOVERED,
+    RECOVERED_FIRST,
+    WAITING,
+    NoticeStatus,
+    Stage,
+)
+from speedtrap_graph.store.database import Row, Session, Store
+from speedtrap_graph.store.notices import advance, step
+
+MAY_BE_READ = frozenset(
+    {NoticeStatus.SENDING, NoticeStatus.SENT, NoticeStatus.UNKNOWN, NoticeStatus.CHECKING}
+)
+_BY = "ledger"
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    store: Store
+    session: Session
+    now: datetime
+
+    async def fallen(self, breach: str, why: str) -> None:
+        """The breach was retracted. A digest that told of it beside others is concerned as well."""
+        wanted: Row = {"$or": [{"breach": breach}, {"covers": breach}]}
+        for notice in await self._find(wanted):
+            await self._take_back(notice, f"the breach does not stand: {why}")
+
+    async def changed(self, breach: str, before: str, after: str) -> None:
+        """The line had recovered and has not after all, or the other way round."""
+        if before == after:
+            return
+        for notice in await self._find({"breach": breach}):
+            is_recovery = notice["stage"] == Stage.RECOVERY
+            if after == "OPEN" and is_recovery:
+                await self._take_back(notice, NOT_RECOVERED)
+            elif after == "OPEN":
+                await self._give_back(notice, RECOVERED_FIRST, "the line has not recovered")
+            elif is_recovery:
+                await self._give_back(notice, NOT_RECOVERED, "the line has recovered")
+
+    async def _take_back(self, notice: Row, why: str) -> None:
+        if notice["status"] in WAITING:
+            await self._advance(notice, NoticeStatus.SUPPRESSED, why, {"counted_at": None})
+        elif notice["status"] in MAY_BE_READ and notice.get("contradicted_at") is None:
+            marks = {"contradicted_at": self.now, "contradicted_why": why}
+            status = NoticeStatus(notice["status"])
+            await self._advance(notice, status, f"contradicted: {why}", marks)
+
+    async def _give_back(self, notice: Row, taken_because: str, why: str) -> None:
+        withdrawn = notice["status"] == NoticeStatus.SUPPRESSED
+        told = notice.get("digest_notice") is not None
+        if not withdrawn or told or notice["steps"][-1]["why"] != taken_because:
+            return
+        had_leave = notice.get("approved_at") is not None
+        status = NoticeStatus.APPROVED if had_leave else NoticeStatus.PLANNED
+        await self._advance(notice, status, why, {"due_at": self.now if had_leave else None})
+
+    async def _advance(
+        self, notice: Row, status: NoticeStatus, why: str, fields: Mapping[str, object]
+    ) -> None:
+        entry = step(self.now, _BY, status, why)
+        await advance(self.store, notice, {"status": status.value, **fields}, entry, self.session)
+
+    async def _find(self, wanted: Row) -> list[Row]:
+        content = {"attachments": 0, "text": 0, "html": 0}
+        return await self.store["notices"].find(wanted, content, session=self.session).to_list()

@@ -1,0 +1,347 @@
+"""In whatever order, however often and through however many processes: it ends as the model says.
+
+Each example is a probe of its own with its own plans and rules. Three connections submit at once,
+each with lanes of its own, as three processes do; meanwhile plans and rules change, runs are
+deleted, a bot plans letters and a reader rolls up.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
+from speedtrap_graph.services.deletion import Deletion
+from speedtrap_graph.services.errors import ConflictError, NotFoundError
+from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.services.ledger import Ledger
+from speedtrap_graph.services.plans import Plans
+from speedtrap_graph.services.rejudge import Rejudge
+from speedtrap_graph.services.rollups import Rollups
+from speedtrap_graph.services.standards import EPOCH, load_standards, rule_key
+from speedtrap_graph.store import rollups as stored
+from speedtrap_graph.store.database import Row, Store, connect
+from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
+from speedtrap_graph.store.probes import probes_behind
+
+from tests.graph.model import Breach, Run, World
+from tests.graph.services.post import a_draft
+from tests.lab.mongo import Mongod
+
+BASE = datetime(2026, 4, 4, 3, tzinfo=UTC)
+"""Lord Howe sets its clocks back by half an hour twelve and a half hours later."""
+HALF_HOUR = timedelta(minutes=30)
+SLOTS = 90
+PROCESSES = 3
+
+# What one tool says: download, latency.
+TOOLS: dict[str, list[tuple[str, float | None, float | None]]] = {
+    "slow": [("ookla", 120.0, 30.0), ("fast", 100.0, None)],
+    "good": [("ookla", 940.0, 12.0), ("fast", 900.0, None), ("lan", 2000.0, 1.0)],
+    "tool": [("ookla", 930.0, 80.0), ("fast", 110.0, None)],
+    "between": [("ookla", 430.0, 45.0)],
+    "busy": [("ookla", 130.0, 90.0)],
+    "busy but good": [("ookla", 800.0, 90.0), ("fast", 90.0, None)],
+    "outage": [("ookla", None, None), ("fast", None, None)],
+    "broken": [("ookla", None, None)],
+}
+KINDS = [*["slow"] * 5, *["good"] * 2, *TOOLS]
+
+
+def a_run(probe: str, number: int, slot: int, kind: str, shake: int) -> Run:
+    at = (BASE + HALF_HOUR * slot).isoformat()
+    return {
+        "id": str(UUID(int=shake << 16 | number)),
+        "probe": probe,
+        "startedAt": at,
+        "finishedAt": at,
+        "conditions": {
+            "lineUp": kind != "outage",
+            **({"crossTrafficMbps": 300.0} if kind.startswith("busy") else {}),
+        },
+        "measurements": [_measurement(at, *said) for said in TOOLS[kind]],
+    }
+
+
+def _measurement(at: str, tool: str, download: float | None, latency: float | None) -> Row:
+    figures = {"downloadMbps": download, "latencyMs": latency}
+    known = {key: value for key, value in figures.items() if value is not None}
+    failure = {"failure": {"kind": "TIMEOUT", "message": "no answer"}}
+    return {"tool": tool, "startedAt": at, "durationS": 9.0, **(known or failure)}
+
+
+ZONES = st.sampled_from(["UTC", "Australia/Lord_Howe", "Asia/Kolkata"])
+PLANS = st.builds(
+    Plan,
+    provider=st.just("ISP"),
+    download_mbps=st.sampled_from([200.0, 900.0, 1000.0]),
+    upload_mbps=st.none(),
+    time_zone=ZONES,
+    since=st.one_of(
+        st.just(EPOCH), st.integers(0, SLOTS).map(lambda slot: BASE + HALF_HOUR * slot)
+    ),
+)
+MAIN_RULES = st.builds(
+    Rule,
+    below_ratio=st.sampled_from([0.5, 0.4]),
+    more_than=st.integers(1, 5),
+    recovered_after=st.integers(1, 3),
+    out_of=st.sampled_from([None, None, 7]),
+    only_at_peak=st.sampled_from([False, False, True]),
+)
+OTHER_RULES = st.one_of(
+    st.builds(
+        Rule, metric=st.just(Metric.LATENCY), above_ms=st.just(40.0), more_than=st.integers(1, 3)
+    ),
+    st.builds(
+        Rule, below_mbps=st.just(200.0), more_than=st.integers(1, 3), name=st.just("slow-fast"),
+        tool=st.just("fast"), recovered_after=st.integers(1, 2),
+    ),
+)  # fmt: skip
+
+
+Change = Plan | Rule | str
+"""The name of a rule: that it is deleted."""
+
+
+@dataclass
+class Story:
+    """What happens to one probe. `arrivals` are the batches of each process."""
+
+    probe: str
+    shake: int
+    runs: list[Run]
+    deleted: list[Run]
+    before: list[Change]
+    meanwhile: list[Change]
+    arrivals: list[list[list[Run]]]
+    now: datetime
+    plans: dict[datetime, Plan] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=lambda: {"DOWNLOAD": DEFAULT_RULE})
+
+    def world(self) -> World:
+        for change in (*self.before, *self.meanwhile):
+            if isinstance(change, Plan):
+                self.plans[change.since] = change
+            elif isinstance(change, Rule):
+                self.rules[rule_key(change)] = change
+            elif self.rules.pop(change, None) and change == "DOWNLOAD":
+                self.rules[change] = DEFAULT_RULE
+        gone = {run["id"] for run in self.deleted}
+        standing = [run for run in self.runs if run["id"] not in gone]
+        return World(standing, list(self.plans.values()), self.rules)
+
+
+CHANGES: st.SearchStrategy[Change] = st.one_of(
+    PLANS, MAIN_RULES, OTHER_RULES, st.sampled_from(["DOWNLOAD", "LATENCY"])
+)
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    probe, shake = f"p-{uuid4().hex[:12]}", uuid4().int >> 20
+    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=6, max_size=32))
+    # Some share a moment, so that ties are among the cases.
+    slots = sorted(draw(st.lists(st.integers(0, SLOTS), min_size=len(kinds), max_size=len(kinds))))
+    runs = [
+        a_run(probe, n, slot, kind, shake)
+        for n, (slot, kind) in enumerate(zip(slots, kinds, strict=True))
+    ]
+    is_calm = draw(st.booleans())
+    again = draw(st.lists(st.sampled_from(runs), max_size=8))
+    arriving = draw(st.permutations([*runs, *again]))
+    cuts = draw(st.lists(st.integers(1, len(arriving)), max_size=9))
+    batches = [arriving[a:b] for a, b in pairwise(sorted({0, *cuts, len(arriving)}))]
+    return Story(
+        probe,
+        shake,
+        runs,
+        [] if is_calm else draw(st.lists(st.sampled_from(runs), max_size=3, unique_by=id)),
+        [draw(PLANS), draw(MAIN_RULES), *draw(st.lists(CHANGES, max_size=2))],
+        [] if is_calm else draw(st.lists(CHANGES, max_size=3)),
+        [batches[process::PROCESSES] for process in range(PROCESSES)],
+        # What is announced hangs on when it is known, if it was ever longer than two days ago.
+        BASE + HALF_HOUR * SLOTS + timedelta(hours=30 if is_calm else 1),
+    )
+
+
+class PlansInSmallSteps(Plans):
+    """So that runs arrive in the middle of being judged again."""
+
+    @property
+    def rejudge(self) -> Rejudge:
+        return Rejudge(self.store, self.clock, chunk_runs=3)
+
+
+@dataclass
+class Stage:
+    """Where a story is played."""
+
+    stores: list[Store]
+    story: Story
+
+    def clock(self) -> datetime:
+        return self.story.now
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.stores[0], self.clock)
+
+    async def play(self) -> None:
+        for change in self.story.before:
+            await self._change(change)
+        changes = iter(self.story.meanwhile)
+        doing = (self._plan_letters, self._give_leave, lambda: self._change_the_next(changes))
+        lanes = zip(self.stores, self.story.arrivals, doing, strict=True)
+        await asyncio.gather(*(self._submit(*lane) for lane in lanes), self._delete())
+        for change in changes:
+            await self._change(change)
+        await self._delete()
+        await self._plan_letters()
+        await self._give_leave()
+        await self._roll_up()
+
+    async def _submit(
+        self, store: Store, batches: list[list[Run]], also: Callable[[], Awaitable[None]]
+    ) -> None:
+        ingest = Ingest(store, self.clock)
+        for batch in batches:
+            result = await ingest.submit(batch, None)
+            assert result.rejected == []
+            await also()
+
+    async def _change_the_next(self, changes: Iterator[Change]) -> None:
+        for change in islice(changes, 1):
+            await self._change(change)
+        await self._roll_up()
+
+    async def _change(self, change: Change) -> None:
+        plans, probe = PlansInSmallSteps(self.stores[-1], self.clock), self.story.probe
+        if isinstance(change, Plan):
+            await plans.set_plan(probe, change)
+        elif isinstance(change, Rule):
+            await plans.set_rule(probe, change)
+        else:
+            await plans.delete_rule(f"{probe}/{change}")
+
+    async def _delete(self) -> None:
+        deletion = Deletion(self.stores[1], self.clock)
+        for run in self.story.deleted:
+            try:
+                await deletion.delete(UUID(run["id"]), "measured through a phone", "operator")
+            except NotFoundError:
+                continue  # not here yet
+
+    async def _plan_letters(self) -> None:
+        """As the bots do: an opening for each open breach that is news."""
+        query = {"probe": self.story.probe, "status": "OPEN", "stale": False}
+        for breach in await BreachDocument.find(query).to_list():
+            await self.ledger.plan(a_draft(breach), "bot")
+
+    async def _give_leave(self) -> None:
+        query = {"probe": self.story.probe, "status": "PLANNED"}
+        for notice in await NoticeDocument.find(query).to_list():
+            with contextlib.suppress(ConflictError):  # withdrawn meanwhile
+                await self.ledger.approve(notice.id, notice.digest, "operator")
+
+    async def _roll_up(self) -> None:
+        standards = await load_standards(self.stores[0], self.story.probe)
+        database = self.stores[0].database
+        rules = standards.pure_rules
+        await Rollups(database, self.story.probe, standards.pure_plans, rules).refresh()
+
+
+@pytest.fixture
+async def stores(store: Store, mongod: Mongod) -> Any:
+    others = [connect(mongod.uri, store.database.name) for _ in range(PROCESSES - 1)]
+    yield [store, *others]
+    for other in others:
+        await other.close()
+
+
+@given(story=stories())
+@settings(
+    max_examples=25,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+async def test_any_order_split_repetition_and_interleaving_ends_as_the_model_says(
+    stores: list[Store], story: Story
+) -> None:
+    await Stage(stores, story).play()
+    world, store = story.world(), stores[0]
+    assert story.probe not in await probes_behind(store)
+    assert await breaches_of(store, story.probe) == sorted(world.breaches(), key=repr)
+    assert await may_leave(store, story.probe) == world.news(story.now)
+    assert await stored_buckets(store, story.probe) == modelled_buckets(world)
+
+
+async def breaches_of(store: Store, probe: str) -> list[Breach]:
+    rows = store["breaches"].find({"probe": probe, "status": {"$ne": "RETRACTED"}})
+    found = [
+        Breach(
+            row["rule_key"], str(row["first_run"]), row["first_run_at"], row["opened_at"],
+            row["last_run_at"], row["resolved_at"], row["bad_count"], row["median"],
+            row["subscribed_mbps"],
+        )
+        async for row in rows
+    ]  # fmt: skip
+    return sorted(found, key=repr)
+
+
+async def may_leave(store: Store, probe: str) -> set[tuple[str, str]]:
+    """The breaches of the letters that nothing holds back."""
+    waiting = store["notices"].find(
+        {"probe": probe, "status": {"$in": ["PLANNED", "APPROVED", "DUE"]}}
+    )
+    found: set[tuple[str, str]] = set()
+    async for notice in waiting:
+        breach = await store["breaches"].find_one({"_id": notice["breach"]})
+        assert breach is not None
+        assert breach["status"] != "RETRACTED"
+        if breach["status"] == "OPEN":
+            found.add((breach["rule_key"], str(breach["first_run"])))
+    return found
+
+
+async def stored_buckets(store: Store, probe: str) -> dict[Any, Any]:
+    assert await store["rollup_marks"].count_documents({"probe": probe}) == 0
+    found: dict[Any, Any] = {}
+    async for row in store["rollups"].find(stored.all_of(probe)):
+        summary = stored.summary_of(row)
+        stretch = summary.stretch
+        found[row["_id"].split("/")[1], stored.start_of(row)] = (
+            {"MEASURED": stretch.measured, "OUTAGE": stretch.outages,
+             "INCONCLUSIVE": stretch.inconclusive},
+            {True: stretch.bad, False: stretch.good},
+            stretch.longest,
+            {key: sorted(sketch.values) for key, sketch in summary.figures.items()},
+            {divmod(hour, 24): sorted(sketch.values) for hour, sketch in summary.hours.items()},
+            {key: n for key, n in summary.worse.items() if n},
+            {key: n for key, n in summary.outages_below.items() if n},
+        )  # fmt: skip
+    return found
+
+
+def modelled_buckets(world: World) -> dict[Any, Any]:
+    outcomes = ("MEASURED", "OUTAGE", "INCONCLUSIVE")
+    return {
+        place: (
+            {outcome: bucket.outcomes[outcome] for outcome in outcomes},
+            {verdict: bucket.verdicts[verdict] for verdict in (True, False)},
+            bucket.longest,
+            {key: sorted(values) for key, values in bucket.figures.items()},
+            {hour: sorted(values) for hour, values in bucket.hours.items()},
+            {key: n for key, n in bucket.worse.items() if n},
+            {key: n for key, n in bucket.outages_below.items() if n},
+        )
+        for place, bucket in world.buckets().items()
+    }
