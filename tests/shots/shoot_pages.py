@@ -15,7 +15,6 @@ from tests.web.stages import SCENES, Scene, Stage, all_stages, lived_in_service
 
 FOLDER = Path(__file__).parents[2] / "shots"
 WIDTHS = (360, 768, 1440)
-WIDE = Scene("overview-4k", "/")
 LANGUAGES = {"en": "en-GB"}
 
 
@@ -50,17 +49,20 @@ def shoot_page(chromium: Browser, stages: dict[str, Stage], scene: Scene, langua
                 page.screenshot(path=FOLDER / name, full_page=True)
 
 
+def scene(name: str) -> Scene:
+    return next(scene for scene in SCENES if scene.name == name)
+
+
 def shoot_a_very_wide_screen(chromium: Browser, stages: dict[str, Stage]) -> None:
     with reader(chromium, width=3840, height=2160) as page:
-        stages[WIDE.stage].enter(page, WIDE)
+        stages["lived-in"].enter(page, scene("overview"))
         page.screenshot(path=FOLDER / "overview-en-3840-light.png", full_page=True)
 
 
 def shoot_paper(chromium: Browser, stages: dict[str, Stage]) -> None:
     """The report as it is printed."""
-    report = next(scene for scene in SCENES if scene.name == "report")
     with reader(chromium) as page:
-        stages[report.stage].enter(page, report)
+        stages["lived-in"].enter(page, scene("report"))
         page.pdf(path=FOLDER / "report.pdf", format="A4")
         page.emulate_media(media="print")
         page.set_viewport_size({"width": 794, "height": 1123})

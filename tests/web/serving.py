@@ -29,7 +29,9 @@ START_TIMEOUT_S = 20
 
 @dataclass
 class HereService(Service):
-    """graph and web in a thread of this process, where a fresh one costs little."""
+    """graph and web in a thread of this process, where a fresh one costs little. One at a time:
+    Beanie's documents are bound to one database.
+    """
 
     running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 

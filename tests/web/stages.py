@@ -3,18 +3,19 @@
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.lab.mongo import Mongod, fresh_database
-from tests.lab.service import Service, make_service, running_service
+from tests.lab.service import Service, running_service
 from tests.web.history import a_full_run, plan_a_notice, set_plan, submit, submit_two_weeks
-from tests.web.serving import HereService, Passage, served_page
+from tests.web.serving import Passage, served_page
 
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -24,49 +25,60 @@ LONGER_DAY = datetime(2026, 10, 25, tzinfo=BERLIN).astimezone(UTC)
 
 @dataclass(frozen=True)
 class Scene:
-    """One page in one state; `path` may hold names of the stage's `things`."""
+    """One page in one state; `path` may hold names of the stage's `things`.
+
+    `shows` are words of that state alone: a page that has failed looks well, too.
+    """
 
     name: str
     path: str
+    shows: str
     stage: str = "lived-in"
     admin: bool = False
 
 
 SCENES = (
-    Scene("overview", "/"),
-    Scene("overview-24h", "/?range=24h"),
-    Scene("overview-1y", "/?range=1y"),
-    Scene("overview-latency", "/?range=7d&metric=latency"),
-    Scene("overview-one-tool", "/?range=7d&metric=upload&tool=fast"),
-    Scene("overview-own-dates", "/?since={yesterday}&until={today}"),
-    Scene("runs", "/runs"),
-    Scene("runs-none", "/runs?outcome=INCONCLUSIVE"),
-    Scene("run", "/runs/{run}"),
-    Scene("run-failed", "/runs/{outage}"),
-    Scene("breaches", "/breaches"),
-    Scene("breach", "/breaches/{breach}"),
-    Scene("report", "/report"),
-    Scene("report-shared", "/shared/{shared}"),
-    Scene("login", "/login"),
-    Scene("login-needed", "/login?why=needed"),
-    Scene("not-found", "/nowhere"),
-    Scene("admin-overview", "/?range=7d", admin=True),
-    Scene("admin-run", "/runs/{run}", admin=True),
-    Scene("admin-breach", "/breaches/{breach}", admin=True),
-    Scene("admin-notice", "/notices/{notice}", admin=True),
-    Scene("admin-report", "/report", admin=True),
-    Scene("admin-plan", "/settings/plan", admin=True),
-    Scene("several-probes", "/?probe=fine", stage="states"),
-    Scene("silent", "/?probe=silent", stage="states"),
-    Scene("line-down", "/?probe=down", stage="states"),
-    Scene("no-plan", "/?probe=planless", stage="states"),
-    Scene("too-few", "/?probe=few", stage="states"),
-    Scene("plan-changed", "/?probe=moved&range=7d", stage="states"),
-    Scene("longer-day", "/?probe=berlin&since=2026-10-24&until=2026-10-26", stage="states"),
-    Scene("first-start", "/", stage="new"),
-    Scene("waiting", "/", stage="planned"),
-    Scene("stale", "/", stage="away"),
-    Scene("away", "/runs", stage="away"),
+    Scene("overview", "/", "Mostly, but not right now."),
+    Scene("overview-24h", "/?range=24h", "the last 24 hours"),
+    Scene("overview-1y", "/?range=1y", "the last year"),
+    Scene("overview-latency", "/?range=7d&metric=latency", "Latency, ms"),
+    Scene("overview-one-tool", "/?range=7d&metric=upload&tool=fast", "Upload, Mbps · fast"),
+    Scene("overview-own-dates", "/?since={yesterday}&until={today}", "the days from"),
+    Scene("runs", "/runs", "inconclusive"),
+    Scene("runs-none", "/runs?outcome=INCONCLUSIVE", "No run matches."),
+    Scene("run", "/runs/{run}", "Measurements"),
+    Scene("run-failed", "/runs/{outage}", "Name or service not known"),
+    Scene("breaches", "/breaches", "waits for approval"),
+    Scene("breach", "/breaches/{breach}", "Its runs"),
+    Scene("report", "/report", "Service report"),
+    Scene("report-shared", "/shared/{shared}", "this link works until"),
+    Scene("login", "/login", "With an admin key"),
+    Scene("login-needed", "/login?why=needed", "Log in to go on."),
+    Scene("not-found", "/nowhere", "There is no such page."),
+    Scene("admin-overview", "/?range=7d", "Logged in as operator", admin=True),
+    Scene("admin-run", "/runs/{run}", "Delete this run", admin=True),
+    Scene("admin-breach", "/breaches/{breach}", "Approve and send", admin=True),
+    Scene("admin-notice", "/notices/{notice}", "As the reader sees it", admin=True),
+    Scene("admin-report", "/report", "A link without a login", admin=True),
+    Scene("admin-plan", "/settings/plan", "What do you pay for?", admin=True),
+    Scene("several-probes", "/?probe=fine", "Yes, you get what you pay for.", stage="states"),
+    Scene("silent", "/?probe=silent", "has been silent for", stage="states"),
+    Scene("line-down", "/?probe=down", "The line was down at the last run", stage="states"),
+    Scene("no-plan", "/?probe=planless", "No verdict without a plan.", stage="states"),
+    Scene("too-few", "/?probe=few", "Too early to say.", stage="states"),
+    Scene(
+        "plan-changed", "/?probe=moved&range=7d", "The plan changed in this range", stage="states"
+    ),
+    Scene(
+        "longer-day",
+        "/?probe=berlin&since=2026-10-24&until=2026-10-26",
+        "the days from Sat 24 Oct to Mon 26 Oct",
+        stage="states",
+    ),
+    Scene("first-start", "/", "Set the plan", stage="new"),
+    Scene("waiting", "/", "The plan is set.", stage="planned"),
+    Scene("stale", "/", "This is what was known", stage="away"),
+    Scene("away", "/runs", "does not answer", stage="away"),
 )
 
 
@@ -92,6 +104,7 @@ class Stage:
         if scene.admin:
             log_in_quietly(page.context, self)
         page.goto(self.address(scene))
+        expect(page.locator("body")).to_contain_text(scene.shows)
         page.wait_for_function(CHART_IS_SETTLED)
 
 
@@ -108,15 +121,17 @@ def session_cookie(base_url: str, key: str) -> str:
 def all_stages(mongod: Mongod, lived_in: Service, folder: Path) -> Iterator[dict[str, Stage]]:
     with contextlib.ExitStack() as stack:
 
-        def fresh(name: str) -> HereService:
+        def fresh(name: str) -> Service:
+            # A process each: within one, Beanie's documents are bound to one database.
             database = stack.enter_context(fresh_database(mongod))
-            model = make_service(mongod, database, folder / name, SPEEDTRAP_WEB_LIVE_EVERY_S="600")
-            service = HereService(model.settings, model.keys, model.keys_file, model.log)
-            service.start()
-            stack.callback(service.stop)
-            return service
+            return stack.enter_context(
+                running_service(
+                    mongod, database, folder / name, with_web=True, SPEEDTRAP_WEB_LIVE_EVERY_S="600"
+                )
+            )
 
-        states, new, planned = fresh("states"), fresh("new"), fresh("planned")
+        with ThreadPoolExecutor() as pool:
+            states, new, planned = pool.map(fresh, ("states", "new", "planned"))
         set_the_states(states)
         silence_of_a_day(mongod, states)
         set_plan(planned)

@@ -43,7 +43,7 @@ def _answer(request: Request, status: int, code: str, key: str, **values: str) -
 
 async def graph_away(request: Request, problem: Exception) -> Response:
     stale = _last_good(request)
-    return stale or _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem))
+    return stale or _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem).rstrip("."))
 
 
 def _last_good(request: Request) -> Response | None:

@@ -24,6 +24,8 @@ export function watch(restart) {
       else if (changes !== root.dataset.changes) await renew(restart);
     } catch {
       awaySince ??= new Date();
+      // A kept page says by itself how old it is.
+      if (document.querySelector("#stale")) return schedule();
       const when = awaySince.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       say(document.querySelector("#live").dataset.away.replace("{when}", when), "away");
     }
