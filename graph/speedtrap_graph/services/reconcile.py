@@ -5,6 +5,7 @@ newest run (`Tail`, kept in the probe's document): nothing is read. For any othe
 neighbourhood is read, from a point before which to a point after which nothing matters.
 """
 
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,8 @@ _NEWEST_FIRST = [("started_at", -1), ("_id", -1)]
 _OLDEST_FIRST = [("started_at", 1), ("_id", 1)]
 _READ_AHEAD = 25
 """A reset is mostly a run or two away: the driver's 101 would be read for nothing."""
+_BRIDGED = 50
+"""Reading on over so many runs costs less than beginning anew at the next change."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,44 @@ class _Neighbourhood:
 
     observations: list[Observation]
     span: Span
+    rest: Sequence[RunKey]
+    """The changes that lie beyond it."""
+
+
+@dataclass
+class _Onward:
+    """Observations from the first change on, up to a reset behind which no other change is near."""
+
+    rule: Rule
+    ahead: deque[RunKey]
+    to_the_end: bool
+    found: list[Observation] = field(default_factory=list)
+    scan: ResetScan = field(init=False)
+    end: int | None = None
+    """How many of `found` lead up to the reset behind the last change so far."""
+
+    def __post_init__(self) -> None:
+        self.scan = ResetScan(self.rule)
+
+    def is_done_with(self, one: Observation) -> bool:
+        """Takes *one*; whether that is enough."""
+        key = sort_key(one)
+        is_change = False
+        while self.ahead and self.ahead[0] <= key:
+            is_change = self.ahead.popleft() == key
+            self.scan, self.end = ResetScan(self.rule), None
+        self.found.append(one)
+        if is_change or self.to_the_end:
+            return False
+        if self.end is None and self.scan.take(one):
+            self.end = len(self.found)
+        return self.end is not None and (not self.ahead or len(self.found) - self.end >= _BRIDGED)
+
+    def result(self) -> tuple[list[Observation], RunKey | None, Sequence[RunKey]]:
+        """The observations, the reset that they end with, and the changes beyond it."""
+        if self.end is None:
+            return self.found, None, ()
+        return self.found[: self.end], sort_key(self.found[self.end - 1]), self.ahead
 
 
 @dataclass
@@ -81,13 +122,15 @@ class Reconciler:
         known = "tails" in document
         tails = tails_of(document.get("tails", ()), self.rules)
         for key, (rule_document, rule) in self.standards.keyed_rules.items():
-            upper = keys[-1] if known else None
-            near = await self._neighbourhood(rule, keys[0], upper)
-            tail = Tail(rule)
-            found = fold(near.observations, tail)
-            if near.span.last is None:
-                tails[key] = tail
-            await self._replace(rule_document, found, await self._starting_in(key, near.span))
+            rest: Sequence[RunKey] = keys
+            while rest:
+                near = await self._neighbourhood(rule, rest, to_the_end=not known)
+                tail = Tail(rule)
+                found = fold(near.observations, tail)
+                if near.span.last is None:
+                    tails[key] = tail
+                await self._replace(rule_document, found, await self._starting_in(key, near.span))
+                rest = near.rest
         await self.announce()
         rows = self._runs(None, _NEWEST_FIRST, {"started_at": 1}).limit(1)
         newest = [newest_row((row["started_at"], row["_id"])) async for row in rows]
@@ -156,22 +199,23 @@ class Reconciler:
         return tail
 
     async def _neighbourhood(
-        self, rule: Rule, first: RunKey, last: RunKey | None
+        self, rule: Rule, changed: Sequence[RunKey], *, to_the_end: bool
     ) -> _Neighbourhood:
-        """Runs of the same millisecond are told apart here: in a query it would cost an $or."""
-        seen = observed([rule])
-        older = self._runs({"$lte": first[0]}, _NEWEST_FIRST, seen)
-        before, start = await self._until_reset(rule, older, lambda key: key < first)
-        between = {"$gte": first[0]} if last is None else {"$gte": first[0], "$lte": last[0]}
-        rows = self._runs(between, _OLDEST_FIRST, seen)
-        inside = [observation_of(row, self.standards.pure_plans, rule) async for row in rows]
-        middle = [one for one in inside if first <= sort_key(one) and not _behind(one, last)]
-        after: list[Observation] = []
-        end: RunKey | None = None
-        if last is not None:
-            newer = self._runs({"$gte": last[0]}, _OLDEST_FIRST, seen)
-            after, end = await self._until_reset(rule, newer, lambda key: key > last)
-        return _Neighbourhood([*reversed(before), *middle, *after], Span(start, end))
+        """Of the first of *changed*, and of those that follow it closely.
+
+        Runs of the same millisecond are told apart here: in a query it would cost an $or.
+        """
+        first, seen = changed[0], observed([rule])
+        async with self._runs({"$lte": first[0]}, _NEWEST_FIRST, seen) as older:
+            before, start = await self._until_reset(rule, older, lambda key: key < first)
+        onward = _Onward(rule, deque(changed), to_the_end)
+        async with self._runs({"$gte": first[0]}, _OLDEST_FIRST, seen) as newer:
+            async for row in newer:
+                one = observation_of(row, self.standards.pure_plans, rule)
+                if sort_key(one) >= first and onward.is_done_with(one):
+                    break
+        after, end, rest = onward.result()
+        return _Neighbourhood([*reversed(before), *after], Span(start, end), rest)
 
     async def _until_reset(
         self, rule: Rule, rows: AsyncIterable[Row], wanted: Callable[[RunKey], bool]
@@ -266,10 +310,6 @@ def later(document: Row, rows: Sequence[Row]) -> Row:
 
 def newest_row(key: RunKey) -> Row:
     return {"at": key[0], "id": key[1]}
-
-
-def _behind(observation: Observation, last: RunKey | None) -> bool:
-    return last is not None and sort_key(observation) > last
 
 
 def _holds(span: Span, key: RunKey) -> bool:

@@ -31,7 +31,8 @@ from speedtrap_graph.store.database import Row, Store, connect
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 from speedtrap_graph.store.probes import probes_behind
 
-from tests.graph.model import Breach, Run, World
+from tests.graph.model import Run, World
+from tests.graph.race import stored_breaches
 from tests.graph.services.post import a_draft
 from tests.lab.mongo import Mongod
 
@@ -279,22 +280,9 @@ async def test_any_order_split_repetition_and_interleaving_ends_as_the_model_say
     await Stage(stores, story).play()
     world, store = story.world(), stores[0]
     assert story.probe not in await probes_behind(store)
-    assert await breaches_of(store, story.probe) == sorted(world.breaches(), key=repr)
+    assert await stored_breaches(store, story.probe) == sorted(world.breaches(), key=repr)
     assert await may_leave(store, story.probe) == world.news(story.now)
     assert await stored_buckets(store, story.probe) == modelled_buckets(world)
-
-
-async def breaches_of(store: Store, probe: str) -> list[Breach]:
-    rows = store["breaches"].find({"probe": probe, "status": {"$ne": "RETRACTED"}})
-    found = [
-        Breach(
-            row["rule_key"], str(row["first_run"]), row["first_run_at"], row["opened_at"],
-            row["last_run_at"], row["resolved_at"], row["bad_count"], row["median"],
-            row["subscribed_mbps"],
-        )
-        async for row in rows
-    ]  # fmt: skip
-    return sorted(found, key=repr)
 
 
 async def may_leave(store: Store, probe: str) -> set[tuple[str, str]]:
