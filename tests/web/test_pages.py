@@ -226,7 +226,8 @@ def test_a_plan_that_cannot_be_is_refused_beside_its_field(
 def test_the_plan_page_knows_the_plans_so_far(client: httpx.Client, lived_in: Service) -> None:
     client.post("/login", data={"key": lived_in.keys["admin"]})
     text = text_of(client.get("/settings/plan"))
-    assert f"{PLAN['provider']}: 940 Mbps down, from the first run on" in text
+    assert f"{PLAN['provider']} every probe 940 Mbps down, 940 Mbps up" in text
+    assert "From the first run on" in text
 
 
 def test_logging_out_ends_the_session(client: httpx.Client, lived_in: Service) -> None:

@@ -21,18 +21,25 @@ class Plan(Answer):
 
 
 class Rule(Answer):
+    """With a `name` it is one of several for its metric; reports speak of the one without."""
+
+    id: str = ""
     probe: str | None = None
+    name: str = ""
     metric: str = "DOWNLOAD"
+    tool: str | None = None
     below_ratio: float | None = None
     below_mbps: float | None = None
     above_ms: float | None = None
     above_ratio: float | None = None
     more_than: int = 5
+    out_of: int | None = None
+    only_at_peak: bool = False
     recovered_after: int = 1
 
     def threshold(self, subscribed_mbps: float | None) -> float | None:
         """The bound in the metric's own unit: Mbps or ms."""
-        for bound in (self.below_mbps, self.above_ms):
+        for bound in (self.below_mbps, self.above_ms, self.above_ratio):
             if bound is not None:
                 return bound
         if self.below_ratio is not None and subscribed_mbps is not None:
@@ -115,11 +122,31 @@ class Silence(Answer):
     by: str = ""
 
 
+class Stop(Answer):
+    """Who wants no more."""
+
+    recipient: str
+    at: datetime
+    by: str
+    reason: str
+
+
+class Switch(Answer):
+    """The switch for everything that is sent."""
+
+    on: bool
+    at: datetime
+    by: str
+    reason: str
+
+
 class Probe(Answer):
     name: str
     run_count: int
     first_run_at: datetime | None = None
     last_seen_at: datetime | None = None
+    expected_at: datetime | None = None
+    silent: bool = False
     streak: int
     plan: Plan | None = None
     plans: list[Plan] = []
@@ -133,7 +160,8 @@ class Probe(Answer):
         return self.rule_of("DOWNLOAD")
 
     def rule_of(self, metric: str) -> Rule | None:
-        return next((rule for rule in self.rules if rule.metric == metric), None)
+        found = (rule for rule in self.rules if rule.metric == metric and not rule.name)
+        return next(found, None)
 
 
 class History(Answer):

@@ -14,7 +14,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette_compress import CompressMiddleware
 
-from speedtrap_web import admin, breaches, errors, language, notices, pages, report, runs
+from speedtrap_web import (
+    admin,
+    breaches,
+    errors,
+    language,
+    notices,
+    pages,
+    plans,
+    probes,
+    report,
+    rules,
+    runs,
+    sending,
+)
 from speedtrap_web import site as web
 from speedtrap_web.graph import Graph
 from speedtrap_web.links import Links
@@ -115,8 +128,14 @@ def _routes(assets: str) -> list[BaseRoute]:
         Route("/login", admin.login_form, methods=["GET"]),
         Route("/login", admin.login, methods=["POST"]),
         Route("/logout", admin.logout, methods=["POST"]),
-        Route("/settings/plan", admin.plan_form, methods=["GET"]),
-        Route("/settings/plan", admin.set_plan, methods=["POST"]),
+        Route("/settings/plan", plans.plan_form, methods=["GET"]),
+        Route("/settings/plan", plans.set_plan, methods=["POST"]),
+        Route("/settings/rules", rules.rule_form, methods=["GET"]),
+        Route("/settings/rules", rules.set_rule, methods=["POST"]),
+        Route("/settings/rules/delete", rules.delete_rule, methods=["POST"]),
+        Route("/settings/probes", probes.probe_list),
+        Route("/settings/sending", sending.sending_page, methods=["GET"]),
+        Route("/settings/sending", sending.switch, methods=["POST"]),
         Route("/notices/{id}", notices.notice_page),
         Route("/notices/{id}/letter", notices.letter),
         Route("/notices/{id}/attachments/{index:int}", notices.attachment),

@@ -55,8 +55,7 @@ async def breach_page(request: Request) -> Response:
     context = {
         "breach": breach,
         "line": breach_line(breach, words),
-        "rule": words.rule(breach.rule),
-        "more_than": breach.rule.more_than,
+        "rule_sentence": words.rule_sentence(breach.rule),
         "table": run_table(runs[::-1], words),
         "letters": await _letters(request, breach, words),
         "silences": tuple(SILENCES),

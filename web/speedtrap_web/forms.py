@@ -21,3 +21,12 @@ async def read_form(request: Request) -> dict[str, str]:
     except ValueError:  # not UTF-8, or too many fields
         raise HTTPException(400) from None
     return {name: value.strip() for name, value in pairs}
+
+
+def read_number(text: str) -> float | None:
+    """A finite number above 0, its decimals behind a point or a comma; else None."""
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None

@@ -32,7 +32,7 @@ function show(place, facts, { trend, detail }) {
   const bounds = trend.subscribedMbps.map((s) => facts.aboveMs ?? facts.belowMbps ?? (facts.belowRatio && s ? facts.belowRatio * s : null));
   const centres = trend.t.map((t) => t + trend.bucketS / 2);
   const highest = Math.max(0, ...trend.p90, ...trend.subscribedMbps, ...detail.median);
-  const top = 1.06 * (highest || 100);
+  const top = 1.1 * (highest || 100);
   const lane = top * 0.07;
   const tip = document.createElement("div");
   tip.className = "chart-tip";

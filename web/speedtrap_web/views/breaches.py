@@ -104,6 +104,9 @@ def _span(breach: Breach, words: Words) -> str:
 
 
 def _figure(breach: Breach, words: Words) -> str:
+    if breach.rule.metric not in {"DOWNLOAD", "UPLOAD"}:
+        metric = words.text(f"rule.metric.{breach.rule.metric}")
+        return metric + " " + words.text("rule.above", bound=words.rule(breach.rule))
     if breach.median_mbps is None:
         return words.text("breach.median.none")
     return words.text(

@@ -28,10 +28,14 @@ def standing(probe: Probe, span: Range, words: Words) -> tuple[Notice, ...]:
 
 
 def silent_for(probe: Probe, now: datetime) -> timedelta | None:
-    """How long nothing has been heard, once that is longer than this probe usually pauses."""
+    """How long nothing has been heard, once its next run is overdue; a probe that did not say when
+    that is due is given longer than it usually pauses.
+    """
     if probe.last_seen_at is None or probe.first_run_at is None:
         return None
     quiet = now - probe.last_seen_at
+    if probe.expected_at is not None:
+        return quiet if probe.silent else None
     runs = max(1, probe.run_count - 1)
     usual = (probe.last_seen_at - probe.first_run_at) / runs
     return quiet if quiet > max(QUIET_AT_LEAST, QUIET_GAPS * usual) else None

@@ -46,7 +46,19 @@ class Words:
             return self.text("rule.mbps", mbps=self.catalogue.plain(rule.below_mbps))
         if rule is not None and rule.above_ms is not None:
             return self.text("rule.ms", ms=self.catalogue.plain(rule.above_ms))
+        if rule is not None and rule.above_ratio is not None:
+            return self.catalogue.percent(rule.above_ratio, 1)
         return self.text("rule.none")
+
+    def rule_sentence(self, rule: Rule) -> str:
+        """When it opens a breach."""
+        above = rule.above_ms is not None or rule.above_ratio is not None
+        bound = self.text("rule.above" if above else "rule.below", bound=self.rule(rule))
+        more = self.catalogue.number(rule.more_than)
+        if rule.out_of is None:
+            return self.plural("rule.in_a_row", rule.more_than, bound=bound)
+        last = self.catalogue.number(rule.out_of)
+        return self.text("rule.out_of", more=more, last=last, bound=bound)
 
     def rule_short(self, rule: Rule) -> str:
         if rule.below_ratio is not None:

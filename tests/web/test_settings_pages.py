@@ -1,0 +1,204 @@
+"""What an admin sets on the page, and what graph has of it afterwards."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+from speedtrap_web.catalogue import EN
+from speedtrap_web.plans import read_plan
+from speedtrap_web.rules import read_rule
+
+from tests.lab.service import Service
+from tests.web.history import a_full_run, set_plan, submit
+from tests.web.test_pages import SAME_SITE, text_of
+
+PLANS = "{ plans { id probe provider downloadMbps uploadMbps timeZone since } }"
+RULES = """{ probes { rules {
+  id probe name metric tool belowRatio belowMbps aboveMs aboveRatio moreThan outOf onlyAtPeak
+  recoveredAfter
+} } }"""
+A_PLAN = {
+    "provider": "Contoso Fibre",
+    "download_mbps": "940",
+    "upload_mbps": "",
+    "time_zone": "America/Denver",
+    "since": "",
+    "probe": "",
+    "moment": "",
+}
+A_RULE = {
+    "metric": "DOWNLOAD",
+    "bound": "50",
+    "unit": "ratio",
+    "more_than": "5",
+    "out_of": "",
+    "recovered_after": "1",
+    "probe": "",
+    "tool": "",
+    "name": "",
+    "only_at_peak": "",
+}
+
+
+@pytest.fixture
+def admin(empty: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=empty.base_url, headers=SAME_SITE, timeout=30) as client:
+        client.post("/login", data={"key": empty.keys["admin"]})
+        yield client
+
+
+def form_of(page: str) -> dict[str, str]:
+    """The values that a page's form holds."""
+    inputs = re.findall(r'<input[^>]* name="(\w+)" value="([^"]*)"', page)
+    chosen = re.findall(r'<select[^>]* name="(\w+)">(.*?)</select>', page, re.DOTALL)
+    selects = {
+        name: (re.search(r'<option(?: value="([^"]*)")? selected>([^<]*)', options) or ["", "", ""])
+        for name, options in chosen
+    }
+    return {**dict(inputs), **{name: found[1] or found[2] for name, found in selects.items()}}
+
+
+def test_plans_follow_each_other(admin: httpx.Client, empty: Service) -> None:
+    assert admin.post("/settings/plan", data=A_PLAN).headers["location"] == "/?done=plan"
+    admin.post("/settings/plan", data={**A_PLAN, "download_mbps": "500", "since": "2026-11-01"})
+    newest, oldest = empty.query(PLANS)["plans"]
+    assert (newest["downloadMbps"], newest["since"]) == (500, "2026-11-01T06:00:00.000Z")
+    assert oldest["downloadMbps"] == 940
+    text = text_of(admin.get("/settings/plan"))
+    assert "From Sun 1 Nov 2026, 00:00, America/Denver" in text
+    assert "From the first run on, America/Denver" in text
+
+
+def test_a_plan_is_corrected_and_not_doubled(admin: httpx.Client, empty: Service) -> None:
+    """Also one that began in the middle of a day."""
+    set_plan(empty, since="2026-10-05T09:30:00Z", uploadMbps=None)
+    (plan,) = empty.query(PLANS)["plans"]
+    page = admin.get("/settings/plan", params={"correct": plan["id"]})
+    assert "Correct this plan" in text_of(page)
+    given = form_of(page.text)
+    assert (given["download_mbps"], given["since"]) == ("940", "2026-10-05")
+    admin.post("/settings/plan", data={**given, "download_mbps": "880.5"})
+    (corrected,) = empty.query(PLANS)["plans"]
+    assert corrected == {**plan, "downloadMbps": 880.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({}, {"belowRatio": 0.5, "moreThan": 5}),
+        ({"bound": "400", "unit": "mbps"}, {"belowMbps": 400, "belowRatio": None}),
+        ({"more_than": "3", "out_of": "10"}, {"moreThan": 3, "outOf": 10}),
+        ({"metric": "LATENCY", "bound": "60,5", "unit": "ms"}, {"aboveMs": 60.5}),
+        ({"metric": "PACKET_LOSS", "bound": "2"}, {"aboveRatio": 0.02, "belowRatio": None}),
+        ({"only_at_peak": "yes", "recovered_after": "2"}, {"onlyAtPeak": True}),
+        ({"name": "by-ookla", "tool": "ookla"}, {"name": "by-ookla", "tool": "ookla"}),
+        ({"probe": "laptop"}, {"id": "laptop/DOWNLOAD", "probe": "laptop"}),
+    ],
+)
+def test_every_kind_of_rule_is_set_corrected_and_deleted(
+    admin: httpx.Client, empty: Service, changes: dict[str, str], rule: dict[str, Any]
+) -> None:
+    submit(empty, [a_full_run(1, 0.9)])
+    usual = the_rules(empty)
+    done = admin.post("/settings/rules", data={**A_RULE, **changes})
+    assert done.headers["location"] == "/settings/rules?done=rule"
+    metric = changes.get("metric", "DOWNLOAD")
+    found = next(
+        each
+        for each in the_rules(empty)
+        if each["metric"] == metric and each["name"] == changes.get("name", "")
+    )
+    assert {name: found[name] for name in rule} == rule
+    page = admin.get("/settings/rules", params={"correct": found["id"]})
+    given = form_of(page.text)
+    assert given["bound"].replace(".", ",") == changes.get("bound", "50")
+    checked = {"only_at_peak": "yes"} if found["onlyAtPeak"] else {"only_at_peak": ""}
+    admin.post("/settings/rules", data={**given, **checked, "recovered_after": "3"})
+    assert {**found, "recoveredAfter": 3} in the_rules(empty)
+    gone = admin.post("/settings/rules/delete", data={"id": found["id"]})
+    assert gone.headers["location"].endswith("?done=rule_deleted")
+    assert the_rules(empty) == usual
+
+
+def the_rules(service: Service) -> list[dict[str, Any]]:
+    (probe,) = service.query(RULES)["probes"]
+    return list(probe["rules"])
+
+
+def test_the_usual_rule_stays(admin: httpx.Client, empty: Service) -> None:
+    submit(empty, [a_full_run(1, 0.9)])
+    answer = admin.post("/settings/rules/delete", data={"id": "*/DOWNLOAD"}, follow_redirects=True)
+    assert "That is the usual rule" in text_of(answer)
+    assert "more than 5 runs in a row below 50" in text_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"bound": "half"}, "bound"),
+        ({"bound": "0"}, "bound"),
+        ({"bound": "150"}, "bound"),
+        ({"unit": "ms"}, "bound"),
+        ({"more_than": "many"}, "more_than"),
+        ({"more_than": "5", "out_of": "5"}, "out_of"),
+        ({"tool": "lan", "name": "x"}, "tool"),
+        ({"tool": "ookla"}, "name"),
+        ({"name": "No Spaces"}, "name"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_beside_its_field(
+    admin: httpx.Client, changes: dict[str, str], field: str
+) -> None:
+    answer = admin.post("/settings/rules", data={**A_RULE, **changes})
+    assert answer.status_code == 400
+    assert f'id="{field}-problem"' in answer.text
+
+
+def test_sending_is_switched_off_with_a_reason(admin: httpx.Client, empty: Service) -> None:
+    assert admin.post("/settings/sending", data={"on": "no", "reason": ""}).status_code == 400
+    admin.post("/settings/sending", data={"on": "no", "reason": "We are moving house"})
+    switch = empty.query("{ sending { on by reason } }")["sending"]
+    assert switch == {"on": False, "by": "operator", "reason": "We are moving house"}
+    text = text_of(admin.get("/settings/sending"))
+    assert "Nothing leaves through any channel" in text
+    assert "We are moving house" in text
+    admin.post("/settings/sending", data={"on": "yes", "reason": "Settled"})
+    assert empty.query("{ sending { on } }")["sending"]["on"]
+
+
+def test_the_probes_are_listed_with_what_each_does(admin: httpx.Client, empty: Service) -> None:
+    submit(empty, [a_full_run(1, 0.9)])
+    submit(empty, [a_full_run(1, None, line_up=False, probe="attic")], role="admin")
+    text = text_of(admin.get("/settings/probes"))
+    assert re.search(r"attic ✖ line down No plan set", text)
+    assert re.search(r"laptop ✓ measuring", text)
+    assert "speedtrap keys add NAME --role probe" in text
+    assert not any(key in text for key in empty.keys.values())
+
+
+@pytest.mark.parametrize("path", ["rules", "rules/delete", "sending", "plan"])
+def test_settings_change_nothing_without_a_login(empty: Service, path: str) -> None:
+    answer = httpx.post(f"{empty.base_url}/settings/{path}", data={}, headers=SAME_SITE)
+    assert answer.headers["location"].startswith("/login?why=needed")
+
+
+@pytest.mark.parametrize("path", ["rules", "probes", "sending"])
+def test_settings_are_for_admins(empty: Service, path: str) -> None:
+    answer = httpx.get(f"{empty.base_url}/settings/{path}")
+    assert answer.headers["location"].startswith("/login?why=needed")
+
+
+def test_the_start_of_a_plan_is_midnight_on_its_own_clock() -> None:
+    """Also on a day on which the clocks go back."""
+    plan, problems = read_plan({**A_PLAN, "since": "2026-10-25", "time_zone": "Europe/Berlin"}, EN)
+    assert problems == {}
+    assert datetime.fromisoformat(plan["since"]).isoformat() == "2026-10-25T00:00:00+02:00"
+
+
+def test_a_forms_rubbish_is_no_rule() -> None:
+    rule, problems = read_rule({**A_RULE, "metric": "<b>", "unit": "x", "more_than": "٣"}, EN)
+    assert rule["metric"] == "DOWNLOAD"
+    assert set(problems) == {"more_than"}
