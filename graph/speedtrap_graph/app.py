@@ -23,6 +23,7 @@ from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.events import Events
 from speedtrap_graph.services.export import Format
+from speedtrap_graph.services.heartbeats import SilenceWatch
 from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.ledger import Ledger
 from speedtrap_graph.services.plans import Plans
@@ -38,6 +39,7 @@ class _Running:
     services: Services | None = None
     watcher: asyncio.Task[None] | None = None
     rolling: asyncio.Task[None] | None = None
+    silences: asyncio.Task[None] | None = None
 
     def current(self) -> Services:
         if self.services is None:
@@ -68,9 +70,11 @@ def create_app(settings: GraphSettings) -> Starlette:
             running.services = _services(store, settings)
             running.watcher = asyncio.create_task(running.services.events.watch())
             running.rolling = asyncio.create_task(Rolling(store).forever())
+            watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
+            running.silences = asyncio.create_task(watch.forever())
             yield
         finally:
-            for task in filter(None, (running.watcher, running.rolling)):
+            for task in filter(None, (running.watcher, running.rolling, running.silences)):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

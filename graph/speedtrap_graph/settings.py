@@ -50,6 +50,8 @@ class GraphSettings(BaseSettings):
     """By role, for each key and each copy of the service. `off`, or a role left out: no limit."""
     socket_patience_s: float = Field(20, gt=0, le=600)
     """How long a WebSocket's client may take no data, or answer no ping, before it is dropped."""
+    silence_watch_s: float = Field(30, gt=0, le=3600)
+    """How often to look for probes that fell silent."""
 
     @property
     def limits(self) -> Limits:

@@ -71,6 +71,10 @@ WEIGHTS: Mapping[str, Weight] = {
     "Query.changes": ONE,
     "Query.deletedRun": ONE,
     "Query.deletedRuns": _PAGE,
+    "Query.findings": Weight(reads=1000, items=5),
+    "Query.rejudgePreview": Weight(reads=2000),
+    "RejudgePreview.changes": Weight(reads=50, items=5),
+    "Query.probeEvents": _PAGE,
     "Query.dueForDigest": Weight(reads=20, items=20),
     "Query.sending": Weight(reads=20, items=20),
     "Query.stops": Weight(reads=20, items=20),
@@ -92,6 +96,7 @@ WEIGHTS: Mapping[str, Weight] = {
     # Per event.
     "Subscription.breaches": Weight(reads=2),
     "Subscription.runs": ONE,
+    "Subscription.probeEvents": ONE,
 }
 
 

@@ -7,7 +7,9 @@ import strawberry
 from speedtrap_graph.callers import Role
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
 from speedtrap_graph.rules.report import FccBand, Verdict
+from speedtrap_graph.services.heartbeats import ProbeEventKind
 from speedtrap_graph.services.leave import NoticeStatus, Stage
+from speedtrap_graph.services.preview import BreachChangeKind
 from speedtrap_graph.services.settling import SettleOutcome
 
 
@@ -38,6 +40,12 @@ strawberry.enum(Role)
 strawberry.enum(Metric)
 strawberry.enum(FailureKind)
 strawberry.enum(Stage)
+strawberry.enum(BreachChangeKind)
+strawberry.enum(
+    ProbeEventKind,
+    description="PROBE_SILENT: its next run is overdue by more than 15 minutes and nothing was "
+    "heard of it. PROBE_BACK: it was heard of again.",
+)
 strawberry.enum(
     Outcome,
     description="""\
@@ -72,6 +80,7 @@ strawberry.enum(
 )
 
 __all__ = [
+    "BreachChangeKind",
     "BreachEventKind",
     "BreachStatus",
     "FailureKind",
@@ -80,6 +89,7 @@ __all__ = [
     "Metric",
     "NoticeStatus",
     "Outcome",
+    "ProbeEventKind",
     "Role",
     "SettleOutcome",
     "Stage",

@@ -6,11 +6,36 @@ from typing import Self
 import strawberry
 
 from speedtrap_graph.api.context import Info
+from speedtrap_graph.api.enums import ProbeEventKind
 from speedtrap_graph.api.notices import Breach
 from speedtrap_graph.api.plans import Plan, Rule, Silence
 from speedtrap_graph.api.runs import Run
 from speedtrap_graph.services.heartbeats import is_silent
+from speedtrap_graph.store.database import Row
 from speedtrap_graph.store.documents import ProbeDocument
+
+
+@strawberry.type(description="A probe fell silent or came back: told once for each silence.")
+class ProbeEvent:
+    cursor: str = strawberry.field(
+        description="Give it back as `after` to go on behind this event."
+    )
+    kind: ProbeEventKind
+    probe: str
+    silent_since: datetime = strawberry.field(
+        description="From when on it was silent: its next run was overdue by 15 minutes."
+    )
+    at: datetime
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        return cls(
+            cursor=str(row["_id"]),
+            kind=ProbeEventKind(row["kind"]),
+            probe=row["probe"],
+            silent_since=row["since"],
+            at=row["at"],
+        )
 
 
 @strawberry.type
@@ -19,6 +44,7 @@ class Probe:
     run_count: int
     first_run_at: datetime | None
     last_seen_at: datetime | None
+    silent_since: datetime | None
     expected_at: datetime | None = strawberry.field(
         description="When the probe said that its next run is due."
     )
@@ -30,6 +56,7 @@ class Probe:
             run_count=probe.run_count,
             first_run_at=probe.first_run_at,
             last_seen_at=probe.last_seen_at,
+            silent_since=probe.silent_since,
             expected_at=probe.next_run_at,
         )
 

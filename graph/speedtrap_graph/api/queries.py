@@ -9,6 +9,7 @@ import strawberry
 
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
+from speedtrap_graph.api.findings import Finding
 from speedtrap_graph.api.notices import (
     Breach,
     BreachConnection,
@@ -17,13 +18,16 @@ from speedtrap_graph.api.notices import (
     SendingSwitch,
     Stop,
 )
-from speedtrap_graph.api.plans import Plan
-from speedtrap_graph.api.probes import Probe
+from speedtrap_graph.api.plans import Plan, PlanInput, RuleInput
+from speedtrap_graph.api.previews import RejudgePreview
+from speedtrap_graph.api.probes import Probe, ProbeEvent
 from speedtrap_graph.api.reports import History, ServiceReport
 from speedtrap_graph.api.runs import DeletedRun, Run, RunConnection
 from speedtrap_graph.services.browse import RunFilter
 from speedtrap_graph.services.changes import changes as changes_of
 from speedtrap_graph.services.deletion import Deletion
+from speedtrap_graph.services.findings import USUAL_RANGE, findings_of
+from speedtrap_graph.services.heartbeats import probe_events as probe_events_of
 from speedtrap_graph.services.history import HistoryQuery
 from speedtrap_graph.services.history import history as history_of
 from speedtrap_graph.services.report import service_report as report_on
@@ -141,6 +145,56 @@ class Query:
             standards.pure_rules,
         )
         return ServiceReport.of(found, standards.document_of(found.plan))
+
+    @strawberry.field(
+        description="What single tools say against all others, the newest first; of the last 30 "
+        "days unless told, and of at most 4,000 runs. No breaches of the line."
+    )
+    async def findings(
+        self,
+        info: Info,
+        probe: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Finding]:
+        info.context.own(probe)
+        services = info.context.services
+        end = until or services.clock()
+        found = await findings_of(
+            services.store,
+            probe,
+            since or end - USUAL_RANGE,
+            end,
+            await info.context.standards.load(probe),
+        )
+        return [Finding.of(probe, finding) for finding in found]
+
+    @strawberry.field(
+        description="What setPlan, setRule or deleteRule would change if they were given this; "
+        "exactly one."
+    )
+    async def rejudge_preview(
+        self,
+        info: Info,
+        plan: PlanInput | None = None,
+        rule: RuleInput | None = None,
+        delete_rule: strawberry.ID | None = None,
+    ) -> RejudgePreview:
+        info.context.require(Role.ADMIN)
+        found = await info.context.services.plans.preview(
+            None if plan is None else (plan.probe, plan.to_rules()),
+            None if rule is None else (rule.probe, rule.to_rules()),
+            None if delete_rule is None else str(delete_rule),
+        )
+        return RejudgePreview.of(found)
+
+    @strawberry.field(description="Probes that fell silent and came back, the newest first.")
+    async def probe_events(
+        self, info: Info, probe: str | None = None, first: int = 50
+    ) -> list[ProbeEvent]:
+        store = info.context.services.store
+        found = await probe_events_of(store, info.context.own(probe), first)
+        return [ProbeEvent.of(row) for row in found]
 
     @strawberry.field
     async def breaches(

@@ -8,8 +8,10 @@ import strawberry
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachEventKind, Role
 from speedtrap_graph.api.notices import Breach, BreachEvent
+from speedtrap_graph.api.probes import ProbeEvent
 from speedtrap_graph.api.runs import Run
 from speedtrap_graph.services.events import Event
+from speedtrap_graph.services.heartbeats import follow_probes
 from speedtrap_graph.store.documents import RunDocument
 
 
@@ -26,6 +28,18 @@ class Subscription:
         async with aclosing(info.context.services.events.breaches(after)) as events:
             async for event in events:
                 yield _event(event)
+
+    @strawberry.subscription(
+        description="Probes that fall silent and come back, each once, behind a cursor as for "
+        "breaches."
+    )
+    async def probe_events(
+        self, info: Info, after: str | None = None
+    ) -> AsyncGenerator[ProbeEvent, None]:
+        info.context.require(Role.VIEWER, Role.BOT)
+        async with aclosing(follow_probes(info.context.services.store, after)) as rows:
+            async for row in rows:
+                yield ProbeEvent.of(row)
 
     @strawberry.subscription
     async def runs(self, info: Info, probe: str | None = None) -> AsyncGenerator[Run, None]:

@@ -63,8 +63,12 @@ def is_changed(before: BreachDocument, episode: Episode) -> bool:
     )
 
 
+def is_stale(is_open: bool, last_run_at: datetime, known_at: datetime) -> bool:
+    return not is_open or known_at - last_run_at > STALE_AFTER
+
+
 def _is_stale(fields: dict[str, Any], known_at: datetime) -> bool:
-    return bool(fields["status"] != "OPEN" or known_at - fields["last_run_at"] > STALE_AFTER)
+    return is_stale(fields["status"] == "OPEN", fields["last_run_at"], known_at)
 
 
 def _what_happened(before: BreachDocument, fields: dict[str, Any]) -> str | None:

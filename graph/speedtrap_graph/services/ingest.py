@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
+from speedtrap_graph.services.heartbeats import heard_of
 from speedtrap_graph.services.reconcile import Reconciler, later
 from speedtrap_graph.services.rejudge import Rejudge, is_current, set_back
 from speedtrap_graph.services.rollups import mark
@@ -207,6 +208,7 @@ class _Turn:
                 "$min": {"first_run_at": min(moments)},
                 "$max": {"last_seen_at": self.now},
                 "$set": fields,
+                **await heard_of(self.store, self.session, document, self.now),
             },
             session=self.session,
         )

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from speedtrap_graph.rules.judgement import LOCAL_TOOLS
 from speedtrap_graph.rules.model import Metric, Plan, Rule
 from speedtrap_graph.services.clock import Clock
-from speedtrap_graph.services.errors import BadInputError
+from speedtrap_graph.services.errors import BadInputError, NotFoundError
 from speedtrap_graph.services.moments import format_moment
+from speedtrap_graph.services.preview import Preview, Previewing, Proposal
 from speedtrap_graph.services.rejudge import Rejudge
 from speedtrap_graph.services.standards import rule_document
 from speedtrap_graph.services.submission import PROBE_NAME, PROBE_NAME_WORDS
@@ -45,16 +46,7 @@ class Plans:
         """Sets the plan in force from `since`, in place of one from the same moment."""
         _check_probe(probe)
         _check_plan(plan)
-        key = f"{probe or EVERY_PROBE}/{format_moment(plan.since)}"
-        row: Row = {
-            "_id": key,
-            "probe": probe,
-            "provider": plan.provider.strip(),
-            "download_mbps": plan.download_mbps,
-            "upload_mbps": plan.upload_mbps,
-            "time_zone": plan.time_zone,
-            "since": plan.since,
-        }
+        row = _plan_row(probe, plan)
         await self._replace("plans", row, probe)
         document: PlanDocument = PlanDocument.model_validate(row)
         return document
@@ -63,10 +55,8 @@ class Plans:
         """Sets the rule for its metric, in place of the one before."""
         _check_probe(probe)
         _check_rule(rule)
-        document = rule_document(rule, probe)
-        row = document.model_dump(exclude={"id", "revision_id"})
-        await self._replace("rules", {"_id": document.id, **row}, probe)
-        return document
+        await self._replace("rules", _rule_row(probe, rule), probe)
+        return rule_document(rule, probe)
 
     async def delete_rule(self, key: str) -> bool:
         """Takes a rule away; without its own, a probe has the default. False: there was none."""
@@ -81,6 +71,40 @@ class Plans:
         await self.store.transaction(work)
         await self.rejudge.concerned(found["probe"])
         return True
+
+    async def preview(
+        self,
+        plan: tuple[str | None, Plan] | None = None,
+        rule: tuple[str | None, Rule] | None = None,
+        delete_rule: str | None = None,
+    ) -> Preview:
+        """What setting *plan* or *rule* (each with its probe, or None for all) or deleting a rule
+        would change. Exactly one is given.
+        """
+        if sum(given is not None for given in (plan, rule, delete_rule)) != 1:
+            allowed = ["plan", "rule", "deleteRule"]
+            raise BadInputError("give exactly one of: plan, rule, deleteRule", allowed=allowed)
+        proposal = await self._proposal(plan, rule, delete_rule)
+        return await Previewing(self.store, self.clock()).of(proposal)
+
+    async def _proposal(
+        self,
+        plan: tuple[str | None, Plan] | None,
+        rule: tuple[str | None, Rule] | None,
+        delete_rule: str | None,
+    ) -> Proposal:
+        if plan is not None:
+            _check_probe(plan[0])
+            _check_plan(plan[1])
+            return Proposal(plan[0], set_plan=_plan_row(*plan))
+        if rule is not None:
+            _check_probe(rule[0])
+            _check_rule(rule[1])
+            return Proposal(rule[0], set_rule=_rule_row(*rule))
+        found = await self.store["rules"].find_one({"_id": delete_rule})
+        if found is None:
+            raise NotFoundError(f"there is no rule {str(delete_rule)[:64]!r}", field="deleteRule")
+        return Proposal(found["probe"], delete_rule=delete_rule)
 
     async def silence(self, probe: str, until: datetime, reason: str, by: str) -> SilenceDocument:
         """No notice goes out for *probe* until then; a moment that has passed ends a silence."""
@@ -106,6 +130,23 @@ class Plans:
 
         await self.store.transaction(work)
         await self.rejudge.concerned(probe)
+
+
+def _plan_row(probe: str | None, plan: Plan) -> Row:
+    return {
+        "_id": f"{probe or EVERY_PROBE}/{format_moment(plan.since)}",
+        "probe": probe,
+        "provider": plan.provider.strip(),
+        "download_mbps": plan.download_mbps,
+        "upload_mbps": plan.upload_mbps,
+        "time_zone": plan.time_zone,
+        "since": plan.since,
+    }
+
+
+def _rule_row(probe: str | None, rule: Rule) -> Row:
+    document = rule_document(rule, probe)
+    return {"_id": document.id, **document.model_dump(exclude={"id", "revision_id"})}
 
 
 def _check_probe(probe: str | None) -> None:

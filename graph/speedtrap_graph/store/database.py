@@ -14,7 +14,7 @@ from pymongo.errors import CollectionInvalid
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from speedtrap_graph.store.documents import DOCUMENTS
+from speedtrap_graph.store.documents import DOCUMENTS, PROBE_EVENTS
 from speedtrap_graph.store.migrations import check_version, locked, migrate
 
 Row = dict[str, Any]
@@ -90,6 +90,7 @@ async def prepare(store: Store) -> None:
         for name in {document.get_collection_name() for document in DOCUMENTS} - present:
             with contextlib.suppress(CollectionInvalid):
                 await store.database.create_collection(name)
-        await store["counters"].update_one(
-            {"_id": "events"}, {"$setOnInsert": {"seq": 0}}, upsert=True
-        )
+        for counted in ("events", PROBE_EVENTS):
+            await store["counters"].update_one(
+                {"_id": counted}, {"$setOnInsert": {"seq": 0}}, upsert=True
+            )

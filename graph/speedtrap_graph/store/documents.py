@@ -26,9 +26,15 @@ class ProbeDocument(NamedDocument):
     first_run_at: datetime | None = None
     last_seen_at: datetime | None = None
     next_run_at: datetime | None = None
+    silent_since: datetime | None = None
+    """Absent while it is heard of."""
 
     class Settings:
         name = "probes"
+        indexes: ClassVar = [
+            IndexModel([("next_run_at", ASCENDING)]),
+            IndexModel([("silent_since", ASCENDING)], sparse=True),
+        ]
 
 
 class ServerPart(BaseModel):
@@ -220,6 +226,23 @@ class EventDocument(Document):
         name = "events"
 
 
+PROBE_EVENTS = "probe_events"
+
+
+class ProbeEventDocument(Document):
+    """`_id` is the sequence number. That a probe has been silent, or had been, from `since` on."""
+
+    id: int  # type: ignore[assignment] # Beanie's base class knows ObjectIds only
+    kind: str
+    probe: str
+    since: datetime
+    at: datetime
+
+    class Settings:
+        name = PROBE_EVENTS
+        indexes: ClassVar = [IndexModel([("probe", ASCENDING), ("_id", DESCENDING)])]
+
+
 class AttachmentPart(BaseModel):
     """`content` is left out of lists: a page of notices would be hundreds of megabytes."""
 
@@ -376,6 +399,7 @@ DOCUMENTS: list[type[Document]] = [
     StandardVersionDocument,
     BreachDocument,
     EventDocument,
+    ProbeEventDocument,
     NoticeDocument,
     SilenceDocument,
     StopDocument,
