@@ -30,7 +30,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench bench-probe format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench bench-bots bench-probe format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 bench-probe: $(VENV)/.dev test-tools ## accuracy and cost of the probe, in network namespaces (root)
 	$(PY) -m tests.bench.bench_probe $(ARGS)
 	$(PY) -m tests.bench.bench_alone
+
+bench-bots: $(VENV)/.dev ## 200 notices, four workers a channel, killed and stopped; X and SMTP go wrong at every step
+	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q tests/bench/bench_bots.py $(ARGS)
 
 shots: $(VENV)/.dev $(VENV)/.vendor test-tools ## pictures of every page and state, into shots/
 	$(PY) -m pytest -o python_files='shoot_*.py' -o python_functions='shoot_*' -o timeout=0 -q tests/shots $(ARGS)

@@ -41,8 +41,6 @@ from speedtrap_bots.model import Attachment, Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 
 STEP_TIMEOUT_S = 10.0
-PRELUDE_TIMEOUT_S = 20.0
-"""From the connection to the 354; nothing has left until then."""
 QUIT_TIMEOUT_S = 2.0
 FLUSH_POLL_S = 0.005
 FINAL_DOT = b".\r\n"
@@ -91,6 +89,13 @@ class MailSettings(EnvironmentSettings):
     )
     dkim_key: SecretStr | None = Field(
         default=None, description="The RSA private key in PEM; best as a file."
+    )
+    prelude_timeout_s: float = Field(
+        default=20.0,
+        gt=0,
+        le=20,
+        description="From the connection until the server takes the message; nothing has left"
+        " until then.",
     )
     verdict_timeout_s: float = Field(
         default=60.0,
@@ -161,7 +166,8 @@ class Mail(Channel):
 
     @property
     def timeout_s(self) -> float:
-        return PRELUDE_TIMEOUT_S + self._settings.verdict_timeout_s + QUIT_TIMEOUT_S + 1
+        s = self._settings
+        return s.prelude_timeout_s + s.verdict_timeout_s + QUIT_TIMEOUT_S + 1
 
     @property
     def recipient(self) -> str:
@@ -214,9 +220,9 @@ class Mail(Channel):
             local_hostname=_helo_name(self._settings.sender),
         )
         try:
-            async with asyncio.timeout(PRELUDE_TIMEOUT_S):
+            async with asyncio.timeout(self._settings.prelude_timeout_s):
                 await self._open(client)
-                await self._envelope(client, notice.recipient)
+                await self._envelope(client, notice.recipient, len(message))
                 await _ask_for_the_message(client)
         except TimeoutError as error:
             _hang_up(client)
@@ -257,14 +263,15 @@ class Mail(Channel):
         except (SMTPException, OSError) as error:
             raise Unavailable(f"no mail server session: {_reason(error)}") from error
 
-    async def _envelope(self, client: SMTP, recipient: str) -> None:
+    async def _envelope(self, client: SMTP, recipient: str, size_bytes: int) -> None:
         sender = parse_address(self._settings.sender).addr_spec
-        options = []
+        # A server that takes less says so now, and not after megabytes.
+        options = [f"SIZE={size_bytes}"] if client.supports_extension("size") else []
         if not (sender + recipient).isascii():
             if not client.supports_extension("smtputf8"):
                 raise Refused("the address needs SMTPUTF8, which the mail server does not offer")
-            options = ["SMTPUTF8", "BODY=8BITMIME"]
-        encoding = "utf-8" if options else "ascii"
+            options += ["SMTPUTF8", "BODY=8BITMIME"]
+        encoding = "ascii" if (sender + recipient).isascii() else "utf-8"
         try:
             await client.mail(sender, options=options, encoding=encoding)
             await client.rcpt(recipient, encoding=encoding)

@@ -12,7 +12,7 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,8 +41,11 @@ REQUESTS_A_POST = 3
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 MAX_ALT_CHARACTERS = 1000
 TIMELINE = "timeline"
-NEWEST_POSTS = 100
-"""X's page; the account posts a few times a week."""
+POSTS_A_PAGE = 100
+PAGES_AT_MOST = 10
+"""A thousand posts since a notice got its leave: nobody could say that one is not among more."""
+CLOCKS_DIFFER_BY = timedelta(days=1)
+"""However wrong ours is, the newest page is read in any case."""
 _HOSTS = frozenset({"api.twitter.com", "api.x.com"})
 _RESETS = (
     "x-rate-limit-reset", "x-user-limit-24hour-reset", "x-app-limit-24hour-reset",
@@ -150,22 +153,30 @@ class Twitter(Channel):
         return f"X knows this account ({me}); nothing was posted"
 
     async def look_up(self, notice: Notice) -> str | None:
-        """The id of our own newest posts' one that says just this."""
+        """The id of the one among our own posts, since the notice got its leave, that says this."""
+        since = (notice.approved_at or notice.planned_at) - CLOCKS_DIFFER_BY
+        wanted, page = _plain(notice.text), None
         async with self._session() as session:
             client = self._client(session)
             me = await _before_the_post(_who_am_i(client))
-            answer = await _classified(
-                client.get_users_tweets(me, max_results=NEWEST_POSTS, user_auth=True),
-                ambiguous=Unavailable,
-            )
-        posts = answer.get("data", []) if isinstance(answer, dict) else None
-        if not isinstance(posts, list) or (not posts and not answer.get("meta")):
-            raise Unavailable("X's answer is no list of posts")
-        wanted = _plain(notice.text)
-        for found in posts:
-            if _plain(str(found.get("text", ""))) == wanted:
-                return str(found["id"])
-        return None
+            for _ in range(PAGES_AT_MOST):
+                answer = await _classified(
+                    client.get_users_tweets(
+                        me,
+                        max_results=POSTS_A_PAGE,
+                        tweet_fields=["created_at"],
+                        pagination_token=page,
+                        user_auth=True,
+                    ),
+                    ambiguous=Unavailable,
+                )
+                posts, page = _page_of(answer)
+                for found in posts:
+                    if _plain(str(found.get("text", ""))) == wanted:
+                        return str(found["id"])
+                if page is None or _oldest(posts) < since:
+                    return None
+        raise Unavailable(f"our newest {POSTS_A_PAGE * PAGES_AT_MOST} posts do not go back so far")
 
     async def deliver(self, notice: Notice, gate: Gate) -> str:
         """Uploads the chart, then posts; returns the post's id."""
@@ -314,6 +325,25 @@ async def _who_am_i(client: AsyncClient) -> str:
 def _plain(text: str) -> str:
     """A post as it was written: X escapes it, and adds a link for the picture."""
     return _PICTURE_LINK.sub("", html.unescape(text)).strip()
+
+
+def _page_of(answer: Any) -> tuple[list[dict[str, Any]], str | None]:
+    """The posts of one page, and the next page's token. No page at all is no empty page."""
+    meta = answer.get("meta") if isinstance(answer, dict) else None
+    posts = answer.get("data", []) if isinstance(answer, dict) else None
+    if not isinstance(meta, dict) or not isinstance(posts, list):
+        raise Unavailable("X's answer is no list of posts")
+    if answer.get("errors") or meta.get("result_count", len(posts)) != len(posts):
+        raise Unavailable("X's answer is not the whole list of posts")
+    return posts, meta.get("next_token")
+
+
+def _oldest(posts: list[dict[str, Any]]) -> datetime:
+    """When the last of a page was made; it comes newest first."""
+    try:
+        return datetime.fromisoformat(posts[-1]["created_at"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise Unavailable("X's answer does not say when a post was made") from None
 
 
 async def _create(client: AsyncClient, text: str, media: list[str]) -> str:

@@ -43,8 +43,7 @@ class Sending(Book):
     async def claim(self, channel: str, worker: str) -> Claim | None:
         """A lease on the next notice that is due in *channel*."""
         _check_worker(worker)
-        now = self.clock()
-        await expire_sendings(self.store, now, unknown_fields(now, self.terms.check_after))
+        await self._expire()
         if await self.switched_off():
             return None
         tried: list[str] = []
@@ -109,6 +108,8 @@ class Sending(Book):
     async def claim_check(self, channel: str, worker: str) -> Claim | None:
         """A lease on looking up the next notice of *channel* that may have arrived."""
         _check_worker(worker)
+        # Looked up in quiet hours too, when nobody claims.
+        await self._expire()
         row = await next_check(self.store, channel, self.clock())
         if row is None:
             return None
@@ -131,6 +132,10 @@ class Sending(Book):
             {"_id": key}, {"$max": {"cursor": int(cursor)}}, upsert=True
         )
         return before is None or before["cursor"] <= int(cursor)
+
+    async def _expire(self) -> None:
+        now = self.clock()
+        await expire_sendings(self.store, now, unknown_fields(now, self.terms.check_after))
 
     async def _claim(self, key: str, recipient: str, worker: str) -> Claim | None:
         async def work(session: Session) -> Row | None:
