@@ -1,25 +1,18 @@
 """Mail against a real SMTP server."""
 
 import re
-from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
 import dkim
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes, message_id
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.lease import Lease, now_s
-from speedtrap_bots.model import Attachment, Notice, Stage
+from speedtrap_bots.model import Stage
 
-from tests.bots.builders import a_breach, a_notice, no_gate
+from tests.bots.builders import a_notice, no_gate
+from tests.bots.channels.letters import a_dkim_key, a_letter_notice
 from tests.lab.mongo import free_port
 from tests.lab.smtp import PASSWORD, USERNAME, Fault, SmtpServer, smtp_server
 
@@ -41,30 +34,6 @@ def settings_for(server: SmtpServer, **changes: object) -> MailSettings:
         "verdict_timeout_s": 5,
     }
     return MailSettings.model_validate({**values, **changes})
-
-
-def a_letter_notice(stage: Stage = Stage.OPENING, **changes: object) -> Notice:
-    """The real letter, frozen as the ledger freezes it."""
-    settings = MailSettings(sender="Jane Doe <jane@home.example>")
-    content = Mail(settings).write(a_breach(), stage)
-    files = tuple(
-        Attachment(
-            name=file.name,
-            media_type=file.media_type,
-            alt_text=file.alt_text,
-            sha256=sha256(file.content).hexdigest(),
-            content_base64=b64encode(file.content).decode(),
-        )
-        for file in content.files
-    )
-    values: dict[str, object] = {
-        "stage": stage,
-        "subject": content.subject,
-        "text": content.text,
-        "html": content.html,
-        "attachments": files,
-    }
-    return a_notice(**{**values, **changes})
 
 
 async def test_a_letter_arrives_whole_over_tls(smtp: SmtpServer) -> None:
@@ -268,21 +237,11 @@ async def test_a_worker_that_slept_over_its_lease_ends_no_message(smtp: SmtpServ
 
 
 async def test_dkim_is_verified_on_arrival_and_changes_nothing_else(smtp: SmtpServer) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    record = b"v=DKIM1; k=rsa; p=" + b64encode(public)
+    pem, dns = a_dkim_key()
     signing = {"dkim_domain": "home.example", "dkim_selector": "s1", "dkim_key": pem}
     await Mail(settings_for(smtp, **signing)).deliver(a_letter_notice(), no_gate)
     [letter] = smtp.letters
-    asked: list[bytes] = []
-
-    def dns(name: bytes, timeout: float = 5) -> bytes:  # noqa: ARG001 - dkimpy passes it
-        asked.append(name)
-        return record
-
     assert dkim.verify(letter.content, dnsfunc=dns)
-    assert asked == [b"s1._domainkey.home.example."]
     unsigned = message_bytes(a_letter_notice(), settings_for(smtp))
     assert letter.content.rstrip().endswith(unsigned.rstrip())
     assert not dkim.verify(letter.content.replace(b"940", b"490"), dnsfunc=dns)
