@@ -91,6 +91,12 @@ CHART_IS_SETTLED = """() => !document.querySelector("#chart")
   || document.querySelector("#chart-read").textContent"""
 """Drawn, or said to have no numbers."""
 
+MAIN = (
+    "overview", "runs", "run-failed", "breach", "report", "login", "admin-notice", "admin-rule",
+    "admin-probes", "admin-sending", "admin-plan", "first-start", "plan-changed", "silent", "away",
+)  # fmt: skip
+"""Scenes to be seen in every language."""
+
 
 @dataclass
 class Stage:
@@ -103,12 +109,14 @@ class Stage:
     def address(self, scene: Scene) -> str:
         return self.base_url + scene.path.format(**self.things)
 
-    def enter(self, page: Page, scene: Scene) -> None:
-        """Opens the scene's page; with a chart, once it is drawn."""
+    def enter(self, page: Page, scene: Scene, language: str = "en") -> None:
+        """Opens the scene's page in the browser's language; with a chart, once it is drawn."""
         if scene.admin:
             log_in_quietly(page.context, self)
         page.goto(self.address(scene))
-        expect(page.locator("body")).to_contain_text(scene.shows)
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        if language == "en":
+            expect(page.locator("body")).to_contain_text(scene.shows)
         page.wait_for_function(CHART_IS_SETTLED)
 
 

@@ -3,10 +3,11 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import Formatter
 from zoneinfo import ZoneInfo
 
 import pytest
-from speedtrap_web.catalogue import EN
+from speedtrap_web.catalogue import CATALOGUES, EN, ES, Catalogue, preferred
 
 PACKAGE = Path(__file__).parents[2] / "web/speedtrap_web"
 SOURCES = [
@@ -49,6 +50,72 @@ def test_every_word_that_a_template_asks_for_exists() -> None:
     asked = set(re.findall(rf'\bt\("({KEY})"', templates))
     assert asked
     assert asked - set(EN.words) == set()
+
+
+def test_every_language_says_all_that_english_says() -> None:
+    assert {code: set(found.words) ^ set(EN.words) for code, found in CATALOGUES.items()} == {
+        "en": set(),
+        "es": set(),
+    }
+
+
+@pytest.mark.parametrize("key", EN.words)
+def test_a_translation_has_the_same_places_to_fill(key: str) -> None:
+    assert sorted(places(ES, key)) == sorted(places(EN, key))
+
+
+def places(catalogue: Catalogue, key: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(catalogue.words[key]) if name}
+
+
+def test_spanish_is_not_english() -> None:
+    """Words of one letter, names and units are alike in both; sentences are not."""
+    alike = [key for key in EN.words if " " in EN.words[key] and EN.words[key] == ES.words[key]]
+    written = [re.sub(r"\{\w+\}", "", EN.words[key]) for key in alike]
+    assert [words for words in written if re.search(r"[a-z]{4}", words)] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "written"),
+    [
+        (1234, 0, "1234"),
+        (12345.6, 1, "12.345,6"),
+        (-0.5, 1, "\N{MINUS SIGN}0,5"),
+        (-0.01, 1, "0,0"),
+    ],
+)
+def test_spanish_numbers_have_their_own_marks(value: float, digits: int, written: str) -> None:
+    assert ES.number(value, digits) == written
+
+
+def test_days_months_and_zones_have_their_names_in_each_language() -> None:
+    moment, zone = datetime(2026, 8, 3, 17, 5, tzinfo=UTC), ZoneInfo("America/Denver")
+    assert EN.when(moment, zone, year=True) == "Mon 3 Aug 2026, 11:05"
+    assert ES.when(moment, zone, year=True) == "lun 3 ago 2026, 11:05"
+    assert EN.month(moment.date()) == "August 2026"
+    assert ES.month(moment.date()) == "agosto de 2026"
+    assert EN.zone_name(zone) == "Mountain Time (America/Denver)"
+    assert ES.zone_name(zone) == "hora de las Montañas Rocosas (America/Denver)"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "header", "language"),
+    [
+        (None, "", "en"),
+        (None, "es-MX,es;q=0.9,en;q=0.8", "es"),
+        (None, "de,en;q=0.5,es;q=0.7", "es"),
+        (None, "fr", "en"),
+        ("en", "es", "en"),
+        ("es", "en", "es"),
+        ("klingon", "es", "es"),
+        (None, "es;q=0,*;q=1", "en"),
+        (None, ";;;,=q", "en"),
+    ],
+)
+def test_a_reader_gets_the_language_chosen_or_liked_best(
+    cookie: str | None, header: str, language: str
+) -> None:
+    assert preferred(cookie, header).language == language
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,23 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
+from speedtrap_web.catalogue import EN, ES
 
 from tests.lab.browser import reader, running_browser, sideways_px
 from tests.lab.mongo import Mongod
 from tests.lab.service import Service
-from tests.web.stages import SCENES, Scene, Stage, all_stages
+from tests.web.stages import MAIN, SCENES, Scene, Stage, all_stages
 
 pytestmark = pytest.mark.browser
 
 WIDTHS = (1440, 768, 360)
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 OPEN_ALL = "for (const part of document.querySelectorAll('details')) part.open = true"
+EVERYTHING = {
+    "runOnly": {"type": "tag", "values": RULES},
+    "rules": {"target-size": {"enabled": True}},
+}
+CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 ALIKE = {"exclude": [[".figures tbody tr:nth-child(n+8)"]]}
 """Rows of figures, each like the ones before it; looking at all of them takes minutes."""
 TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
@@ -51,19 +57,39 @@ def violations(page: Page, **options: object) -> list[str]:
 def test_a_page_is_for_everybody_and_every_screen(
     chromium: Browser, stages: dict[str, Stage], scene: Scene
 ) -> None:
-    everything = {
-        "runOnly": {"type": "tag", "values": RULES},
-        "rules": {"target-size": {"enabled": True}},
-    }
-    contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
     with reader(chromium) as page:
         stages[scene.stage].enter(page, scene)
         expect(page.locator("h1")).to_have_count(1)
         page.evaluate(OPEN_ALL)
-        for dark, options in ((False, everything), (True, contrast)):
+        for dark, options in ((False, EVERYTHING), (True, CONTRAST)):
             page.emulate_media(color_scheme="dark" if dark else "light", reduced_motion="reduce")
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
                 page.evaluate(TWO_FRAMES)
                 assert sideways_px(page) == 0, width
                 assert violations(page, **options) == [], f"{width} px, dark: {dark}"
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_a_page_in_spanish_is_whole_and_fits(
+    chromium: Browser, stages: dict[str, Stage], name: str
+) -> None:
+    scene = next(scene for scene in SCENES if scene.name == name)
+    with reader(chromium, locale="es-ES") as page:
+        stages[scene.stage].enter(page, scene, "es")
+        page.evaluate(OPEN_ALL)
+        for width in (1440, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate(TWO_FRAMES)
+            assert sideways_px(page) == 0, width
+        assert violations(page, **EVERYTHING) == []
+        assert english_in(page.locator("body").inner_text()) == []
+
+
+def english_in(text: str) -> list[str]:
+    """What the page says in English, though it has Spanish words for it."""
+    return [
+        words
+        for words in EN.words.values()
+        if len(words) > 5 and "{" not in words and words not in ES.words.values() and words in text
+    ]

@@ -240,3 +240,16 @@ def test_logging_out_ends_the_session(client: httpx.Client, lived_in: Service) -
 def test_an_unknown_notice_is_not_found(client: httpx.Client, lived_in: Service) -> None:
     client.post("/login", data={"key": lived_in.keys["admin"]})
     assert client.get("/notices/nowhere").status_code == 404
+
+
+def test_the_language_is_chosen_on_the_page_and_kept(client: httpx.Client) -> None:
+    page = client.get("/runs", headers={"Accept-Language": "en"})
+    link = re.search(r'href="(/language[^"]+)" lang="es"', page.text)
+    assert link is not None
+    back = client.get(unescape(link[1]), follow_redirects=True)
+    assert back.url.path == "/runs"
+    assert '<html lang="es"' in back.text
+    assert "línea caída" in text_of(back)
+    assert '<html lang="es"' in client.get("/", headers={"Accept-Language": "en"}).text
+    assert client.get("/language?to=es&next=//evil.example").headers["location"] == "/"
+    assert "set-cookie" not in client.get("/language?to=xx&next=/").headers

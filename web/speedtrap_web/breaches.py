@@ -59,7 +59,7 @@ async def breach_page(request: Request) -> Response:
         "table": run_table(runs[::-1], words),
         "letters": await _letters(request, breach, words),
         "silences": tuple(SILENCES),
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "breach.html", context, mark=mark)
 

@@ -1,17 +1,21 @@
 """How a language says what the page says: its words, its numbers, its times.
 
-The words are in `languages`. A key with `.one` and `.other` is chosen by `n`. Numbers are words
-too: a language owns its marks.
+The words are in `languages`. A key with `.one` and `.other` is chosen by `n`. The names of days,
+months and time zones and the marks in numbers are those of the Unicode CLDR, by Babel.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from functools import cached_property
 from typing import Any
 
+from babel import Locale
+from babel.dates import format_skeleton, get_day_names, get_month_names, get_timezone_name
+
 from speedtrap_web.languages.english import ENGLISH
+from speedtrap_web.languages.spanish import SPANISH
 
 MINUS = "\N{MINUS SIGN}"
 NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -23,8 +27,40 @@ class Catalogue:
 
     language: str
     words: Mapping[str, str]
-    thousands: str = ","
-    decimal: str = "."
+    group_from: int = 4
+    """The number of digits from which on thousands are set apart; Spanish leaves 1234 alone."""
+
+    @cached_property
+    def locale(self) -> Locale:
+        return Locale(self.language)
+
+    @cached_property
+    def marks(self) -> Mapping[str, str]:
+        """The marks of numbers: `group` and `decimal`."""
+        symbols: Mapping[str, str] = self.locale.number_symbols["latn"]
+        return symbols
+
+    @cached_property
+    def weekdays(self) -> tuple[str, ...]:
+        """Short, Monday first."""
+        names = get_day_names("abbreviated", locale=self.locale)
+        return tuple(names[day] for day in range(7))
+
+    @cached_property
+    def months(self) -> tuple[str, ...]:
+        """Short, January first."""
+        names = get_month_names("abbreviated", locale=self.locale)
+        return tuple(names[month] for month in range(1, 13))
+
+    def month(self, first: date) -> str:
+        """A month and its year, written out."""
+        return str(format_skeleton("yMMMM", first, locale=self.locale))
+
+    def zone_name(self, zone: tzinfo) -> str:
+        """As in "Mountain Time (America/Denver)"; UTC is called that everywhere."""
+        if str(zone) == "UTC":
+            return "UTC"
+        return f"{get_timezone_name(zone, locale=self.locale)} ({zone})"
 
     def text(self, key: str, **values: object) -> str:
         return self.words[key].format(space=NARROW_SPACE, **values)
@@ -35,9 +71,12 @@ class Catalogue:
 
     def number(self, value: float, digits: int = 0) -> str:
         """With thousands marks and a real minus sign."""
-        written = f"{abs(value):,.{digits}f}"
-        written = written.translate({ord(","): self.thousands, ord("."): self.decimal})
-        return f"{MINUS}{written}" if value < 0 and written.strip("0.,") else written
+        written = f"{abs(value):.{digits}f}"
+        whole, _, part = written.partition(".")
+        if len(whole) >= self.group_from:
+            whole = f"{int(whole):,}".replace(",", self.marks["group"])
+        shown = whole + (self.marks["decimal"] + part if part else "")
+        return f"{MINUS}{shown}" if value < 0 and written.strip("0.") else shown
 
     def mbps(self, value: float | None) -> str:
         """Three figures are all that a throughput deserves."""
@@ -60,12 +99,12 @@ class Catalogue:
         return f"{day} {local.year}, {local:%H:%M}" if year else f"{day}, {local:%H:%M}"
 
     def day(self, moment: datetime, zone: tzinfo) -> str:
-        weekday = self.words[f"weekday.{moment.astimezone(zone).weekday()}"]
+        weekday = self.weekdays[moment.astimezone(zone).weekday()]
         return f"{weekday} {self.date(moment, zone)}"
 
     def date(self, moment: datetime, zone: tzinfo) -> str:
         local = moment.astimezone(zone)
-        return f"{local.day} {self.words[f'month.{local.month}']}"
+        return f"{local.day} {self.months[local.month - 1]}"
 
     def ago(self, span: timedelta) -> str:
         minutes = int(span.total_seconds() // 60)
@@ -92,18 +131,18 @@ class Catalogue:
     def chart_words(self) -> Mapping[str, Any]:
         """What the page's script needs."""
         return {
-            **{
-                k: v
-                for k, v in self.words.items()
-                if k.startswith(("chart.", "weekday.", "month."))
-            },
-            "thousands": self.thousands,
-            "decimal": self.decimal,
+            **{key: words for key, words in self.words.items() if key.startswith("chart.")},
+            "weekdays": self.weekdays,
+            "months": self.months,
+            "group": self.marks["group"],
+            "groupFrom": self.group_from,
+            "decimal": self.marks["decimal"],
         }
 
 
 EN = Catalogue("en", ENGLISH)
-CATALOGUES: Mapping[str, Catalogue] = {found.language: found for found in (EN,)}
+ES = Catalogue("es", SPANISH, group_from=5)
+CATALOGUES: Mapping[str, Catalogue] = {found.language: found for found in (EN, ES)}
 """By language; the first is the usual one."""
 
 _WISH = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.\d{1,3})?)\s*)?")

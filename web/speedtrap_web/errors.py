@@ -42,8 +42,11 @@ def _answer(request: Request, status: int, code: str, key: str, **values: str) -
 
 
 async def graph_away(request: Request, problem: Exception) -> Response:
+    away = cast(GraphAwayError, problem)
+    words = web.of(request).catalogue(request)
+    reason = words.text(f"away.{away.kind}", detail=away.detail)
     stale = _last_good(request)
-    return stale or _answer(request, 503, "UNAVAILABLE", "away", reason=str(problem).rstrip("."))
+    return stale or _answer(request, 503, "UNAVAILABLE", "away", reason=reason)
 
 
 def _last_good(request: Request) -> Response | None:
@@ -63,7 +66,8 @@ def _last_good(request: Request) -> Response | None:
 
 async def strange_answer(request: Request, _: Exception) -> Response:
     """Graph answered in a shape that this page does not know: another version, most likely."""
-    return _answer(request, 503, "UNAVAILABLE", "away", reason="answered in an unknown shape")
+    reason = web.of(request).catalogue(request).text("away.shape")
+    return _answer(request, 503, "UNAVAILABLE", "away", reason=reason)
 
 
 async def key_refused(request: Request, _: Exception) -> Response:

@@ -19,7 +19,12 @@ class GraphError(Exception):
 
 
 class GraphAwayError(GraphError):
-    """Not reachable, too slow, or broken on its side."""
+    """Not reachable, too slow, or broken on its side: `kind` is a word of the catalogue's."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind} {detail}".strip())
+        self.kind = kind
+        self.detail = detail
 
 
 class KeyRefusedError(GraphError):
@@ -120,9 +125,9 @@ class Graph:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.post(self._url, json=body, headers=headers)
         except (TimeoutError, httpx.TimeoutException):
-            raise GraphAwayError("did not answer in time") from None
+            raise GraphAwayError("slow") from None
         except httpx.HTTPError:
-            raise GraphAwayError("is not reachable") from None
+            raise GraphAwayError("unreachable") from None
         return _data(response)
 
 
@@ -132,15 +137,15 @@ def _data(response: httpx.Response) -> dict[str, Any]:
     try:
         answer = response.json()
     except ValueError:
-        raise GraphAwayError(f"answered with status {response.status_code} and no JSON") from None
+        raise GraphAwayError("status", str(response.status_code)) from None
     if not isinstance(answer, dict):
-        raise GraphAwayError("answered with something that is no GraphQL response")
+        raise GraphAwayError("shape")
     errors = answer.get("errors")
     if errors:
         raise _error(errors[0])
     data = answer.get("data")
     if response.status_code != 200 or not isinstance(data, dict):
-        raise GraphAwayError(f"answered with status {response.status_code}")
+        raise GraphAwayError("status", str(response.status_code))
     return data
 
 
@@ -152,4 +157,4 @@ def _error(first: Mapping[str, Any]) -> GraphError:
         return KeyRefusedError(message)
     if code in {"BAD_INPUT", "NOT_FOUND", "CONFLICT"}:
         return RefusedError(message, code, extensions.get("field"))
-    return GraphAwayError(f"answered with an error: {message}")
+    return GraphAwayError("error", message.rstrip("."))

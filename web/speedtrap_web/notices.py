@@ -72,7 +72,7 @@ def _page(
         "attachments": [_line(notice, i, words) for i in range(len(notice.attachments))],
         "problem": problem,
         "reason": reason,
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "notice.html", context, status)
 

@@ -135,7 +135,7 @@ def _context(
         "silence": probe.silence,
         "silenced_until": words.when(probe.silence.until) if probe.silence else "",
         "range_words": range_words,
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
 
 
@@ -174,7 +174,7 @@ def _chart_facts(asked: Asked, breaches: Sequence[Breach], words: Words) -> dict
         question["tool"] = asked.tool
     return {
         "question": question,
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
         "milliseconds": asked.metric.worse_above,
         "belowRatio": rule.below_ratio if rule else None,
         "belowMbps": rule.below_mbps if rule else None,

@@ -76,7 +76,7 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         if breach.first_run_at < until and (breach.resolved_at or words.now) >= since
     ]
     figures = Report.model_validate(answer["serviceReport"])
-    name = _month_words(first, words)
+    name = words.catalogue.month(first)
     # Judged as a month that is over: what holds right now does not belong here.
     past = probe.model_copy(update={"open_breach": None, "plan": figures.plan})
     return {
@@ -84,7 +84,7 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         "plan": plan_line(figures.plan, words),
         "month": f"{first:%Y-%m}",
         "month_words": name,
-        "months": [(f"{month:%Y-%m}", _month_words(month, words)) for month in known],
+        "months": [(f"{month:%Y-%m}", words.catalogue.month(month)) for month in known],
         "verdict": verdict(past, figures, name, words),
         "tiles": tiles(past, figures, words)[:5],
         "chart": _chart(answer, past, found, words),
@@ -92,7 +92,7 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         "tools": tool_table(figures, words),
         "breaches": [breach_line(breach, words) for breach in found],
         "made": words.when(words.now),
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
 
 
@@ -100,10 +100,6 @@ def _chart(answer: dict[str, Any], probe: Probe, breaches: Sequence[Breach], wor
     history = History.model_validate(answer["history"])
     metric = METRICS["download"]
     return chart(history, probe.download_rule, list(breaches), words.now, words, metric)
-
-
-def _month_words(first: date, words: Words) -> str:
-    return f"{words.text(f'month.{first.month}')} {first.year}"
 
 
 async def share(request: Request) -> Response:

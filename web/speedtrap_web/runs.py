@@ -48,7 +48,7 @@ async def run_list(request: Request) -> Response:
         "older": _address(chosen, info["endCursor"]) if info["hasNextPage"] else None,
         "newest": _address(chosen) if after else None,
         "export": urlencode({name: value for name, value in chosen.items() if value}),
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "runs.html", context, mark=mark)
 
@@ -113,7 +113,7 @@ async def _page(
         "run": run_details(run, words),
         "problem": problem,
         "reason": reason,
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "run.html", context, status, mark=mark)
 

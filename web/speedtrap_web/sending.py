@@ -43,7 +43,7 @@ async def _page(request: Request, problem: str = "", status: int = 200) -> Respo
             for node in nodes
         ],
         "problem": problem,
-        "zone": str(words.zone),
+        "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "sending.html", context, status)
 

@@ -330,12 +330,12 @@ function formats({ zone, words }) {
   const read = (t) => {
     const part = Object.fromEntries(clock.formatToParts(new Date(t * 1000)).map(({ type, value }) => [type, value]));
     const weekday = (new Date(Date.UTC(part.year, part.month - 1, part.day)).getUTCDay() + 6) % 7;
-    const day = `${Number(part.day)} ${words[`month.${part.month}`]}`;
-    return { hour: `${part.hour}:${part.minute}`, day, date: `${words[`weekday.${weekday}`]} ${day}` };
+    const day = `${Number(part.day)} ${words.months[part.month - 1]}`;
+    return { hour: `${part.hour}:${part.minute}`, day, date: `${words.weekdays[weekday]} ${day}` };
   };
   const number = (value, digits = 0) => {
     const [whole, part] = Math.abs(value).toFixed(digits).split(".");
-    const grouped = whole.replace(/\B(?=(\d{3})+$)/g, words.thousands);
+    const grouped = whole.length < words.groupFrom ? whole : whole.replace(/\B(?=(\d{3})+$)/g, words.group);
     return (value < 0 ? "\u2212" : "") + grouped + (part ? words.decimal + part : "");
   };
   return {

@@ -48,14 +48,14 @@ def heat_map(report: Report, words: Words) -> HeatMap | None:
             figures = [
                 by_hour[weekday, h] for h in range(hour, hour + step) if (weekday, h) in by_hour
             ]
-            place = (words.text(f"weekday.{weekday}"), hours_label(hour, step))
+            place = (words.catalogue.weekdays[weekday], hours_label(hour, step))
             row.append(_cell(figures, subscribed, place, words))
         rows.append(tuple(row))
     unit = "heat.unit.mbps" if subscribed is None else "heat.unit.ratio"
     return HeatMap(
         step_h=step,
         hours=tuple(f"{hour:02}" for hour in range(0, 24, step)),
-        days=tuple(words.text(f"weekday.{weekday}") for weekday in range(7)),
+        days=words.catalogue.weekdays,
         rows=tuple(rows),
         unit=words.text(unit),
     )
