@@ -120,6 +120,23 @@ class World:
                 self._take(found.setdefault(place, Bucket()), run)
         return found
 
+    def figures(self) -> tuple[int, int, int, float | None, int, int]:
+        """MEASURED, OUTAGE and INCONCLUSIVE runs; the median download; runs below the rule, and
+        the most of them in a row.
+        """
+        whole = Bucket()
+        for run in self._sorted():
+            self._take(whole, run)
+        downloads = whole.figures.get((Metric.DOWNLOAD, None))
+        return (
+            whole.outcomes["MEASURED"],
+            whole.outcomes["OUTAGE"],
+            whole.outcomes["INCONCLUSIVE"],
+            median(downloads) if downloads else None,
+            whole.verdicts[True],
+            whole.longest,
+        )
+
     def _take(self, bucket: Bucket, run: Run) -> None:
         plan, (outcome, best, _) = self.plan_at(start(run)), self.judged(run)
         verdict, _ = self.verdict(run, self.rules["DOWNLOAD"])

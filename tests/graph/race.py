@@ -17,7 +17,8 @@ import httpx
 from speedtrap_graph.rules.model import DEFAULT_RULE
 from speedtrap_graph.store.database import Store
 
-from tests.graph.model import Breach, Run, World
+from tests.graph.held import stored_breaches
+from tests.graph.model import Run, World
 from tests.graph.rules.builders import a_plan
 from tests.lab.runs import SUBMIT
 from tests.lab.service import Service
@@ -113,20 +114,6 @@ async def held_against_the_model(
         breaches += len(expected)
         exact += found == sorted(expected, key=repr)
     return Race(per_s, breaches, exact, len(by_probe))
-
-
-async def stored_breaches(store: Store, probe: str) -> list[Breach]:
-    """Those that stand."""
-    rows = store["breaches"].find({"probe": probe, "status": {"$ne": "RETRACTED"}})
-    found = [
-        Breach(
-            row["rule_key"], str(row["first_run"]), row["first_run_at"], row["opened_at"],
-            row["last_run_at"], row["resolved_at"], row["bad_count"], row["median"],
-            row["subscribed_mbps"],
-        )
-        async for row in rows
-    ]  # fmt: skip
-    return sorted(found, key=repr)
 
 
 async def buy(service: Service) -> None:

@@ -26,13 +26,12 @@ from speedtrap_graph.services.plans import Plans
 from speedtrap_graph.services.rejudge import Rejudge
 from speedtrap_graph.services.rollups import Rollups
 from speedtrap_graph.services.standards import EPOCH, load_standards, rule_key
-from speedtrap_graph.store import rollups as stored
 from speedtrap_graph.store.database import Row, Store, connect
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 from speedtrap_graph.store.probes import probes_behind
 
+from tests.graph.held import modelled_buckets, stored_breaches, stored_buckets
 from tests.graph.model import Run, World
-from tests.graph.race import stored_breaches
 from tests.graph.services.post import a_draft
 from tests.lab.mongo import Mongod
 
@@ -298,38 +297,3 @@ async def may_leave(store: Store, probe: str) -> set[tuple[str, str]]:
         if breach["status"] == "OPEN":
             found.add((breach["rule_key"], str(breach["first_run"])))
     return found
-
-
-async def stored_buckets(store: Store, probe: str) -> dict[Any, Any]:
-    assert await store["rollup_marks"].count_documents({"probe": probe}) == 0
-    found: dict[Any, Any] = {}
-    async for row in store["rollups"].find(stored.all_of(probe)):
-        summary = stored.summary_of(row)
-        stretch = summary.stretch
-        found[row["_id"].split("/")[1], stored.start_of(row)] = (
-            {"MEASURED": stretch.measured, "OUTAGE": stretch.outages,
-             "INCONCLUSIVE": stretch.inconclusive},
-            {True: stretch.bad, False: stretch.good},
-            stretch.longest,
-            {key: sorted(sketch.values) for key, sketch in summary.figures.items()},
-            {divmod(hour, 24): sorted(sketch.values) for hour, sketch in summary.hours.items()},
-            {key: n for key, n in summary.worse.items() if n},
-            {key: n for key, n in summary.outages_below.items() if n},
-        )  # fmt: skip
-    return found
-
-
-def modelled_buckets(world: World) -> dict[Any, Any]:
-    outcomes = ("MEASURED", "OUTAGE", "INCONCLUSIVE")
-    return {
-        place: (
-            {outcome: bucket.outcomes[outcome] for outcome in outcomes},
-            {verdict: bucket.verdicts[verdict] for verdict in (True, False)},
-            bucket.longest,
-            {key: sorted(values) for key, values in bucket.figures.items()},
-            {hour: sorted(values) for hour, values in bucket.hours.items()},
-            {key: n for key, n in bucket.worse.items() if n},
-            {key: n for key, n in bucket.outages_below.items() if n},
-        )
-        for place, bucket in world.buckets().items()
-    }
