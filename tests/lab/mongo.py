@@ -1,4 +1,4 @@
-"""A real mongod for tests: a single-node replica set on loopback, gone when the session ends."""
+"""Real mongods for tests: a replica set of one or three on loopback, gone when the session ends."""
 
 import contextlib
 import importlib.util
@@ -50,6 +50,8 @@ class Mongod:
     data_dir: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    oplog_mb: int = 64
+    arguments: tuple[str, ...] = ()
 
     @property
     def uri(self) -> str:
@@ -60,6 +62,11 @@ class Mongod:
 
     def start(self) -> None:
         """Starts it and returns once it takes writes."""
+        self.launch()
+        self._wait_until_primary()
+
+    def launch(self) -> None:
+        """Starts the process, as a member of a set that others look after."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "mongod.log").open("ab") as log:
             self.process = subprocess.Popen(  # argv is fixed
@@ -69,16 +76,16 @@ class Mongod:
                     f"--port={self.port}",
                     "--bind_ip=127.0.0.1",
                     f"--replSet={REPLICA_SET}",
-                    "--oplogSize=64",
+                    f"--oplogSize={self.oplog_mb}",
                     "--wiredTigerCacheSizeGB=0.25",
                     "--networkMessageCompressors=snappy,zstd",
                     "--nounixsocket",
                     "--setParameter=diagnosticDataCollectionEnabled=false",
+                    *self.arguments,
                 ],
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_primary()
 
     def kill(self) -> None:
         """As a power cut would: SIGKILL, nothing flushed."""
@@ -116,9 +123,91 @@ class Mongod:
         raise RuntimeError(f"mongod took no writes within {START_TIMEOUT_S:.0f} s")
 
 
+@dataclass(frozen=True)
+class ReplicaSet:
+    """Three mongods of which any two go on without the third."""
+
+    members: tuple[Mongod, ...]
+
+    @property
+    def uri(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}"
+
+    def client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        return pymongo.MongoClient(
+            self.uri, tz_aware=True, uuidRepresentation="standard", w="majority"
+        )
+
+    def primary(self) -> Mongod:
+        """Waits until there is one."""
+        with self.client() as client:
+            client.admin.command("ping")
+            port = (client.primary or ("", 0))[1]
+        return next(member for member in self.members if member.port == port)
+
+    def start(self, election_timeout_ms: int) -> None:
+        for member in self.members:
+            member.launch()
+        config = {
+            "_id": REPLICA_SET,
+            "members": [
+                {"_id": place, "host": f"127.0.0.1:{member.port}"}
+                for place, member in enumerate(self.members)
+            ],
+            "settings": {"electionTimeoutMillis": election_timeout_ms},
+        }
+        self._initiate(config)
+        self._wait_until_all_follow()
+
+    def stop(self) -> None:
+        for member in self.members:
+            member.stop()
+
+    def _initiate(self, config: dict[str, Any]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with pymongo.MongoClient[dict[str, Any]](
+            "127.0.0.1", self.members[0].port, directConnection=True
+        ) as client:
+            while True:
+                try:
+                    client.admin.command("replSetInitiate", config)
+                except PyMongoError:
+                    # The others may not listen yet.
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
+                else:
+                    return
+
+    def _wait_until_all_follow(self) -> None:
+        """Only then can any one be killed without a loss of the majority."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with self.client() as client:
+            while time.monotonic() < deadline:
+                states = client.admin.command("replSetGetStatus")["members"]
+                if {state["stateStr"] for state in states} == {"PRIMARY", "SECONDARY"}:
+                    return
+                time.sleep(0.1)
+        raise RuntimeError(f"the set was not complete within {START_TIMEOUT_S:.0f} s")
+
+
 @contextlib.contextmanager
-def running_mongod(data_dir: Path) -> Iterator[Mongod]:
-    server = Mongod(data_dir)
+def replica_set_of_three(data_dir: Path, election_timeout_ms: int = 2000) -> Iterator[ReplicaSet]:
+    """A set that elects a new primary soon after the old one was killed."""
+    servers = ReplicaSet(tuple(Mongod(data_dir / name) for name in ("a", "b", "c")))
+    try:
+        servers.start(election_timeout_ms)
+        yield servers
+    finally:
+        servers.stop()
+
+
+@contextlib.contextmanager
+def running_mongod(
+    data_dir: Path, *, oplog_mb: int = 64, arguments: tuple[str, ...] = ()
+) -> Iterator[Mongod]:
+    server = Mongod(data_dir, oplog_mb=oplog_mb, arguments=arguments)
     try:
         server.start()
         yield server

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from tests.lab.mongo import Mongod, free_port
+from tests.lab.mongo import Mongod, ReplicaSet, free_port
 
 START_TIMEOUT_S = 60.0
 PROBE = "laptop"
@@ -131,7 +131,7 @@ def write_keys(path: Path, probe: str = PROBE) -> dict[str, str]:
 
 
 def make_service(
-    mongod: Mongod,
+    mongod: Mongod | ReplicaSet,
     database_name: str,
     folder: Path,
     *,
@@ -156,7 +156,7 @@ def make_service(
 
 @contextlib.contextmanager
 def running_service(
-    mongod: Mongod,
+    mongod: Mongod | ReplicaSet,
     database_name: str,
     folder: Path,
     *,
