@@ -72,6 +72,9 @@ async def test_the_next_silence_is_another_one(store: Store) -> None:
     line.clock.advance(hours=2)
     await watch.once()
     assert await kinds(store) == ["PROBE_SILENT", "PROBE_BACK", "PROBE_SILENT"]
+    newest, middle = await probe_events(store, "laptop", 2)
+    (oldest,) = await probe_events(store, "laptop", 2, str(middle["_id"]))
+    assert [event["_id"] for event in (newest, middle, oldest)] == [3, 2, 1]
 
 
 async def test_an_end_that_a_crash_kept_from_being_told_is_told_later(store: Store) -> None:

@@ -41,3 +41,25 @@ async def test_breaches_of_version_1_get_their_rules_key(store: Store) -> None:
         "metric": "DOWNLOAD",
         "rule_key": "DOWNLOAD",
     }
+
+
+async def test_a_lock_whose_holder_died_is_taken_over_when_its_time_is_up(store: Store) -> None:
+    until = {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": 400}}
+    held = [{"$set": {"holder": "somebody who was killed", "until": until}}]
+    await store[SCHEMA].update_one({"_id": "lock"}, held, upsert=True)
+    await prepare(store)
+    lock = await store[SCHEMA].find_one({"_id": "lock"})
+    assert lock == {"_id": "lock"}
+
+
+async def test_a_step_that_was_killed_half_way_is_done_again(store: Store) -> None:
+    await store[SCHEMA].delete_one({"_id": "schema"})
+    await store["breaches"].insert_many(
+        [
+            {"_id": "done", "metric": "UPLOAD", "rule_key": "UPLOAD/own"},
+            {"_id": "not", "metric": "JITTER"},
+        ]
+    )
+    await asyncio.gather(prepare(store), prepare(store))
+    found = {row["_id"]: row["rule_key"] async for row in store["breaches"].find()}
+    assert found == {"done": "UPLOAD/own", "not": "JITTER"}

@@ -188,12 +188,15 @@ class Query:
         )
         return RejudgePreview.of(found)
 
-    @strawberry.field(description="Probes that fell silent and came back, the newest first.")
+    @strawberry.field(
+        description="Probes that fell silent and came back, the newest first; `before` is the "
+        "cursor of the oldest one known."
+    )
     async def probe_events(
-        self, info: Info, probe: str | None = None, first: int = 50
+        self, info: Info, probe: str | None = None, first: int = 50, before: str | None = None
     ) -> list[ProbeEvent]:
         store = info.context.services.store
-        found = await probe_events_of(store, info.context.own(probe), first)
+        found = await probe_events_of(store, info.context.own(probe), first, before)
         return [ProbeEvent.of(row) for row in found]
 
     @strawberry.field

@@ -120,9 +120,7 @@ async def follow_probes(store: Store, after: str | None) -> AsyncGenerator[Row, 
     seconds is soon enough.
     """
     newest = await last_probe_event(store)
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) <= 18):
-        raise BadInputError("after must be the cursor of an event, or 0", field="after")
-    seen = newest if after is None else int(after)
+    seen = newest if after is None else _cursor(after, "after")
     if seen > newest:
         raise BadInputError(
             f"after is {seen}, but the newest event is {newest}: is this cursor from another"
@@ -138,11 +136,20 @@ async def follow_probes(store: Store, after: str | None) -> AsyncGenerator[Row, 
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
-async def probe_events(store: Store, probe: str | None, first: int) -> list[Row]:
-    """The newest first."""
+async def probe_events(
+    store: Store, probe: str | None, first: int, before: str | None = None
+) -> list[Row]:
+    """The newest first, or the newest before the one with a cursor."""
     if not 1 <= first <= MOST_EVENTS:
         raise BadInputError(f"first must be 1 to {MOST_EVENTS}, not {first}", field="first")
-    return await newest_probe_events(store, probe, first)
+    earlier = None if before is None else _cursor(before, "before")
+    return await newest_probe_events(store, probe, first, earlier)
+
+
+def _cursor(text: str, field: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadInputError(f"{field} must be the cursor of an event, or 0", field=field)
+    return int(text)
 
 
 async def _end_silence(store: Store, probe: str, now: datetime) -> None:

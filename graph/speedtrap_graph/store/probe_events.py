@@ -33,6 +33,10 @@ async def probe_events_after(store: Store, seq: int, limit: int) -> list[Row]:
     return await events.find({"_id": {"$gt": seq}}).sort("_id", 1).limit(limit).to_list()
 
 
-async def newest_probe_events(store: Store, probe: str | None, limit: int) -> list[Row]:
-    wanted = {} if probe is None else {"probe": probe}
+async def newest_probe_events(
+    store: Store, probe: str | None, limit: int, before: int | None
+) -> list[Row]:
+    wanted: Row = {} if probe is None else {"probe": probe}
+    if before is not None:
+        wanted["_id"] = {"$lt": before}
     return await store[PROBE_EVENTS].find(wanted).sort("_id", -1).limit(limit).to_list()

@@ -373,6 +373,41 @@ def _same_figures(found: Iterable[Any], exact: Iterable[Any]) -> None:
         assert mine.median == pytest.approx(theirs.median, rel=0.01)
 
 
+async def test_what_is_read_for_a_chart_depends_on_its_buckets_and_not_on_the_history(
+    store: Store,
+) -> None:
+    plans = [a_plan(1000, time_zone="Europe/Berlin")]
+    rows = many_runs(plans)
+    await store["runs"].insert_many(rows)
+    query = HistoryQuery("laptop", SINCE, UNTIL, buckets=80)
+    await history(store.database, query, plans, RULES)
+    assert await _read_for(store, query, plans) < 4 * query.buckets
+
+    def also(row: Row, number: int) -> Row:
+        return row | {"_id": UUID(int=number << 64 | row["_id"].int)}
+
+    for number in (1, 2):
+        await store["runs"].insert_many([also(row, number) for row in rows])
+    await store[STATES].delete_many({})
+    await history(store.database, query, plans, RULES)
+    assert await _read_for(store, query, plans) < 4 * query.buckets
+
+
+async def _read_for(store: Store, query: HistoryQuery, plans: Sequence[Plan]) -> int:
+    """How many documents mongod looks at."""
+    before = await store.client.admin.command("serverStatus")
+    await history(store.database, query, plans, RULES)
+    after = await store.client.admin.command("serverStatus")
+    names = ("metrics", "queryExecutor", "scannedObjects")
+    return int(_within(after, *names)) - int(_within(before, *names))
+
+
+def _within(status: Any, *names: str) -> Any:
+    for name in names:
+        status = status[name]
+    return status
+
+
 async def test_a_new_rule_or_plan_is_what_the_buckets_are_held_against(store: Store) -> None:
     plans = [a_plan(1000, time_zone="Europe/Berlin")]
     rows = many_runs(plans)
