@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -301,9 +302,10 @@ def _agrees(
     found: History, rows: list[Row], plans: Sequence[Plan], rule: Rule, until: datetime
 ) -> None:
     ends = [*found.t[1:], until.timestamp()]
+    moments = [row["started_at"].timestamp() for row in rows]
     counted = 0
     for place, (start, end) in enumerate(zip(found.t, ends, strict=True)):
-        inside = [row for row in rows if start <= row["started_at"].timestamp() < end]
+        inside = rows[bisect_left(moments, start) : bisect_left(moments, end)]
         counted += len(inside)
         values = [value for row in inside if (value := _figure(row, found)) is not None]
         assert found.n[place] == len(values)
