@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
+from speedtrap_graph.rules.model import DEFAULT_RULE, Episode, Metric, Plan, Rule
 from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.errors import ConflictError, NotFoundError
 from speedtrap_graph.services.ingest import Ingest
@@ -282,6 +282,62 @@ async def test_any_order_split_repetition_and_interleaving_ends_as_the_model_say
     assert await stored_breaches(store, story.probe) == sorted(world.breaches(), key=repr)
     assert await may_leave(store, story.probe) == world.news(story.now)
     assert await stored_buckets(store, story.probe) == modelled_buckets(world)
+
+
+@given(story=stories(), changes=st.lists(CHANGES, min_size=1, max_size=3))
+@settings(
+    max_examples=10,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+async def test_a_preview_foretells_exactly_what_the_change_then_does(
+    stores: list[Store], story: Story, changes: list[Change]
+) -> None:
+    stage, probe = Stage(stores, story), story.probe
+    await stage.play()
+    plans = Plans(stores[0], stage.clock)
+    for change in changes:
+        before = await figures_by_id(probe)
+        try:
+            preview = await plans.preview(**proposed(probe, change))
+        except NotFoundError:
+            continue  # there is no such rule to delete
+        assert await figures_by_id(probe) == before
+        await stage._change(change)
+        after = await figures_by_id(probe)
+        foretold = {
+            told.before.id: figures_of(told.after)
+            for told in preview.changes
+            if told.before is not None
+        }
+        new = [figures_of(told.after) for told in preview.changes if told.before is None]
+        assert {key: after.get(key) for key in before} == before | foretold
+        assert sorted(repr(after[key]) for key in after.keys() - before) == sorted(map(repr, new))
+
+
+def proposed(probe: str, change: Change) -> dict[str, Any]:
+    if isinstance(change, Plan):
+        return {"plan": (probe, change)}
+    if isinstance(change, Rule):
+        return {"rule": (probe, change)}
+    return {"delete_rule": f"{probe}/{change}"}
+
+
+async def figures_by_id(probe: str) -> dict[str, Any]:
+    query = {"probe": probe, "status": {"$ne": "RETRACTED"}}
+    return {
+        breach.id: (
+            breach.first_run_at, breach.last_run_at, breach.resolved_at, breach.bad_count,
+        )
+        for breach in await BreachDocument.find(query).to_list()
+    }  # fmt: skip
+
+
+def figures_of(episode: Episode | None) -> Any:
+    if episode is None:
+        return None
+    return episode.first_run_at, episode.last_run_at, episode.resolved_at, episode.count
 
 
 async def may_leave(store: Store, probe: str) -> set[tuple[str, str]]:
