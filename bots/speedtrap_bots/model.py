@@ -170,6 +170,7 @@ class Breach(_Answer):
     subscribed_mbps: float
     runs: tuple[Run, ...]
     window: tuple[Run, ...]
+    notices: tuple[NoticeMark, ...] = ()
     report: Report | None = None
 
 

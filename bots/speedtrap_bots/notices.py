@@ -220,18 +220,46 @@ def preview(
     """Write a letter into a folder as it would read now. Nothing is planned or sent."""
     from speedtrap_bots.preview import write_preview  # noqa: PLC0415 - charts take seconds to load
 
-    async def evidence(ledger: Ledger) -> Breach | None:
-        return await ledger.evidence(await ledger.breach_of(breach))
-
-    found = _ask(url, key, key_file, evidence)
-    if found is None:
-        _fail(f"there is no breach {breach}", code=1)
+    found = _evidence(breach, url, key, key_file)
     try:
         files = write_preview(found, stage, channel, save, templates)
     except BotsError as error:
         _fail(str(error), code=1)
     for file in files:
         typer.echo(file)
+
+
+@notices_app.command()
+def pack(
+    breach: Annotated[str, typer.Argument(help="Its reference, ST-XXXXXX, or its id.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The PDF to write.", dir_okay=False)
+    ],
+    csv: Annotated[
+        Path | None, typer.Option(help="Also every measurement as CSV.", dir_okay=False)
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also every run as JSON.", dir_okay=False)
+    ] = None,
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Write the evidence as a PDF for a regulator's form, which you file yourself."""
+    from speedtrap_bots.letter.evidence import runs_csv  # noqa: PLC0415 - charts take seconds to load
+    from speedtrap_bots.letter.pack import pack_pdf, runs_json  # noqa: PLC0415 - the same
+
+    found = _evidence(breach, url, key, key_file)
+    wanted = ((output, pack_pdf), (csv, runs_csv), (json, runs_json))
+    try:
+        for path, write in wanted:
+            if path is not None:
+                path.write_bytes(write(found))
+                typer.echo(path)
+    except OSError as error:
+        _fail(f"cannot write {error.filename}: {error.strerror}", code=1)
+    except BotsError as error:
+        _fail(str(error), code=1)
 
 
 @notices_app.command("send-test")
@@ -272,6 +300,16 @@ def _ask(
         return asyncio.run(asking())
     except BotsError as error:
         _fail(str(error), code=1)
+
+
+def _evidence(breach: str, url: str, key: str, key_file: Path | None) -> Breach:
+    async def evidence(ledger: Ledger) -> Breach | None:
+        return await ledger.evidence(await ledger.breach_of(breach))
+
+    found = _ask(url, key, key_file, evidence)
+    if found is None:
+        _fail(f"there is no breach {breach}", code=1)
+    return found
 
 
 def _fetch(notice_id: str, url: str, key: str, key_file: Path | None) -> Notice:

@@ -4,16 +4,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from speedtrap_bots.channels.mail import MailSettings
 from speedtrap_bots.serve import open_channels, read
 from speedtrap_bots.settings import Settings, SettingsError
 
-from tests.lab.mongo import Mongod, free_port
+from tests.lab.mongo import Mongod, free_port, fresh_database
+from tests.lab.nursery import NOTICES, Done, Nursery, forked_service
 from tests.lab.runs import SUBMIT, slow_runs
-from tests.lab.service import Service, running_service
+from tests.lab.service import Service
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -23,10 +26,11 @@ PLAN = (
 )
 
 
-def bots(*arguments: str, app: str = "app", **environment: str) -> subprocess.CompletedProcess[str]:
+def bots(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As a person starts them, in an interpreter of their own."""
     clean = {name: value for name, value in os.environ.items() if "SPEEDTRAP" not in name}
     return subprocess.run(
-        [sys.executable, "-c", f"from speedtrap_bots.cli import {app}; {app}()", *arguments],
+        [sys.executable, "-c", "from speedtrap_bots.cli import main; main()", *arguments],
         env={**clean, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
@@ -115,97 +119,115 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert mail.sender == "Jane <jane@home.example>"
 
 
-@pytest.fixture
-def service(mongod: Mongod, database_name: str, tmp_path: Path) -> Iterator[Service]:
-    """graph with one open breach and a letter about it that waits for leave."""
-    with running_service(mongod, database_name, tmp_path / "graph") as running:
+@dataclass
+class Desk:
+    """Where a person decides, by command, about a letter that waits for leave."""
+
+    service: Service
+    nursery: Nursery
+    recipient: str
+    notice_id: str = ""
+    reference: str = ""
+
+    def notices(self, *arguments: str, role: str = "admin") -> Done:
+        key = {"SPEEDTRAP_NOTICES_KEY": self.service.keys[role]} if role else {}
+        url = {"SPEEDTRAP_NOTICES_URL": self.service.base_url}
+        return self.nursery.run(*arguments, environment={**url, **key}, app=NOTICES)
+
+    def line(self) -> str:
+        """Our letter's in the list."""
+        listed = self.notices("list").stdout.splitlines()
+        return next(line for line in listed if self.recipient in line)
+
+
+@pytest.fixture(scope="module")
+def service(
+    mongod: Mongod, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("graph")
+    with (
+        fresh_database(mongod) as database,
+        forked_service(nursery, mongod, database, folder) as running,
+    ):
         running.query(PLAN)
-        running.query(SUBMIT, {"runs": slow_runs(6)}, role="probe")
-        done = bots(
-            "run",
-            "--once",
-            "--channel",
-            "mail",
-            SPEEDTRAP_BOTS_GRAPH_URL=running.base_url,
-            SPEEDTRAP_BOTS_KEY=running.keys["bot"],
-            SPEEDTRAP_BOTS_MAIL_HOST="127.0.0.1",
-            SPEEDTRAP_BOTS_MAIL_FROM="Jane Doe <jane@home.example>",
-            SPEEDTRAP_BOTS_MAIL_TO="support@isp.example",
-        )
-        assert done.returncode == 0, done.stderr
         yield running
 
 
-def notices(
-    service: Service, *arguments: str, role: str = "admin"
-) -> subprocess.CompletedProcess[str]:
-    return bots(
-        *arguments,
-        app="notices_app",
-        SPEEDTRAP_NOTICES_URL=service.base_url,
-        SPEEDTRAP_NOTICES_KEY=service.keys[role],
+@pytest.fixture
+def desk(service: Service, nursery: Nursery) -> Desk:
+    """One open breach more, and a letter about it to an address of its own."""
+    name = f"desk-{token_hex(4)}"
+    desk = Desk(service, nursery, f"{name}@isp.example")
+    service.query(SUBMIT, {"runs": slow_runs(6, probe=name)})
+    done = nursery.run(
+        *("run", "--once", "--channel", "mail"),
+        environment={
+            "SPEEDTRAP_BOTS_GRAPH_URL": service.base_url,
+            "SPEEDTRAP_BOTS_KEY": service.keys["bot"],
+            "SPEEDTRAP_BOTS_MAIL_HOST": "127.0.0.1",
+            "SPEEDTRAP_BOTS_MAIL_PORT": str(free_port()),
+            "SPEEDTRAP_BOTS_MAIL_FROM": "Jane Doe <jane@home.example>",
+            "SPEEDTRAP_BOTS_MAIL_TO": desk.recipient,
+        },
     )
+    assert done.returncode == 0, done.stderr
+    words = desk.line().split()
+    desk.notice_id, desk.reference = words[0], words[-1]
+    return desk
 
 
-def test_a_notice_is_listed_shown_and_approved(service: Service, tmp_path: Path) -> None:
-    listed = notices(service, "list").stdout
-    assert "PLANNED" in listed
-    assert "mail to support@isp.example" in listed
-    notice_id = listed.split()[0]
+def test_a_notice_is_listed_shown_and_approved(desk: Desk, tmp_path: Path) -> None:
+    assert "PLANNED" in desk.line()
+    assert f"mail to {desk.recipient}" in desk.line()
 
-    shown = notices(service, "show", notice_id, "--save", str(tmp_path / "out")).stdout
+    shown = desk.notices("show", desk.notice_id, "--save", str(tmp_path / "out")).stdout
     assert "Dear Example Cable support team" in shown
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "notice.txt", "notice.html", "chart.png", "runs.csv",
     }  # fmt: skip
     assert 'src="chart.png"' in (tmp_path / "out/notice.html").read_text(encoding="utf-8")
 
-    wrong = notices(service, "approve", notice_id, "--digest", "0" * 64)
+    wrong = desk.notices("approve", desk.notice_id, "--digest", "0" * 64)
     assert wrong.returncode == 1
     assert "digest" in wrong.stderr
     digest = next(line for line in shown.splitlines() if line.startswith("Digest:")).split()[1]
-    approved = notices(service, "approve", notice_id, "--digest", digest)
+    approved = desk.notices("approve", desk.notice_id, "--digest", digest)
     assert approved.returncode == 0, approved.stderr
     assert "DUE" in approved.stdout
 
 
-def test_a_notice_is_rejected_with_a_reason(service: Service) -> None:
-    notice_id = notices(service, "list", "--status", "planned").stdout.split()[0]
-    assert "REJECTED" in notices(service, "reject", notice_id, "--reason", "we called them").stdout
-    assert "we called them" in notices(service, "show", notice_id).stdout
-    assert notices(service, "list", "--status", "planned").stdout == "No notices.\n"
+def test_a_notice_is_rejected_with_a_reason(desk: Desk) -> None:
+    rejected = desk.notices("reject", desk.notice_id, "--reason", "we called them")
+    assert "REJECTED" in rejected.stdout
+    assert "we called them" in desk.notices("show", desk.notice_id).stdout
+    assert desk.notice_id not in desk.notices("list", "--status", "planned").stdout
 
 
-def test_mistakes_at_the_notices_are_one_line_each(service: Service) -> None:
-    url = f"{service.base_url}/graphql"
+def test_mistakes_at_the_notices_are_one_line_each(desk: Desk) -> None:
     for role, arguments, words in (
         ("admin", ("show", "none"), "there is no notice none"),
         ("viewer", ("reject", "none", "--reason", "x"), ""),
         ("admin", ("list", "--status", "lost"), "--status LOST: must be one of PLANNED,"),
+        ("", ("list",), "no key: give --key-file, or set SPEEDTRAP_NOTICES_KEY"),
+        ("", ("list", "--key", "planted"), f"{desk.service.base_url}/graphql does not accept the"),
     ):
-        done = notices(service, *arguments, role=role)
+        done = desk.notices(*arguments, role=role)
         assert done.returncode in {1, 2}
         assert done.stderr.startswith(f"speedtrap notices: {words}")
         assert done.stderr.count("\n") == 1
-    stranger = bots(
-        "list", "--url", service.base_url, app="notices_app", SPEEDTRAP_NOTICES_KEY="planted-key"
-    )
-    assert stranger.stderr == f"speedtrap notices: {url} does not accept the key\n"
-    nobody = bots("list", app="notices_app")
-    assert "no key: give --key-file, or set SPEEDTRAP_NOTICES_KEY" in nobody.stderr
 
 
-def test_people_decide_by_command(service: Service, tmp_path: Path) -> None:
-    listed = notices(service, "list").stdout
-    notice_id, reference = listed.split()[0], listed.split()[-1]
+def test_people_decide_by_command(desk: Desk, tmp_path: Path) -> None:
     preview = tmp_path / "preview"
-    shown = notices(service, "preview", reference, "--save", str(preview))
+    shown = desk.notices("preview", desk.reference, "--save", str(preview))
     assert shown.returncode == 0, shown.stderr
     assert "Dear Example Cable" in (preview / "notice.txt").read_text(encoding="utf-8")
-    early = notices(service, "resolve", notice_id, "--arrived", "--reason", "they said so")
+    early = desk.notices("resolve", desk.notice_id, "--arrived", "--reason", "they said so")
     assert (early.returncode, "not UNKNOWN" in early.stderr) == (1, True)
-    assert "Nothing leaves" in notices(service, "pause", "--reason", "holidays").stdout
-    assert "goes out again" in notices(service, "resume").stdout
-    stopped = notices(service, "stop", "support@isp.example", "--reason", "on the phone")
-    assert "support@isp.example: on the phone (by operator)" in stopped.stdout
-    assert "SUPPRESSED" in notices(service, "list").stdout
+    early = desk.notices("bounce", desk.notice_id, "--detail", "550 no such user")
+    assert (early.returncode, "not SENT" in early.stderr) == (1, True)
+    assert "Nothing leaves" in desk.notices("pause", "--reason", "holidays").stdout
+    assert "goes out again" in desk.notices("resume").stdout
+    stopped = desk.notices("stop", desk.recipient, "--reason", "on the phone")
+    assert f"{desk.recipient}: on the phone (by operator)" in stopped.stdout
+    assert "SUPPRESSED" in desk.line()

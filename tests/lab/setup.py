@@ -26,6 +26,7 @@ class Program:
 
 PROGRAMS = (
     Program(("nginx",), "nginx-light", "tests/gateway"),
+    Program(("pdftotext", "pdftoppm"), "poppler-utils", "tests/bots"),
     Program(("iperf3",), "iperf3", "tests/probe"),
     Program(("chromium", "chromium-browser"), "chromium", "tests/web and tests/system"),
 )

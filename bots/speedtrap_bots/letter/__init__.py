@@ -14,12 +14,19 @@ from twitter_text import parse_tweet
 from speedtrap_bots.content import Content, File
 from speedtrap_bots.letter.chart import chart_png
 from speedtrap_bots.letter.clean import clean
-from speedtrap_bots.letter.evidence import Evidence, episode_of, gather, runs_csv
+from speedtrap_bots.letter.evidence import (
+    Evidence,
+    chart_in_words,
+    episode_of,
+    gather,
+    runs_csv,
+)
+from speedtrap_bots.letter.pack import pack_pdf
 from speedtrap_bots.model import Breach, Stage
 from speedtrap_bots.rendering import render
 
 MAX_POST_WEIGHT = 280
-CHART, CSV = "chart.png", "runs.csv"
+CHART, CSV, PACK = "chart.png", "runs.csv", "evidence.pdf"
 
 
 class Templates:
@@ -39,17 +46,16 @@ def letter(
         "sender": clean(sender),
         "contact": clean(contact, 254),
         "chart_alt": chart_in_words(evidence),
+        "has_pack": stage is Stage.REMINDER,
         "episodes": [asdict(episode_of(other)) for other in covered or [breach]],
     }
     subject, text, html = _render(
         names, *(f"{stage.value.lower()}.{kind}" for kind in ("subject.txt", "txt", "html"))
     )
-    return Content(
-        subject=clean(subject, 180),
-        text=text,
-        html=html,
-        files=(_chart(breach, evidence), File(CSV, "text/csv", csv)),
-    )
+    files = [_chart(breach, evidence), File(CSV, "text/csv", csv)]
+    if stage is Stage.REMINDER:
+        files.append(File(PACK, "application/pdf", pack_pdf(breach, form=False)))
+    return Content(subject=clean(subject, 180), text=text, html=html, files=tuple(files))
 
 
 def post(breach: Breach, stage: Stage) -> Content:
@@ -72,17 +78,6 @@ def note(breach: Breach, stage: Stage) -> Content:
     )
     files = (_chart(breach, evidence), File(CSV, "text/csv", runs_csv(breach)))
     return Content(subject=clean(subject, 180), text=text, files=files)
-
-
-def chart_in_words(evidence: Evidence) -> str:
-    """The chart for who does not see it; at most 1000 characters, as X wants it."""
-    return (
-        f"Chart of {evidence.window_count} measurements of our {evidence.provider} line from "
-        f"{evidence.window[0].when if evidence.window else evidence.first_at} on: "
-        f"{evidence.count} in a row broke the rule "
-        f"({evidence.rule}), with a median of {evidence.breach_median}; "
-        f"{evidence.good_count} others around them did not."
-    )[:1000]
 
 
 def _chart(breach: Breach, evidence: Evidence) -> File:

@@ -22,27 +22,78 @@ _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a provider called "$x^2$" stays text
     "axes.edgecolor": _GREY,
     "text.color": _INK,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "speedtrap",  # without it the names in the file are random
 }
+_KINDS = ((False, _GREEN, "o", "kept the rule"), (True, _RED, "v", "broke the rule"))
+PEAK_HOURS = (19, 23)
+"""Weekdays, in the plan's time zone (FCC)."""
 
 
 def chart_png(breach: Breach) -> bytes:
     """A PNG of 1000 by 420 pixels, some 30 kB."""
-    metric = breach.rule.metric
-    runs = all_runs(breach)
-    ids = {run.id for run in breach.runs}
     with mpl.rc_context(_STYLE):
-        canvas = FigureCanvasAgg(Figure(figsize=(10, 4.2), dpi=100, layout="constrained"))
-        axes = canvas.figure.add_subplot()
-        zone = ZoneInfo(breach.plan.time_zone)
-        _points(axes, [r for r in runs if r.id not in ids], metric, _GREEN, "o", "kept the rule")
-        _points(axes, [r for r in runs if r.id in ids], metric, _RED, "v", "broke the rule")
-        _outages(axes, runs)
-        _lines(axes, breach)
-        _labels(axes, breach, zone)
+        canvas = _over_time(breach)
         out = io.BytesIO()
         # Without this the file would name matplotlib's version, and differ after an update.
         canvas.print_png(out, metadata={"Software": None})  # type: ignore[no-untyped-call]  # matplotlib
     return out.getvalue()
+
+
+def chart_svg(breach: Breach) -> str:
+    """The same as curves, for print. Its letters are curves too: no font is needed."""
+    with mpl.rc_context(_STYLE):
+        return _svg(_over_time(breach))
+
+
+def hours_svg(breach: Breach) -> str:
+    """Each run over its hour of the day in the plan's zone, the evening's peak shaded."""
+    metric, zone = breach.rule.metric, ZoneInfo(breach.plan.time_zone)
+    ids = {run.id for run in breach.runs}
+    with mpl.rc_context(_STYLE):
+        canvas = FigureCanvasAgg(Figure(figsize=(10, 3.6), dpi=100, layout="constrained"))
+        axes = canvas.figure.add_subplot()
+        axes.axvspan(*PEAK_HOURS, color="#f3f4f6", label="peak (weekdays)")
+        for inside, colour, marker, label in _KINDS:
+            seen = [
+                (_hour(run.started_at.astimezone(zone)), f)
+                for run in all_runs(breach)
+                if (run.id in ids) == inside and (f := figure(run, metric)) is not None
+            ]
+            if seen:
+                hours, figures = zip(*seen, strict=True)
+                axes.plot(hours, figures, marker, color=colour, markersize=7, label=label, zorder=3)
+        _lines(axes, breach)
+        _finish(axes, metric)
+        axes.set_xlim(0, 24)
+        axes.set_xticks(range(0, 25, 3))
+        axes.set_xlabel(f"Hour of the day, {clean(breach.plan.time_zone, 40)}")
+        return _svg(canvas)
+
+
+def _hour(moment: datetime) -> float:
+    return moment.hour + moment.minute / 60
+
+
+def _over_time(breach: Breach) -> FigureCanvasAgg:
+    metric = breach.rule.metric
+    runs = all_runs(breach)
+    ids = {run.id for run in breach.runs}
+    canvas = FigureCanvasAgg(Figure(figsize=(10, 4.2), dpi=100, layout="constrained"))
+    axes = canvas.figure.add_subplot()
+    zone = ZoneInfo(breach.plan.time_zone)
+    for inside, colour, marker, label in _KINDS:
+        _points(axes, [r for r in runs if (r.id in ids) == inside], metric, colour, marker, label)
+    _outages(axes, runs)
+    _lines(axes, breach)
+    _labels(axes, breach, zone)
+    return canvas
+
+
+def _svg(canvas: FigureCanvasAgg) -> str:
+    out = io.BytesIO()
+    canvas.figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue().decode()
 
 
 def _drawable(text: str) -> str:
@@ -82,22 +133,28 @@ def _lines(axes: Axes, breach: Breach) -> None:
 
 def _labels(axes: Axes, breach: Breach, zone: ZoneInfo) -> None:
     metric = breach.rule.metric
-    unit = "Mbps" if metric in {"DOWNLOAD", "UPLOAD"} else "ratio" if "LOSS" in metric else "ms"
-    name = metric.replace("_", " ").capitalize()
+    name = _finish(axes, metric)
     axes.set_title(
         f"{_drawable(clean(breach.plan.provider, 40))}: {name.lower()}, best tool of each run"
         f" ({clean(breach.reference, 20)})",
         loc="left",
         fontsize=12,
     )
-    axes.set_ylabel(f"{name}, {unit}")
     axes.set_xlabel(f"Start of the run, {clean(breach.plan.time_zone, 40)}")
     axes.margins(x=0.03)
-    axes.set_ylim(bottom=0, top=axes.dataLim.ymax * 1.08 if axes.dataLim.ymax > 0 else 1)
     locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]  # matplotlib
     axes.xaxis.set_major_locator(locator)
     formatter = ConciseDateFormatter(locator, tz=zone)  # type: ignore[no-untyped-call]  # matplotlib
     axes.xaxis.set_major_formatter(formatter)
+
+
+def _finish(axes: Axes, metric: str) -> str:
+    """What both charts share; returns the metric's name."""
+    unit = "Mbps" if metric in {"DOWNLOAD", "UPLOAD"} else "ratio" if "LOSS" in metric else "ms"
+    name = metric.replace("_", " ").capitalize()
+    axes.set_ylabel(f"{name}, {unit}")
+    axes.set_ylim(bottom=0, top=axes.dataLim.ymax * 1.08 if axes.dataLim.ymax > 0 else 1)
     axes.grid(axis="y", color="#e5e7eb")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=10)
+    return name

@@ -218,6 +218,17 @@ def gather(breach: Breach, max_rows: int = 60) -> Evidence:
     )
 
 
+def chart_in_words(evidence: Evidence) -> str:
+    """The chart for who does not see it; at most 1000 characters, as X wants it."""
+    return (
+        f"Chart of {evidence.window_count} measurements of our {evidence.provider} line from "
+        f"{evidence.window[0].when if evidence.window else evidence.first_at} on: "
+        f"{evidence.count} in a row broke the rule "
+        f"({evidence.rule}), with a median of {evidence.breach_median}; "
+        f"{evidence.good_count} others around them did not."
+    )[:1000]
+
+
 def episode_of(breach: Breach) -> Episode:
     zone = ZoneInfo(breach.plan.time_zone)
     own = [f for run in breach.runs if (f := figure(run, breach.rule.metric)) is not None]
