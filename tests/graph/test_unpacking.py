@@ -53,7 +53,9 @@ async def test_the_limit_is_what_it_grows_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"more"]
+    "body",
+    [b"", b"{}", gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"more"],
+    ids=["nothing", "plain", "cut off", "with more behind it"],
 )
 async def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(BadGzipError):
