@@ -59,9 +59,8 @@ def test_every_language_says_all_that_english_says() -> None:
     }
 
 
-@pytest.mark.parametrize("key", EN.words)
-def test_a_translation_has_the_same_places_to_fill(key: str) -> None:
-    assert sorted(places(ES, key)) == sorted(places(EN, key))
+def test_a_translation_has_the_same_places_to_fill() -> None:
+    assert [key for key in EN.words if places(ES, key) != places(EN, key)] == []
 
 
 def places(catalogue: Catalogue, key: str) -> set[str]:
@@ -80,7 +79,7 @@ def test_spanish_is_not_english() -> None:
     [
         (1234, 0, "1234"),
         (12345.6, 1, "12.345,6"),
-        (-0.5, 1, "\N{MINUS SIGN}0,5"),
+        (-5, 1, "\N{MINUS SIGN}5,0"),
         (-0.01, 1, "0,0"),
     ],
 )

@@ -174,7 +174,7 @@ def _chart_facts(asked: Asked, breaches: Sequence[Breach], words: Words) -> dict
         question["tool"] = asked.tool
     return {
         "question": question,
-        "zone": words.catalogue.zone_name(words.zone),
+        "zone": str(words.zone),
         "milliseconds": asked.metric.worse_above,
         "belowRatio": rule.below_ratio if rule else None,
         "belowMbps": rule.below_mbps if rule else None,
