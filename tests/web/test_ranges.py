@@ -1,12 +1,12 @@
 """The span of a page: whole hours or days of the plan's clock, up to now."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_web.views.ranges import CHOICES, MOST_BUCKETS, MOST_POINTS, choose, usual
+from speedtrap_web.views.ranges import CHOICES, MOST_BUCKETS, MOST_POINTS, choose, stretches, usual
 
 DENVER = ZoneInfo("America/Denver")
 NOW = datetime(2026, 11, 24, 12, 34, 56, tzinfo=UTC)
@@ -41,6 +41,35 @@ def test_all_time_without_a_run_is_one_hour() -> None:
 )
 def test_a_young_history_is_not_drawn_as_a_speck(days: float, name: str) -> None:
     assert usual(NOW, NOW - timedelta(days=days)) == name
+
+
+def test_a_month_is_cut_where_its_days_change_their_length() -> None:
+    found = stretches(date(2026, 11, 1), date(2026, 12, 1), DENVER)
+    assert [(days, (until - since) / timedelta(hours=1)) for since, until, days in found] == [
+        (1, 25),
+        (29, 29 * 24),
+    ]
+    assert found[0][0] == datetime(2026, 11, 1, 6, tzinfo=UTC)
+    assert found[-1][1] == datetime(2026, 12, 1, 7, tzinfo=UTC)
+
+
+@given(
+    st.dates(date(2015, 1, 1), date(2030, 1, 1)),
+    st.integers(1, 62),
+    st.sampled_from(["UTC", "America/Denver", "Europe/Berlin", "Australia/Lord_Howe"]),
+)
+def test_stretches_hold_every_day_once(first: date, days: int, name: str) -> None:
+    zone = ZoneInfo(name)
+    found = stretches(first, first + timedelta(days=days), zone)
+    assert sum(count for *_, count in found) == days
+    starts = [
+        since + (until - since) / count * place
+        for since, until, count in found
+        for place in range(count)
+    ]
+    assert [start.astimezone(zone).date() for start in starts] == [
+        first + timedelta(days=place) for place in range(days)
+    ]
 
 
 @given(

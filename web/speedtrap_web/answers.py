@@ -180,6 +180,13 @@ class History(Answer):
     inconclusive: list[int]
     subscribed_mbps: list[float | None]
 
+    def followed_by(self, later: "History") -> "History":
+        """The two one behind the other; `bucket_s` stays that of the longer."""
+        mine, others = dict(self), dict(later)
+        columns = {name: mine[name] + others[name] for name in mine if name != "bucket_s"}
+        longer = max(self, later, key=lambda history: len(history.t))
+        return History(bucket_s=longer.bucket_s, **columns)
+
 
 class Figure(Answer):
     median: float | None = None

@@ -1,7 +1,7 @@
 """The service report of one month: to print, and to show by a link that expires."""
 
-from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import reduce
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -65,9 +65,9 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         "probe": probe.name,
         "since": since.isoformat(),
         "until": until.isoformat(),
-        "buckets": (after - first).days,
     }
     answer = await site.graph.ask("month", variables)
+    days = await _days(request, probe.name, first, after, words)
     nodes = await site.graph.ask("breaches", {"probe": probe.name, "first": BREACHES_READ})
     every = [Breach.model_validate(node) for node in nodes["breaches"]["nodes"]]
     found = [
@@ -87,7 +87,7 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         "months": [(f"{month:%Y-%m}", words.catalogue.month(month)) for month in known],
         "verdict": verdict(past, figures, name, words),
         "tiles": tiles(past, figures, words)[:5],
-        "chart": _chart(answer, past, found, words),
+        "chart": chart(days, past.download_rule, found, words.now, words, METRICS["download"]),
         "heat": heat_map(figures, words),
         "tools": tool_table(figures, words),
         "breaches": [breach_line(breach, words) for breach in found],
@@ -96,10 +96,14 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
     }
 
 
-def _chart(answer: dict[str, Any], probe: Probe, breaches: Sequence[Breach], words: Words) -> Any:
-    history = History.model_validate(answer["history"])
-    metric = METRICS["download"]
-    return chart(history, probe.download_rule, list(breaches), words.now, words, metric)
+async def _days(request: Request, probe: str, first: date, after: date, words: Words) -> History:
+    """One bucket for each day of the line's own calendar."""
+    parts = []
+    for since, until, days in ranges.stretches(first, after, words.zone):
+        variables = {"since": since.isoformat(), "until": until.isoformat(), "days": days}
+        answer = await web.of(request).graph.ask("days", {"probe": probe, **variables})
+        parts.append(History.model_validate(answer["history"]))
+    return reduce(History.followed_by, parts)
 
 
 async def share(request: Request) -> Response:

@@ -80,6 +80,23 @@ def midnight(day: date, zone: tzinfo) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
+def stretches(first: date, after: date, zone: tzinfo) -> list[tuple[datetime, datetime, int]]:
+    """[first, after) in stretches of equally long days: (since, until, days) of each.
+
+    Where clocks are set a day has 23 or 25 hours, and buckets of equal width would drift from it.
+    """
+    found: list[tuple[datetime, datetime, int]] = []
+    day = first
+    while day < after:
+        start, end = midnight(day, zone), midnight(day + DAY, zone)
+        if found and (found[-1][1] - found[-1][0]) == (end - start) * found[-1][2]:
+            found[-1] = (found[-1][0], end, found[-1][2] + 1)
+        else:
+            found.append((start, end, 1))
+        day += DAY
+    return found
+
+
 def usual(now: datetime, first_run_at: datetime | None) -> str:
     """The range of a page whose address names none: a young history is not drawn as a speck."""
     age = now - (first_run_at or now)
