@@ -57,6 +57,14 @@ def test_a_rate_that_still_moves_has_not_settled() -> None:
     assert not settled(at_rates(*range(1, 60)))
 
 
+def test_a_burst_behind_the_ramp_is_measured_away() -> None:
+    """Half a megabyte that was held up by slow start's losses and came at once."""
+    burst = [*[95] * 10, 135, *[95] * 30]
+    assert not settled(at_rates(*burst))
+    samples = at_rates(*burst, *[95] * 40)
+    assert throughput_mbps(samples) == pytest.approx(95, rel=0.0075)
+
+
 def test_a_line_that_went_dead_has_stalled_and_not_settled() -> None:
     samples = at_rates(*[100] * 10, *[0] * 50)
     assert stalled(samples, 4)

@@ -11,6 +11,7 @@ SETTLED_AFTER_S = 4.0
 SETTLED_WINDOWS = 5
 SETTLED_WINDOW_S = 0.5
 SETTLED_SPREAD = 0.02  # standard deviation over mean of the last windows
+SETTLED_DRIFT = 0.0025  # the figure against the mean of the last windows
 MBPS_PER_BYTE_PER_S = 8 / 1_000_000
 
 
@@ -50,12 +51,19 @@ def counted_span(samples: Sequence[Sample]) -> tuple[float, float]:
 
 
 def settled(samples: Sequence[Sample]) -> bool:
-    """The rate has stopped changing, so more data would not change the figure."""
+    """The rate has stopped changing, so more data would not change the figure.
+
+    A steady end is not enough: at 20 ms of round trip what slow start lost is repaired about a
+    second after the first byte, and then half a megabyte arrives at once. In a short window at
+    100 Mbps that alone is 1 %.
+    """
     if not samples or samples[-1].at_s - samples[0].at_s < SETTLED_AFTER_S:
         return False
     rates = _window_rates(samples, SETTLED_WINDOW_S)[-SETTLED_WINDOWS:]
-    mean = fmean(rates)
-    return mean > 0 and pstdev(rates) / mean <= SETTLED_SPREAD
+    mean, figure_mbps = fmean(rates), throughput_mbps(samples)
+    if figure_mbps is None or mean <= 0 or pstdev(rates) / mean > SETTLED_SPREAD:
+        return False
+    return abs(figure_mbps / (mean * MBPS_PER_BYTE_PER_S) - 1) <= SETTLED_DRIFT
 
 
 def stalled(samples: Sequence[Sample], for_s: float) -> bool:
