@@ -34,6 +34,9 @@ def public(error: GraphQLError) -> GraphQLError:
         return _copy(error, str(original), _extensions(original))
     if isinstance(original, RecursionError):
         return _copy(error, "This operation is nested too deeply.", {"code": "BAD_INPUT"})
+    if isinstance(original, ValueError) and "integer string conversion" in str(original):
+        # Python's own limit, met by graphql-core while it reads a number in the query.
+        return _copy(error, "A number in this query has too many digits.", {"code": "BAD_INPUT"})
     if original is not None and not isinstance(original, GraphQLError):
         return _masked(error, original)
     if "code" in (error.extensions or {}):

@@ -1,6 +1,7 @@
 """What a document may look like, what an operation may cost, and how both are held to it."""
 
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -178,6 +179,16 @@ class _Tokens(MaxTokensLimiter):
 class _Parsed(ParserCache):
     def __init__(self) -> None:
         super().__init__(maxsize=256)
+
+    def on_parse(self) -> Iterator[None]:
+        # What cannot be parsed is left to Strawberry, which parses it again and tells the caller:
+        # an error from here would end an operation on a socket without a word.
+        execution = self.execution_context
+        with contextlib.suppress(GraphQLError, RecursionError):
+            execution.graphql_document = self.cached_parse_document(
+                execution.query, **execution.parse_options
+            )
+        yield
 
 
 class _Validated(ValidationCache):

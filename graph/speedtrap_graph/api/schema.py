@@ -79,6 +79,10 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
             {"id": message["id"], "type": "error", "payload": [error.formatted]}
         )
 
+    @staticmethod
+    def _get_pre_execution_close_reason(error: GraphQLError) -> None:
+        """A mistake in one operation is told, and does not end the others on its socket."""
+
 
 class GraphQLView(GraphQL[Context, None]):
     """graphql-transport-ws and POST only; who calls was found out before it gets here."""
