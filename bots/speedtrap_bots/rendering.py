@@ -5,6 +5,7 @@ still be wrong in a way that takes for ever or all memory (`'a' * 200000000`), s
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,6 +25,8 @@ MAX_CHARACTERS = 500_000
 CPU_LIMIT_S = 5
 TIME_LIMIT_S = 15.0
 MEMORY_LIMIT_BYTES = 512 * 1024 * 1024
+_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ")
+"""The rest of our environment may hold secrets, which a template's process has no use for."""
 
 
 def render(
@@ -48,6 +51,7 @@ def _apart(templates: tuple[str, ...], names: Mapping[str, Any], folder: Path) -
         done = subprocess.run(
             [sys.executable, "-m", "speedtrap_bots.rendering"],
             input=task.encode(),
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             capture_output=True,
             timeout=TIME_LIMIT_S,
             check=False,
