@@ -96,9 +96,10 @@ def test_an_unknown_channel_is_named_with_the_known_ones() -> None:
         open_channels(["pigeon"])
 
 
-def test_once_says_that_graph_is_away() -> None:
+def test_once_says_that_graph_is_away(nursery: Nursery) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    done = bots("run", "--once", SPEEDTRAP_BOTS_GRAPH_URL=url, SPEEDTRAP_BOTS_KEY="planted-key")
+    away = {"SPEEDTRAP_BOTS_GRAPH_URL": url, "SPEEDTRAP_BOTS_KEY": "planted-key"}
+    done = nursery.run("run", "--once", environment=away)
     assert done.returncode == 1
     assert (
         done.stderr

@@ -1,146 +1,16 @@
 """The bots' whole road against the real graph, SMTP and X: planned, approved, sent once."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.lab.mongo import Mongod
-from tests.lab.runs import SUBMIT, a_run, slow_runs
-from tests.lab.service import Service, running_service
+from tests.bots.road import Road
+from tests.lab.runs import a_run, slow_runs
 from tests.lab.smtp import SmtpServer
 from tests.lab.x_api import XApi
 
-DEADLINE_S = 120.0
-"""Generous: on a busy machine a bot takes half a minute to start."""
-MAIN = "from speedtrap_bots.cli import main; main()"
-
 pytestmark = pytest.mark.timeout(500)
-
-SET_PLAN = """
-mutation { setPlan(plan: {provider: "Example Cable", downloadMbps: 940, uploadMbps: 35,
-                          timeZone: "America/Denver"}) { id } }
-"""
-NOTICES = """
-{ notices { nodes { id stage channel recipient status digest attempts externalReference dueAt
-                    subject text steps { status by why } } } }
-"""
-APPROVE = "mutation($id: ID!, $digest: String!) { approveNotice(id: $id, digest: $digest) { id } }"
-
-
-@dataclass
-class Bot:
-    """A bot process, configured by its environment alone."""
-
-    environment: dict[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    arguments: tuple[str, ...] = ()
-
-    def start(self) -> None:
-        clean = {name: value for name, value in os.environ.items() if "SPEEDTRAP" not in name}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", MAIN, "run", *self.arguments],
-                env={**clean, **self.environment},
-                stdout=log,
-                stderr=log,
-            )
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process is not None
-        self.process.send_signal(how)
-        return self.process.wait(timeout=DEADLINE_S)
-
-
-@dataclass
-class Road:
-    """graph with a plan, and the bots that serve it."""
-
-    service: Service
-    mongod: Mongod
-    database: str
-    folder: Path
-    bots: list[Bot] = field(default_factory=list)
-
-    def submit(self, *runs: dict[str, Any]) -> None:
-        result = self.service.query(SUBMIT, {"runs": list(runs)}, role="probe")["submitRuns"]
-        assert len(result["accepted"]) == len(runs), result
-
-    def bot(self, *arguments: str, **environment: str) -> Bot:
-        bot = Bot(
-            {
-                "SPEEDTRAP_BOTS_GRAPH_URL": self.service.base_url,
-                "SPEEDTRAP_BOTS_KEY": self.service.keys["bot"],
-                "SPEEDTRAP_BOTS_POLL_SECONDS": "0.1",
-                **environment,
-            },
-            self.folder / f"bot-{len(self.bots)}.log",
-            arguments=arguments,
-        )
-        self.bots.append(bot)
-        bot.start()
-        return bot
-
-    def notices(self) -> list[dict[str, Any]]:
-        nodes: list[dict[str, Any]] = self.service.query(NOTICES)["notices"]["nodes"]
-        return nodes
-
-    def statuses(self) -> set[tuple[str, str, str]]:
-        return {(n["channel"], n["stage"], n["status"]) for n in self.notices()}
-
-    def approve_all(self) -> None:
-        for notice in self.notices():
-            if notice["status"] == "PLANNED":
-                self.service.query(APPROVE, {"id": notice["id"], "digest": notice["digest"]})
-
-    def wait(self, what: str, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not holds():
-            if time.monotonic() > deadline:
-                logs = "\n".join(bot.log.read_text()[-2000:] for bot in self.bots)
-                pytest.fail(f"{what}: {self.notices()}\n{logs}")
-            time.sleep(0.05)
-
-    def wait_for(self, *statuses: tuple[str, str, str]) -> None:
-        self.wait(f"waiting for {statuses}", lambda: self.statuses() >= set(statuses))
-
-    def expire_leases(self) -> None:
-        """Plays the minutes that a lease lasts: it runs by the database's clock."""
-        with self.mongod.client() as client:
-            client[self.database].notices.update_many(
-                {"lease_until": {"$ne": None}},
-                [{"$set": {"lease_until": {"$subtract": ["$$NOW", 1000]}}}],
-            )
-
-
-@contextmanager
-def a_road(mongod: Mongod, database: str, folder: Path) -> Iterator[Road]:
-    with running_service(mongod, database, folder / "graph") as service:
-        road = Road(service, mongod, database, folder)
-        service.query(SET_PLAN)
-        try:
-            yield road
-        finally:
-            for bot in road.bots:
-                if bot.process and bot.process.poll() is None:
-                    bot.process.kill()
-                    bot.process.wait()
-
-
-@pytest.fixture
-def road(mongod: Mongod, database_name: str, tmp_path: Path) -> Iterator[Road]:
-    with a_road(mongod, database_name, tmp_path) as made:
-        yield made
 
 
 def test_from_the_sixth_slow_run_to_the_recovery(road: Road, smtp: SmtpServer, x: XApi) -> None:
@@ -195,13 +65,11 @@ def test_what_happened_while_no_bot_ran_is_caught_up_once(road: Road, smtp: Smtp
     road.submit(*slow_runs(6))
     for _ in range(2):
         bot = road.bot("--channel", "mail", "--once", **smtp.environment)
-        assert bot.process is not None
-        assert bot.process.wait(timeout=DEADLINE_S) == 0, bot.log.read_text()
+        assert bot.wait() == 0, bot.log.read_text()
     assert road.statuses() == {("mail", "OPENING", "PLANNED")}
     road.approve_all()
     last = road.bot("--channel", "mail", "--once", **smtp.environment)
-    assert last.process is not None
-    assert last.process.wait(timeout=DEADLINE_S) == 0, last.log.read_text()
+    assert last.wait() == 0, last.log.read_text()
     assert road.statuses() == {("mail", "OPENING", "SENT")}
     assert len(smtp.letters) == 1
 
@@ -223,8 +91,7 @@ def test_a_bot_killed_while_sending_leaves_unknown_and_no_second_mail(
     road.expire_leases()
     road.wait_for(("mail", "OPENING", "UNKNOWN"))
     again = road.bot("--channel", "mail", "--once", **smtp.environment)
-    assert again.process is not None
-    assert again.process.wait(timeout=DEADLINE_S) == 0
+    assert again.wait() == 0
     assert len(smtp.letters) == 1
     assert road.statuses() == {("mail", "OPENING", "UNKNOWN")}
 

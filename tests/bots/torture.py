@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.lab import faulty_smtp, x_api
+from tests.lab.crew import Crew
 from tests.lab.faulty_smtp import FaultySmtp
-from tests.lab.forked import Crew, a_crew
 from tests.lab.mongo import Mongod, free_port
+from tests.lab.nursery import a_nursery, forked_service
 from tests.lab.runs import SUBMIT, slow_runs
-from tests.lab.service import Service, running_service
+from tests.lab.service import Service
 from tests.lab.x_api import XApi
 
 CLAIM_LEASE_S, SENDING_LEASE_S = 6.0, 12.0
@@ -211,8 +212,10 @@ class Torture:
 def a_torture(scale: Scale, mongod: Mongod, database: str, folder: Path) -> Iterator[Torture]:
     chance = random.Random(scale.seed)
     with ExitStack() as stack:
+        nursery = stack.enter_context(a_nursery(folder))
         service = stack.enter_context(
-            running_service(
+            forked_service(
+                nursery,
                 mongod,
                 database,
                 folder / "graph",
@@ -237,17 +240,17 @@ def a_torture(scale: Scale, mongod: Mongod, database: str, folder: Path) -> Iter
         script(scale, smtp, x, chance)
         recipients, texts = plan(scale, service, smtp)
         crews = {
-            channel: stack.enter_context(
-                a_crew(
-                    scale.workers,
-                    *("run", "--channel", channel),
-                    environment=environment,
-                    log=folder / f"{channel}.log",
-                    stop_s=STOPPED_S,
-                )
+            channel: Crew(
+                nursery,
+                ("run", "--channel", channel),
+                environment,
+                folder / f"{channel}.log",
+                STOPPED_S,
             )
             for channel in ("mail", "twitter")
         }
+        for crew in crews.values():
+            crew.hire(scale.workers)
         smtp.disturb = crews["mail"].disturb_client
         x.disturb = crews["twitter"].disturb_client
         yield Torture(scale, service, smtp, x, crews, chance, recipients, texts)

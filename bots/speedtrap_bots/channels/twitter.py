@@ -392,7 +392,8 @@ def _answered(
     text = f"X said {status} {said}".strip()
     if status == 429:
         return Unavailable(text, retry_after_s=_until_reset_s(error.response.headers))
-    if status in {401, 402} or _is_used_up(said):
+    # 402: it costs more than was paid; 404 and 410: X has taken this way away.
+    if status in {401, 402, 404, 410} or _is_used_up(said):
         return Unavailable(text, stops_channel=True)
     if status == 403 and "duplicate" in said.lower():
         # Then it is there already: ours, from an attempt nobody heard the end of.
