@@ -9,13 +9,13 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 
 from speedtrap_probe import __version__, connectivity
 from speedtrap_probe.connectivity import Address, Connectivity
 from speedtrap_probe.machine import Machine, here, local_address
 from speedtrap_probe.model import Conditions, Figures, Measurement
 from speedtrap_probe.tool import Tool
+from speedtrap_probe.way import ANY_WAY, Way, version_of
 
 LOOK_S = 1.0  # how long the line and the processors are watched before a run
 # Headers, acknowledgements and TLS on top of the payload that a tool counts: 1514/1448 for the
@@ -64,7 +64,7 @@ class Witness:
     through_proxy: bool = False
     timeout_s: float = connectivity.TIMEOUT_S
     look_s: float = LOOK_S
-    bind: str | None = None  # the interface or source address that is measured from
+    way: Way = ANY_WAY
     machine: Machine = field(default_factory=here)
     _interface: str | None = None
     _first: Conditions = field(default_factory=Conditions)
@@ -73,7 +73,7 @@ class Witness:
     def before(self) -> Conditions:
         """Looks at the line and the machine: about a second, a little more when it is down."""
         self._interface = self._way_out()
-        seen = connectivity.check(self.checks, self.timeout_s)
+        seen = connectivity.check(self.checks, self.timeout_s, self.way)
         load = _Load()
         if self.look_s > 0:
             sample = self._sample()
@@ -111,7 +111,7 @@ class Witness:
         return seen if came_through else self._looked_again(seen)
 
     def _looked_again(self, seen: Conditions) -> Conditions:
-        up = self._up(connectivity.check(self.checks, self.timeout_s))
+        up = self._up(connectivity.check(self.checks, self.timeout_s, self.way))
         if seen.line_up and up is False:
             note = "The line went down while the run measured."
             return replace(seen, line_up=False, notes=(*seen.notes, note))
@@ -121,9 +121,10 @@ class Witness:
         return seen
 
     def _way_out(self) -> str | None:
-        if self.bind is None or _is_address(self.bind):
-            return self.machine.interface(self.bind or local_address())
-        return self.bind
+        place = self.way.bind
+        if place is None or version_of(place):
+            return self.machine.interface(place or local_address())
+        return place
 
     def _up(self, seen: Connectivity) -> bool | None:
         return None if self.through_proxy and not seen.up else seen.up
@@ -155,14 +156,6 @@ def own_bytes(figures: Figures) -> float | None:
         return None
     payload = (figures.bytes_received or 0) + (figures.bytes_sent or 0)
     return payload * OVERHEAD + UNCOUNTED_BYTES
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _greatest(*values: float | None) -> float | None:

@@ -6,13 +6,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from pathlib import Path
 
 from speedtrap_probe import command
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures
 from speedtrap_probe.tool import Option, Setup, Usable
+from speedtrap_probe.way import version_of
 
 TIMEOUT_S = 120.0
 SHORT_TIMEOUT_S = 15.0  # when the line is said to be down
@@ -91,14 +91,11 @@ def binding(
     """
     if setup.bind is None:
         return ()
-    try:
-        ip_address(setup.bind)
-    except ValueError:
-        if interface is None:
-            message = f"cannot be bound to {setup.bind}: set bind to that interface's address"
-            raise ToolError(FailureKind.SKIPPED, message) from None
-        return tuple(word.format(setup.bind) for word in interface)
-    return tuple(word.format(setup.bind) for word in address)
+    words = address if version_of(setup.bind) else interface
+    if words is None:
+        message = f"cannot be bound to {setup.bind}: set bind to that interface's address"
+        raise ToolError(FailureKind.SKIPPED, message)
+    return tuple(word.format(setup.bind) for word in words)
 
 
 def on_path(name: str) -> Iterator[Path]:
@@ -111,7 +108,7 @@ def on_path(name: str) -> Iterator[Path]:
         yield Path(beside)
 
 
-def version_of(path: Path, pattern: str) -> str | None:
+def program_version(path: Path, pattern: str) -> str | None:
     """The version in what `--version` prints, or None when it is another program."""
     try:
         said = command.run([str(path), "--version"], VERSION_TIMEOUT_S, command.environment(None))

@@ -77,7 +77,7 @@ class Session:
             self.settings.checks,
             through_proxy=self.settings.proxy is not None,
             look_s=self.settings.look_s,
-            bind=self.settings.bind,
+            way=setup.way,
         )
         tools, twice = self._within_budget(awake.plan)
         doubt = awake.plan.doubt(self.settings.retest) if awake.plan and twice else None

@@ -16,6 +16,7 @@ from speedtrap_probe.connectivity import DEFAULT_CHECKS, Address
 from speedtrap_probe.errors import SettingsError
 from speedtrap_probe.schedule.interval import seconds
 from speedtrap_probe.tool import WINDOW_S, Option
+from speedtrap_probe.way import version_of
 
 PREFIX = "SPEEDTRAP_PROBE_"
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `speedtrap up` listens
@@ -46,6 +47,7 @@ NAME_LIMIT = 64
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # what the service takes
 WINDOW_LIMIT_S = 60
 LOOK_LIMIT_S = 60
+INTERFACE = re.compile(r"[\w.@:-]{1,15}", re.ASCII)  # Linux: IFNAMSIZ, 15 characters
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", re.ASCII | re.IGNORECASE)
 SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 OUTBOX_SIZE = 64_000_000  # bytes: about 50,000 runs, or five years of one an hour
@@ -120,7 +122,7 @@ def read(
         window_s=_window(_text(table, "window")),
         look_s=_look(_text(table, "look")),
         ip_version=_ip_version(_text(table, "ip_version") or "any"),
-        bind=_text(table, "bind") or None,
+        bind=_bind(_text(table, "bind"), _text(table, "ip_version")),
         plan_mbps=_number(table, "plan_mbps", 1_000_000),
         retest=_number(table, "retest", 1),
         budget_bytes=_size("budget", _text(table, "budget")),
@@ -267,6 +269,22 @@ def _age(text: str) -> float:
 def _ip_version(text: str) -> str:
     if text not in IP_VERSIONS:
         raise SettingsError(f"ip_version must be any, 4 or 6: {text!r}")
+    return text
+
+
+def _bind(text: str, ip_version: str) -> str | None:
+    """Its form only: an interface may come and go."""
+    if not text:
+        return None
+    version = version_of(text)
+    if version is None and not INTERFACE.fullmatch(text):
+        raise SettingsError(
+            f"bind must be an interface such as eth0, or one of this machine's addresses: {text!r}"
+        )
+    if version is not None and ip_version in {"4", "6"} and version != ip_version:
+        raise SettingsError(
+            f"bind is an IPv{version} address, but ip_version is {ip_version}: {text!r}"
+        )
     return text
 
 

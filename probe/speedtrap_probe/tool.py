@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from speedtrap_probe.model import Figures
+from speedtrap_probe.way import Way
 
 WINDOW_S = 8.0  # enough for a settled rate at 20 ms of round trip
 
@@ -45,6 +46,11 @@ class Setup:
     ip_version: str = "any"
     bind: str | None = None
     avoid: tuple[str, ...] = ()
+
+    @property
+    def way(self) -> Way:
+        """For a tool that opens its own sockets."""
+        return Way(self.ip_version, self.bind)
 
 
 @dataclass(frozen=True, slots=True)

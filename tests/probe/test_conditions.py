@@ -11,6 +11,7 @@ from speedtrap_probe.errors import ToolError
 from speedtrap_probe.machine.other import Blind
 from speedtrap_probe.model import Conditions, Failure, FailureKind, Figures, Measurement
 from speedtrap_probe.tools import lan, turnkey
+from speedtrap_probe.way import Way
 
 from tests.probe.builders import AT, a_measurement
 from tests.probe.test_connectivity import answering, closed_port
@@ -121,8 +122,8 @@ def test_of_a_blind_machine_nothing_is_known_and_nothing_is_zero() -> None:
 
 def test_the_interface_that_is_measured_from_is_the_one_that_is_watched() -> None:
     machine = AMachine()
-    Witness([], look_s=0, machine=machine, bind="192.0.2.7").before()
-    Witness([], look_s=0.01, machine=machine, bind="eth1").before()
+    Witness([], look_s=0, machine=machine, way=Way(bind="192.0.2.7")).before()
+    Witness([], look_s=0.01, machine=machine, way=Way(bind="eth1")).before()
     assert machine.asked == ["192.0.2.7"]
 
 

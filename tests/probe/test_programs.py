@@ -233,3 +233,26 @@ def test_programs_are_told_where_to_measure_from(
             arguments(replace(setup, bind="eth7"))
     else:
         assert by_interface in " ".join(arguments(replace(setup, bind="eth7")))
+
+
+def test_ookla_measures_again_on_another_server_of_its_list(tmp_path: Path) -> None:
+    listed = {"type": "serverList", "servers": [{"id": 11, "name": "A"}, {"id": 22, "name": "B"}]}
+    path = an_executable(
+        tmp_path,
+        "speedtest",
+        f"""
+        if sys.argv[1:] == ["--version"]:
+            print({OOKLA_VERSION!r})
+        elif "--servers" in sys.argv:
+            print({json.dumps(listed)!r})
+        """,
+    )
+    setup = replace(setup_for("ookla", path), avoid=("11",))
+    assert "--server-id=22" in ookla.arguments(setup)
+    assert not any("server-id" in word for word in ookla.arguments(replace(setup, avoid=())))
+
+
+def test_ookla_chooses_as_ever_where_its_list_cannot_be_had(tmp_path: Path) -> None:
+    path = a_speedtest(tmp_path, OOKLA_VERSION, CAPTURES / "ookla" / "rate_limited.json")
+    setup = replace(setup_for("ookla", path), avoid=("11",))
+    assert not any("server-id" in word for word in ookla.arguments(setup))

@@ -117,3 +117,26 @@ def test_every_setting_is_documented() -> None:
     options = [option.name for tool in discover().values() for option in tool.options]
     for name in (*settings.NAMES, *options):
         assert f"`{name.upper()}`" in readme
+
+
+@pytest.mark.parametrize("place", ["eth0", "enp3s0.100", "wlan0", "192.0.2.7", "2001:db8::7"])
+def test_a_place_to_measure_from_is_an_interface_or_an_address(place: str, tmp_path: Path) -> None:
+    assert settings.read({"SPEEDTRAP_PROBE_BIND": place}, secrets=tmp_path).bind == place
+
+
+@pytest.mark.parametrize(
+    ("bind", "version", "said"),
+    [
+        ("eth0/1", "any", "bind must be an interface such as eth0"),
+        ("a-name-that-is-too-long", "any", "bind must be an interface such as eth0"),
+        ("192.0.2.7", "6", "bind is an IPv4 address, but ip_version is 6"),
+        ("2001:db8::7", "4", "bind is an IPv6 address, but ip_version is 4"),
+        ("eth0", "5", "ip_version must be any, 4 or 6: '5'"),
+    ],
+)
+def test_a_place_or_version_that_cannot_be_is_named(
+    bind: str, version: str, said: str, tmp_path: Path
+) -> None:
+    environ = {"SPEEDTRAP_PROBE_BIND": bind, "SPEEDTRAP_PROBE_IP_VERSION": version}
+    with pytest.raises(SettingsError, match=said):
+        settings.read(environ, secrets=tmp_path)

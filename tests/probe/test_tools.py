@@ -83,7 +83,7 @@ def parsed_as_expected(tool: str, capture: dict[str, Any]) -> None:
 def measured_as_expected(tool: str, capture: dict[str, Any], url: str) -> None:
     """What a web service answered, played back to the tool."""
     options = {name: text.replace("{url}", url) for name, text in capture["options"].items()}
-    setup = Setup(url, options, window_s=0.5)
+    setup = Setup(url, options, window_s=0.5, avoid=tuple(capture.get("avoid", ())))
     expected = capture["expect"]
     if "failure" in expected:
         with pytest.raises(ToolError) as raised:

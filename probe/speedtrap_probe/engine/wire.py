@@ -1,7 +1,6 @@
 """One TCP or TLS connection, opened as the engine wants it, and what its errors mean."""
 
 import errno
-import ipaddress
 import socket
 import ssl
 import struct
@@ -15,17 +14,15 @@ from urllib.parse import urljoin, urlsplit
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup
+from speedtrap_probe.way import ANY_WAY, PlaceError, Way
 
 CONNECT_TIMEOUT_S = 10.0
 SHORT_CONNECT_TIMEOUT_S = 3.0  # when the connectivity check says that the line is down
 READ_TIMEOUT_S = 10.0
-FAMILIES = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
 SECURE = frozenset({"https", "wss"})
 # linux/tcp.h, struct tcp_info: eight bytes, 24 u32 (the 16th is tcpi_rtt, in µs), two u64, then
 # u64 tcpi_bytes_acked.
 TCP_INFO = struct.Struct("@68xI48xQ")
-# netinet/in.h and netinet6/in6.h of macOS: IP_BOUND_IF and IPV6_BOUND_IF.
-MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +32,14 @@ class Target:
     url: str
     proxy: str | None = None
     connect_timeout_s: float = CONNECT_TIMEOUT_S
-    ip_version: str = "any"
-    bind: str | None = None
+    way: Way = ANY_WAY
 
     @classmethod
     def of(cls, url: str, setup: Setup, *, internet: bool = True) -> "Target":
         """By the way that the setup names; shortly when the line that it needs is down."""
         down = internet and setup.line_up is False
         timeout_s = SHORT_CONNECT_TIMEOUT_S if down else CONNECT_TIMEOUT_S
-        return cls(url, setup.proxy, timeout_s, setup.ip_version, setup.bind)
+        return cls(url, setup.proxy, timeout_s, setup.way)
 
     @property
     def host(self) -> str:
@@ -60,7 +56,7 @@ class Target:
     def at(self, url: str) -> "Target":
         """The same way out, to another address."""
         absolute = urljoin(self.url, url)
-        return Target(absolute, self.proxy, self.connect_timeout_s, self.ip_version, self.bind)
+        return Target(absolute, self.proxy, self.connect_timeout_s, self.way)
 
 
 class Wire:
@@ -136,7 +132,7 @@ def _opened(target: Target) -> socket.socket:
     """The first address that answers, of the IP version and from the place that were chosen."""
     via = urlsplit(target.proxy) if target.proxy else None
     host, port = (via.hostname or "", via.port or 80) if via else (target.host, target.port)
-    family = _family(target)
+    family = target.way.family
     try:
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
@@ -149,9 +145,12 @@ def _opened(target: Target) -> socket.socket:
         try:
             opened.settimeout(target.connect_timeout_s)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if target.bind is not None:
-                _bind(opened, target.bind)
+            target.way.take(opened)
             opened.connect(address)
+        except PlaceError as error:
+            opened.close()
+            message = f"cannot measure from {target.way.bind} (bind): {error.strerror}"
+            raise ToolError(FailureKind.TOOL_FAILED, message) from error
         except OSError as error:
             opened.close()
             last = error
@@ -190,44 +189,5 @@ def _tunnel(target: Target, opened: socket.socket) -> None:
         )
 
 
-def _family(target: Target) -> socket.AddressFamily:
-    """A source address decides the IP version, unless one was asked for."""
-    family = FAMILIES[target.ip_version]
-    if family == socket.AF_UNSPEC and target.bind is not None:
-        with suppress(ValueError):  # an interface
-            return FAMILIES[str(ipaddress.ip_address(target.bind).version)]
-    return family
-
-
 def _version(family: socket.AddressFamily) -> str:
     return "6" if family == socket.AF_INET6 else "4"
-
-
-def _bind(opened: socket.socket, place: str) -> None:
-    """To a source address, or to an interface where the system can."""
-    try:
-        if _is_address(place):
-            opened.bind((place, 0))
-        else:
-            _bind_to_interface(opened, place)
-    except OSError as error:
-        message = f"cannot measure from {place} (bind): {error.strerror}"
-        raise ToolError(FailureKind.TOOL_FAILED, message) from error
-
-
-def _bind_to_interface(opened: socket.socket, name: str) -> None:
-    if sys.platform == "linux":
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
-    elif sys.platform == "darwin":
-        level, option = MACOS_BOUND_IF[opened.family]
-        opened.setsockopt(level, option, socket.if_nametoindex(name))
-    else:
-        raise OSError(errno.EINVAL, "here only a source address can be chosen")
-
-
-def _is_address(place: str) -> bool:
-    try:
-        ipaddress.ip_address(place)
-    except ValueError:
-        return False
-    return True

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
-from speedtrap_probe.program import Program, binding, on_path, output, version_of
+from speedtrap_probe.program import Program, binding, on_path, output, program_version
 from speedtrap_probe.tool import Option, Setup, Usable
 
 PORT = 5201
@@ -81,7 +81,7 @@ def locate(setup: Setup) -> Program:
     """The configured program, or the first `iperf3` on PATH."""
     configured = setup.options.get("iperf3_command")
     for path in [Path(configured)] if configured else on_path("iperf3"):
-        if version := version_of(path, VERSION):
+        if version := program_version(path, VERSION):
             return Program((str(path),), version)
     where = f"{configured} is not iperf3" if configured else NO_PROGRAM
     raise ToolError(FailureKind.TOOL_MISSING, where)

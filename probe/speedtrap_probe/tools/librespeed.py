@@ -53,8 +53,9 @@ class Librespeed:
             root = Target.of(librespeed.folder(own), setup)
             return http.measure(librespeed.endpoints(root), setup)
         listed = Target.of(setup.options.get("librespeed_list_url", LIST_URL), setup)
-        known = [one for one in entries(fetch(listed)) if one.id not in setup.avoid]
-        return http.measure(_nearest(known, setup), setup)
+        known = entries(fetch(listed))
+        others = [one for one in known if one.id not in setup.avoid]
+        return http.measure(_nearest(others or known, setup), setup)
 
 
 def entries(document: bytes) -> list[Entry]:

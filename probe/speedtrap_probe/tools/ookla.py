@@ -8,19 +8,21 @@ apart by `--version`.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
-from speedtrap_probe.program import CommandTool, Program, binding, on_path, version_of
+from speedtrap_probe.program import CommandTool, Program, binding, on_path, output, program_version
 from speedtrap_probe.tool import Option, Setup
+from speedtrap_probe.way import version_of
 
 BYTES_PER_S_PER_MBPS = 125_000
 LIMIT_REACHED = 173
 VERSION = r"Speedtest by Ookla (\d[\d.]*\d)"
 ARGUMENTS = ("--format=json", "--progress=no", "--accept-license", "--accept-gdpr")
+LIST_TIMEOUT_S = 20.0
 LIMIT_WORDS = ("limit reached", "too many requests")
 NETWORK_WORDS = ("cannot open socket", "resolve host", "unreachable", "no route", "refused")
 TIMEOUT_WORDS = ("timed out", "timeout")
@@ -34,15 +36,42 @@ def locate(setup: Setup) -> Program:
     """The configured program, or the first `speedtest` on PATH that is Ookla's."""
     configured = setup.options.get("ookla_command")
     for path in [Path(configured)] if configured else on_path("speedtest"):
-        if version := version_of(path, VERSION):
+        if version := program_version(path, VERSION):
             return Program((str(path),), version)
     where = f"{configured} is not Ookla's speedtest" if configured else HINT
     raise ToolError(FailureKind.TOOL_MISSING, where)
 
 
 def arguments(setup: Setup) -> tuple[str, ...]:
-    """JSON without a terminal, from the chosen place. It has no choice of IP version."""
-    return (*ARGUMENTS, *binding(setup, address=("--ip={}",), interface=("--interface={}",)))
+    """JSON without a terminal, from the chosen place, with another server than those to avoid.
+
+    It has no choice of IP version but by the address that it is bound to.
+    """
+    if setup.ip_version != "any" and (setup.bind is None or version_of(setup.bind) is None):
+        message = f"ookla cannot be told IPv{setup.ip_version}: set bind to an address of that kind"
+        raise ToolError(FailureKind.SKIPPED, message)
+    place = binding(setup, address=("--ip={}",), interface=("--interface={}",))
+    return (*ARGUMENTS, *place, *_elsewhere(setup, place))
+
+
+def others(stdout: bytes, avoid: Collection[str]) -> list[str]:
+    """The ids of `--servers`, the nearest first, without those to avoid."""
+    listed = (document.get("servers") for document in _documents(stdout))
+    rows = [row for servers in listed if isinstance(servers, list) for row in servers]
+    ids = [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
+    return [id_ for id_ in ids if id_ not in avoid]
+
+
+def _elsewhere(setup: Setup, place: tuple[str, ...]) -> tuple[str, ...]:
+    """Names another server; where its list cannot be had, the program chooses as ever."""
+    if not setup.avoid:
+        return ()
+    asked = (*ARGUMENTS, *place, "--servers")
+    try:
+        _exit_code, stdout, _stderr = output("ookla", locate(setup), asked, LIST_TIMEOUT_S, setup)
+    except ToolError:
+        return ()
+    return tuple(f"--server-id={id_}" for id_ in others(stdout, setup.avoid)[:1])
 
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:

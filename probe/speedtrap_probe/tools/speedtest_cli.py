@@ -18,6 +18,7 @@ from speedtrap_probe.program import CommandTool, Program, binding
 from speedtrap_probe.tool import Option, Setup
 
 NO_ANSWER_PING_MS = 600_000  # one of the three probes failed: 3600 s / 6
+ANYWHERE = {"4": "0.0.0.0", "6": "::"}  # noqa: S104 # a source, nothing listens
 URLOPEN = re.compile(r"(?:ERROR: )?<urlopen error (?:\[Errno -?\d+\] )?(.*)>")
 NETWORK_WORDS = (
     "not known",
@@ -42,6 +43,9 @@ def locate(_setup: Setup) -> Program:
 def arguments(setup: Setup) -> tuple[str, ...]:
     """JSON over TLS, and the user's own server if one is configured."""
     place = binding(setup, address=("--source", "{}"), interface=None)
+    if setup.bind is None and setup.ip_version != "any":
+        # A source of one IP version is refused by sockets of the other: it tries the next address.
+        place = ("--source", ANYWHERE[setup.ip_version])
     if mini := setup.options.get("mini_url"):
         return ("--json", "--secure", *place, "--mini", mini)
     others = (word for id_ in setup.avoid for word in ("--exclude", id_))
