@@ -65,29 +65,40 @@ class Subscriber:
 
 @dataclass
 class Events:
-    """One change stream a process, whatever the number of its subscribers."""
+    """One change stream a process, whatever the number of its subscribers; one more while somebody
+    follows the runs.
+    """
 
     store: Store
     _breaches: set[Subscriber] = field(default_factory=set)
     _runs: set[Subscriber] = field(default_factory=set)
+    _run_watcher: asyncio.Task[None] | None = None
     _newest: int = 0
     """No event up to this number can be taken back any more."""
     _reading: dict[int, asyncio.Future[BreachDocument | None]] = field(default_factory=dict)
 
     async def watch(self) -> None:
         """Runs as long as the service does; survives failovers and restarts of MongoDB."""
+        await self._follow("events", self._begin, self._tell)
+
+    async def _follow(
+        self, collection: str, begin: Callable[[], Awaitable[None]], tell: Callable[[Row], None]
+    ) -> None:
+        """Hands every new document to *tell*. Where it cannot go on from where it was, *begin* is
+        called, once the stream is open again.
+        """
         token: Mapping[str, Any] | None = None
         failures = 0
         while True:
             try:
-                async with await self._open(token) as stream:
+                async with await self._open(collection, token) as stream:
                     if token is None:
-                        await self._begin()
+                        await begin()
                     while stream.alive:
                         change = await stream.try_next()
                         token, failures = stream.resume_token, 0
                         if change is not None:
-                            self._dispatch(change)
+                            tell(change["fullDocument"])
                 token = None  # the database was dropped: nothing can be resumed across that
             except PyMongoError as error:
                 if isinstance(error, OperationFailure | InvalidOperation):
@@ -99,10 +110,11 @@ class Events:
                 await asyncio.sleep(_pause_s(failures))
                 failures += 1
 
-    async def _open(self, token: Mapping[str, Any] | None) -> AsyncChangeStream[Row]:
-        wanted = {"operationType": "insert", "ns.coll": {"$in": ["events", "runs"]}}
-        return await self.store.database.watch(
-            [{"$match": wanted}], resume_after=token, max_await_time_ms=1000
+    async def _open(
+        self, collection: str, token: Mapping[str, Any] | None
+    ) -> AsyncChangeStream[Row]:
+        return await self.store[collection].watch(
+            [{"$match": {"operationType": "insert"}}], resume_after=token, max_await_time_ms=1000
         )
 
     async def _begin(self) -> None:
@@ -111,14 +123,16 @@ class Events:
         for subscriber in self._breaches:
             subscriber.lag()
 
-    def _dispatch(self, change: Row) -> None:
-        row: Row = change["fullDocument"]
-        if change["ns"]["coll"] == "runs":
-            for subscriber in self._runs:
-                subscriber.offer(row)
-            return
+    def _tell(self, row: Row) -> None:
         self._newest = max(self._newest, row["_id"])
         for subscriber in self._breaches:
+            subscriber.offer(row)
+
+    async def _begin_runs(self) -> None:
+        """Nobody was promised those that came before."""
+
+    def _tell_of_run(self, row: Row) -> None:
+        for subscriber in self._runs:
             subscriber.offer(row)
 
     async def breaches(self, after: str | None) -> AsyncGenerator[Event, None]:
@@ -145,6 +159,11 @@ class Events:
         """Runs as they come. A subscriber that lags misses some: `runs` of the query has them."""
         subscriber = Subscriber()
         self._runs.add(subscriber)
+        if self._run_watcher is None:
+            # Not before somebody asks: the runs would all come here to be unpacked for nobody,
+            # which took a quarter of the time of taking them in.
+            watching = self._follow("runs", self._begin_runs, self._tell_of_run)
+            self._run_watcher = asyncio.create_task(watching)
         try:
             while True:
                 row = await subscriber.queue.get()
@@ -154,6 +173,9 @@ class Events:
                     yield row
         finally:
             self._runs.discard(subscriber)
+            if not self._runs and self._run_watcher is not None:
+                self._run_watcher.cancel()
+                self._run_watcher = None
 
     async def _start(self, after: str | None) -> int:
         if after is None:

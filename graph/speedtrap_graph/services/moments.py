@@ -16,16 +16,15 @@ def parse_moment(value: object) -> datetime:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError(f"must be a date and time with an offset, such as {EXAMPLE}")
     try:
-        # Python reads at most microseconds; more digits are cut off.
-        shortened = re.sub(r"(\.\d{6})\d+", r"\1", value.upper())
-        return in_milliseconds(datetime.fromisoformat(shortened))
+        # What is finer than microseconds is cut off.
+        return in_milliseconds(datetime.fromisoformat(value.upper()))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"is no date and time that exists; write it like {EXAMPLE}") from error
 
 
 def in_milliseconds(moment: datetime) -> datetime:
     """*moment* as it comes back from the store."""
-    utc = moment.astimezone(UTC)
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
