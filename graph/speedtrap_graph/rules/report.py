@@ -240,11 +240,16 @@ def _take(summary: Summary, run: SeenRun, rule: Rule, clock: WeekClock) -> None:
     summary.stretch.take(start_ms, end_ms, seen.outcome, broken(seen, rule))
     if seen.value is not None:
         summary.take_hour(clock.hour_of_week(start_ms), seen.value)
+    figures: dict[str, float] = {}
+    better = max if rule.metric.more_is_better else min
     for reading in run.readings:
         add_counts(summary.failures, {reading.tool: int(reading.failure is not None)})
         figure = _tool_figure(run, reading, rule.metric)
         if figure is not None:
-            summary.take_figure((rule.metric, reading.tool), figure)
+            # Who looked twice, on another server, has measured once: the better figure counts.
+            figures[reading.tool] = better(figures.get(reading.tool, figure), figure)
+    for tool, figure in figures.items():
+        summary.take_figure((rule.metric, tool), figure)
 
 
 def _tool_figure(run: SeenRun, reading: Reading, metric: Metric) -> float | None:
