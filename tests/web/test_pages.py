@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.lab.service import Service
-from tests.web.history import PLAN
+from tests.web.history import PLAN, a_full_run, set_plan, submit
 
 WEB = Path(__file__).parents[2] / "web/speedtrap_web"
 CROSS_SITE = {"Sec-Fetch-Site": "cross-site"}
@@ -48,6 +48,19 @@ def test_the_numbers_are_those_of_graph(client: httpx.Client, lived_in: Service)
     assert f"n = {report['n']} runs" in text
     assert f"{report['medianMbps']:.0f} of 940 Mbps" in text
     assert f"{report['belowCount']} of " in text
+
+
+def test_a_tool_alone_below_the_rule_is_a_finding_and_no_breach(empty: Service) -> None:
+    set_plan(empty)
+    runs = [a_full_run(hours_ago, 0.97) for hours_ago in range(8, 0, -1)]
+    for run in runs:
+        run["measurements"][2]["downloadMbps"] = 210.0
+    submit(empty, runs)
+    text = text_of(httpx.get(empty.base_url))
+    assert "fast: 8 runs in a row below the rule since" in text
+    assert "Its median was 210 Mbps; meanwhile ookla 912 Mbps, speedtest-cli 729 Mbps." in text
+    assert "None recorded." in text
+    assert "fast is slow where ookla is fine" in text
 
 
 def test_every_range_is_an_address_of_its_own(client: httpx.Client) -> None:

@@ -123,6 +123,26 @@ def test_every_kind_of_rule_is_set_corrected_and_deleted(
     assert the_rules(empty) == usual
 
 
+def test_a_look_ahead_says_what_a_rule_or_plan_would_change_and_changes_nothing(
+    admin: httpx.Client, empty: Service
+) -> None:
+    set_plan(empty)
+    submit(empty, [a_full_run(hours_ago, 0.6) for hours_ago in range(9, 0, -1)])
+    rules, plans = the_rules(empty), empty.query(PLANS)
+    look = admin.post("/settings/rules", data={**A_RULE, "bound": "70", "look": "yes"})
+    text = text_of(look)
+    assert look.status_code == 200
+    assert "9 runs would be judged again." in text
+    assert "1 breach would appear. 1 of them is news: a notice would be written." in text
+    assert re.search(r"New, laptop: from .*, 9 runs\.", text)
+    assert form_of(look.text)["bound"] == "70"
+    same = text_of(admin.post("/settings/rules", data={**A_RULE, "look": "yes"}))
+    assert "No run and no breach would count differently." in same
+    plan = {**A_PLAN, "download_mbps": "2000", "look": "yes"}
+    assert "1 breach would appear." in text_of(admin.post("/settings/plan", data=plan))
+    assert (the_rules(empty), empty.query(PLANS)) == (rules, plans)
+
+
 def the_rules(service: Service) -> list[dict[str, Any]]:
     (probe,) = service.query(RULES)["probes"]
     return list(probe["rules"])

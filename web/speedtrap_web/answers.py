@@ -122,6 +122,59 @@ class Silence(Answer):
     by: str = ""
 
 
+class BreachThen(Answer):
+    """A breach before or after a change; only one that is on record has a reference."""
+
+    reference: str = ""
+    first_run_at: datetime
+    count: int
+
+
+class Sent(Answer):
+    id: str
+
+
+class BreachChange(Answer):
+    kind: str
+    probe: str
+    before: BreachThen | None = None
+    after: BreachThen | None = None
+    would_be_announced: bool
+    withdrawn: list[Sent] | None = None
+    contradicted: list[Sent] | None = None
+
+
+class Preview(Answer):
+    """What a plan or a rule would change."""
+
+    probes: int
+    runs: int
+    runs_changed: int
+    appearing: int
+    vanishing: int
+    changing: int
+    changes: list[BreachChange]
+
+
+class OtherTool(Answer):
+    tool: str
+    n: int
+    median: float
+
+
+class Finding(Answer):
+    """One tool that broke a rule in run after run in which the others kept it."""
+
+    tool: str
+    metric: str
+    since: datetime
+    last_run_at: datetime
+    ended_at: datetime | None = None
+    count: int
+    median: float
+    others: list[OtherTool]
+
+
 class Stop(Answer):
     """Who wants no more."""
 

@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from speedtrap_web import site as web
-from speedtrap_web.answers import Breach, History, Plan, Probe, Report
+from speedtrap_web.answers import Breach, Finding, History, Plan, Probe, Report
 from speedtrap_web.graph import BadVariableError
 from speedtrap_web.views import ranges
 from speedtrap_web.views.breaches import breach_line, longest_streak
 from speedtrap_web.views.chart import chart
 from speedtrap_web.views.curve import curve
+from speedtrap_web.views.findings import finding_lines
 from speedtrap_web.views.header import Choices, header
 from speedtrap_web.views.heat import heat_map
 from speedtrap_web.views.metrics import Metric, metric_of
@@ -128,6 +129,7 @@ def _context(
         "heat": heat_map(report, words),
         "curve": curve(report, rule, words),
         "tools": tool_table(report, words),
+        "findings": finding_lines(map(Finding.model_validate, answer["findings"]), words),
         "last": last_run(probe.last_run, words) if probe.last_run else None,
         "breaches": [breach_line(breach, words) for breach in breaches],
         "more_breaches": answer["breaches"]["pageInfo"]["hasNextPage"],

@@ -13,6 +13,7 @@ from speedtrap_web.answers import Plan, Probe
 from speedtrap_web.catalogue import Catalogue
 from speedtrap_web.forms import read_form, read_number
 from speedtrap_web.graph import RefusedError
+from speedtrap_web.views.preview import foretold_by
 from speedtrap_web.views.rules import plan_lines
 from speedtrap_web.views.words import Words, zone_of
 
@@ -38,14 +39,17 @@ async def set_plan(request: Request) -> Response:
     form = await read_form(request)
     given = {name: form.get(name, "") for name in FIELDS}
     plan, problems = read_plan(given, site.catalogue(request))
+    preview = None
     if not problems:
         try:
-            await site.graph.ask("setPlan", {"plan": plan}, session.key)
+            if form.get("look"):
+                preview = await site.graph.ask("preview", {"plan": plan}, session.key)
+            else:
+                await site.graph.ask("setPlan", {"plan": plan}, session.key)
+                return seen_other("/", "plan")
         except RefusedError as refusal:
             problems = {_form_field(refusal.field): refusal.message}
-        else:
-            return seen_other("/", "plan")
-    return await _page(request, given, problems, 400)
+    return await _page(request, given, problems, preview)
 
 
 def read_plan(given: dict[str, str], words: Catalogue) -> tuple[dict[str, Any], dict[str, str]]:
@@ -108,7 +112,10 @@ def _as_given(plan: Plan) -> dict[str, str]:
 
 
 async def _page(
-    request: Request, given: dict[str, str] | None, problems: dict[str, str], status: int = 200
+    request: Request,
+    given: dict[str, str] | None,
+    problems: dict[str, str],
+    preview: dict[str, Any] | None = None,
 ) -> Response:
     site = web.of(request)
     words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
@@ -125,5 +132,6 @@ async def _page(
         "probes": [probe.name for probe in probes],
         "zones": sorted(available_timezones()),
         "plans": plan_lines(plans, words),
+        "preview": foretold_by(preview, words),
     }
-    return site.page(request, "plan.html", context, status)
+    return site.page(request, "plan.html", context, 400 if problems else 200)

@@ -12,6 +12,7 @@ from speedtrap_web.answers import Rule
 from speedtrap_web.catalogue import Catalogue
 from speedtrap_web.forms import read_form, read_number
 from speedtrap_web.graph import RefusedError
+from speedtrap_web.views.preview import foretold_by
 from speedtrap_web.views.rules import BOUNDS, METRICS, rule_lines
 from speedtrap_web.views.words import Words
 
@@ -43,15 +44,18 @@ async def set_rule(request: Request) -> Response:
     form = await read_form(request)
     given = {name: form.get(name, "") for name in FIELDS}
     rule, problems = read_rule(given, site.catalogue(request))
+    preview = None
     if not problems:
         try:
-            await site.graph.ask("setRule", {"rule": rule}, session.key)
+            if form.get("look"):
+                preview = await site.graph.ask("preview", {"rule": rule}, session.key)
+            else:
+                await site.graph.ask("setRule", {"rule": rule}, session.key)
+                return seen_other("/settings/rules", "rule")
         except RefusedError as refusal:
             last = (refusal.field or "").rsplit(".", 1)[-1]
             problems = {PLACES.get(last, ""): refusal.message}
-        else:
-            return seen_other("/settings/rules", "rule")
-    return await _page(request, given, problems, 400)
+    return await _page(request, given, problems, preview)
 
 
 async def delete_rule(request: Request) -> Response:
@@ -90,7 +94,10 @@ def read_rule(given: dict[str, str], words: Catalogue) -> tuple[dict[str, Any], 
 
 
 async def _page(
-    request: Request, given: dict[str, str] | None, problems: dict[str, str], status: int = 200
+    request: Request,
+    given: dict[str, str] | None,
+    problems: dict[str, str],
+    preview: dict[str, Any] | None = None,
 ) -> Response:
     site = web.of(request)
     words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
@@ -107,8 +114,9 @@ async def _page(
         "metrics": METRICS,
         "bounds": BOUNDS,
         "rules": rule_lines(rules, words),
+        "preview": foretold_by(preview, words),
     }
-    return site.page(request, "rules.html", context, status)
+    return site.page(request, "rules.html", context, 400 if problems else 200)
 
 
 def _tools(probe: dict[str, Any]) -> list[str]:
