@@ -347,7 +347,7 @@ def _fill(message: EmailMessage, notice: Notice) -> None:
         html = message.get_payload(1)
         for image in [file for file in files if f"cid:{file.name}@speedtrap" in notice.html]:
             files.remove(image)
-            main, _, sub = image.media_type.partition("/")
+            main, sub = _media_type(image)
             html.add_related(  # type: ignore[union-attr]  # an alternative's parts are messages
                 _checked(image),
                 maintype=main,
@@ -357,7 +357,7 @@ def _fill(message: EmailMessage, notice: Notice) -> None:
                 disposition="inline",
             )
     for file in files:
-        main, _, sub = file.media_type.partition("/")
+        main, sub = _media_type(file)
         message.add_attachment(
             _checked(file), maintype=main, subtype=sub, filename=_file_name(file.name)
         )
@@ -368,6 +368,16 @@ def _checked(file: Attachment) -> bytes:
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise ValueError(f"{file.name} is not what was frozen")
     return content
+
+
+def _media_type(file: Attachment) -> tuple[str, str]:
+    """No parameter: CPython before 3.11.10 would decode an encoded word in it (CVE-2024-6923)."""
+    found = re.fullmatch(
+        r"(application|image|text)/([a-z0-9][a-z0-9.+-]{0,60})", file.media_type, re.ASCII
+    )
+    if found is None:
+        raise ValueError("the type of an attachment is not a plain media type")
+    return found[1], found[2]
 
 
 def _file_name(name: str) -> str:
