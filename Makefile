@@ -30,7 +30,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench bench-bots bench-probe format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench fuzz bench-bots bench-probe format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ test-tools: $(VENV)/.dev
 
 bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q tests/bench $(ARGS)
+
+fuzz: $(VENV)/.dev ## ten minutes (or SECONDS=…) of operations that nobody would think of
+	SPEEDTRAP_FUZZ_SECONDS=$(or $(SECONDS),600) $(PY) -m pytest -o timeout=0 tests/graph/test_fuzz.py $(ARGS)
 
 bench-probe: $(VENV)/.dev test-tools ## accuracy and cost of the probe, in network namespaces (root)
 	$(PY) -m tests.bench.bench_probe $(ARGS)
