@@ -6,10 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
+
+from speedtrap_probe import winjob
 
 OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream, the last ones: results come at the end
 CHUNK = 1 << 16
@@ -32,10 +33,11 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str]) -> Output
     """Runs *argv* to its end or its deadline; raises OSError when it cannot be started.
 
     The program is in a process group of its own, which is killed as a whole, also when this call
-    is interrupted, and by its guard when this process is killed.
+    is interrupted, and by its guard when this process is killed. On Windows it is a job object.
     """
     with (
         _guard() as guard,
+        _job() as job,
         subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -49,13 +51,15 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str]) -> Output
         tails = [_Tail(stream) for stream in (process.stdout, process.stderr) if stream]
         exit_code: int | None = None
         try:
+            if job is not None:
+                _put(job, process)
             exit_code = process.wait(timeout_s)
             # A child that still holds the pipes is part of the tool: it shares the grace.
             _join(tails, GRACE_S)
         except subprocess.TimeoutExpired:
             exit_code = None
         finally:
-            _kill_group(guard, process)
+            _kill(guard, job)
             _join(tails, GRACE_S)
         return Output(exit_code, tails[0].text(), tails[1].text())
 
@@ -91,12 +95,25 @@ def _guard() -> Iterator["subprocess.Popen[bytes] | None"]:
             guard.kill()
 
 
-def _kill_group(guard: "subprocess.Popen[bytes] | None", process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32" or guard is None:
+def _job() -> AbstractContextManager["winjob.Job | None"]:
+    return winjob.job() if os.name == "nt" else nullcontext()
+
+
+def _put(job: "winjob.Job", process: subprocess.Popen[bytes]) -> None:
+    """Into the job, unless it has ended already; what cannot be put in is not left running."""
+    try:
+        job.take(int(getattr(process, "_handle")))  # noqa: B009 # Windows alone has it
+    except OSError:
         if process.poll() is None:
-            taskkill = Path(os.environ["SYSTEMROOT"]) / "System32" / "taskkill.exe"
-            subprocess.run([taskkill, "/T", "/F", "/PID", str(process.pid)], check=False)
-    else:
+            process.kill()
+            raise
+
+
+def _kill(guard: "subprocess.Popen[bytes] | None", job: "winjob.Job | None") -> None:
+    """The whole tool, whatever it started."""
+    if job is not None:
+        job.end()
+    elif guard is not None and sys.platform != "win32":
         try:
             os.killpg(guard.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

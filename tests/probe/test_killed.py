@@ -64,5 +64,6 @@ def _of(process: psutil.Process, program: Path) -> bool:
     return str(program) in (process.info["cmdline"] or [])
 
 
-def test_twenty_runs_killed_at_random_points_leave_everything_whole(tmp_path: Path) -> None:
-    assert killed(20, tmp_path).startswith("killed 20 runs")
+def test_eight_runs_killed_at_random_points_leave_everything_whole(tmp_path: Path) -> None:
+    """Two hundred are killed by `make bench`."""
+    assert killed(8, tmp_path).startswith("killed 8 runs")

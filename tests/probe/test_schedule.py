@@ -83,6 +83,58 @@ def test_windows_repeats_and_makes_up_for_sleep() -> None:
         windows.task(Job(ARGV, 32 * 86_400))
 
 
+# The order in which Windows itself writes a task out, whatever of it is there.
+SEQUENCES = {
+    "Task": ("RegistrationInfo", "Triggers", "Principals", "Settings", "Actions"),
+    "TimeTrigger": (
+        *("Repetition", "StartBoundary", "EndBoundary", "ExecutionTimeLimit", "Enabled"),
+        "RandomDelay",
+    ),
+    "Repetition": ("Interval", "Duration", "StopAtDurationEnd"),
+    "Principal": ("UserId", "LogonType", "GroupId", "DisplayName", "RunLevel"),
+    "Settings": (
+        *("MultipleInstancesPolicy", "DisallowStartIfOnBatteries", "StopIfGoingOnBatteries"),
+        *("AllowHardTerminate", "StartWhenAvailable", "RunOnlyIfNetworkAvailable"),
+        *("IdleSettings", "AllowStartOnDemand", "Enabled", "Hidden", "RunOnlyIfIdle"),
+        *("WakeToRun", "ExecutionTimeLimit", "Priority"),
+    ),
+    "Exec": ("Command", "Arguments", "WorkingDirectory"),
+}
+
+
+@pytest.mark.parametrize("jitter_s", [0, 600])
+@pytest.mark.parametrize("every_s", [60, FIVE_AND_A_HALF_HOURS, 31 * 86_400])
+def test_the_task_keeps_to_the_order_that_windows_writes_itself(
+    every_s: int, jitter_s: int
+) -> None:
+    text = windows.task(Job(ARGV, every_s, jitter_s)).decode("utf-16").split("?>", 1)[1]
+    root = ElementTree.fromstring(text)  # noqa: S314 - it is our own
+    for element in root.iter():
+        name = element.tag.removeprefix(f"{{{windows.NAMESPACE}}}")
+        parts = [part.tag.removeprefix(f"{{{windows.NAMESPACE}}}") for part in element]
+        if name in SEQUENCES:
+            places = [SEQUENCES[name].index(part) for part in parts]
+            assert places == sorted(set(places)), name
+    assert root.findtext(".//t:Priority", namespaces=XML) == "5"
+
+
+def test_the_plist_holds_only_keys_that_launchd_knows_each_of_its_kind() -> None:
+    """As `plutil -lint` and launchd.plist(5) would have it."""
+    document = plistlib.loads(launchd.plist(JOB, Path("/Users/me/log")), fmt=plistlib.FMT_XML)
+    kinds = {
+        "Label": str,
+        "ProgramArguments": list,
+        "StartInterval": int,
+        "RunAtLoad": bool,
+        "ProcessType": str,
+        "StandardOutPath": str,
+        "StandardErrorPath": str,
+    }
+    assert {key: type(value) for key, value in document.items()} == kinds
+    assert document["ProcessType"] in {"Background", "Standard", "Adaptive", "Interactive"}
+    assert all(isinstance(word, str) for word in document["ProgramArguments"])
+
+
 @pytest.mark.parametrize(
     ("every_s", "expected"),
     [

@@ -11,6 +11,9 @@ NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 FIRST = "2025-01-01T00:07:00"  # long ago: with StartWhenAvailable the first run is at once
 SHORTEST_S, LONGEST_S = 60, 31 * 86_400  # what a repetition may be
 
+# A task's own default, 7, is below normal, and would throttle what is being measured.
+NORMAL_PRIORITY = "5"
+
 
 def recipe(job: Job, data: Path) -> Recipe:
     path = data / f"{NAME}.xml"
@@ -46,6 +49,7 @@ def task(job: Job) -> bytes:
         ("StartWhenAvailable", "true"),
         ("Hidden", "true"),
         ("ExecutionTimeLimit", "PT30M"),
+        ("Priority", NORMAL_PRIORITY),
     ):
         _add(settings, name, value)
     action = _add(root, "Actions/Exec")
