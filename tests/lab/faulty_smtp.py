@@ -6,6 +6,7 @@ It speaks in clear text, to loopback. Each connection meets the next fault of `s
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,6 +98,11 @@ class FaultySmtp:
             "SPEEDTRAP_BOTS_MAIL_FROM": "Jane Doe <jane@home.example>",
             "SPEEDTRAP_BOTS_MAIL_TO": "support@isp.example",
         }
+
+    def wait_until_quiet(self) -> None:
+        """Until no conversation goes on: what comes in late is kept by then."""
+        while self.open_conversations:
+            time.sleep(0.01)
 
     def copies(self, recipient: str) -> int:
         return sum(1 for whom, _ in self.kept if whom == recipient)

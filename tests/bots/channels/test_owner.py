@@ -3,16 +3,21 @@
 import hashlib
 import hmac
 import json
+import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from speedtrap_bots.channels.apprise import Apprise, AppriseSettings
 from speedtrap_bots.channels.webhook import SIGNATURE, TIMESTAMP, Webhook, WebhookSettings
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Stage
 
 from tests.bots.builders import a_breach, a_notice, no_gate
@@ -97,6 +102,35 @@ async def test_a_webhook_that_is_away_is_tried_later(receiver: Receiver) -> None
     away = webhook(receiver, url=f"http://127.0.0.1:{free_port()}/planted-path")
     with pytest.raises(Unavailable, match="cannot be reached"):
         await away.deliver(a_notice(), no_gate)
+
+
+async def test_the_guides_example_tells_ours_from_anothers(receiver: Receiver) -> None:
+    """The receiver's side, as docs/bots.md writes it."""
+    guide = (Path(__file__).parents[3] / "docs/bots.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - our own guide, which is what is tested
+    await webhook(receiver).deliver(a_notice(), no_gate)
+    [(headers, body)] = receiver.heard
+    assert names["is_ours"](SECRET, headers, body)
+    assert not names["is_ours"](SECRET, headers, body + b" ")
+    assert not names["is_ours"]("another-secret-of-16", headers, body)
+    yesterday = {**headers, TIMESTAMP.lower(): str(int(time.time()) - 86_400)}
+    assert not names["is_ours"](SECRET, yesterday, body)
+
+
+@pytest.mark.parametrize("channel", ["webhook", "apprise"])
+async def test_a_worker_that_slept_over_its_lease_tells_nobody(
+    receiver: Receiver, channel: str
+) -> None:
+    lease = Lease(now_s() - 60, 30)
+    urls = {"urls": f"json://127.0.0.1:{receiver.port}/"}
+    opened = (
+        webhook(receiver) if channel == "webhook" else Apprise(AppriseSettings.model_validate(urls))
+    )
+    with pytest.raises(Unavailable, match="its lease is over"):
+        await opened.deliver(a_notice(), lease.gate)
+    assert receiver.heard == []
 
 
 @pytest.mark.parametrize("url", ["http://example.org/x", "ftp://127.0.0.1/", "nonsense"])

@@ -3,7 +3,8 @@
 import logging
 import time
 from base64 import b64encode
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
@@ -85,6 +86,9 @@ async def test_a_post_arrives_with_its_chart_and_its_description(x: XApi) -> Non
         ("cut after the post", Unknown, 1),
         ("slow after the post", Unknown, 1),
         ("no data", Unknown, 1),
+        ("garbage after the post", Unknown, 1),
+        ("duplicate", Unknown, 0),
+        ("cut", Unknown, 0),
     ],
 )
 async def test_how_a_post_ended_is_told_apart(
@@ -98,8 +102,9 @@ async def test_how_a_post_ended_is_told_apart(
     assert caught.value.__cause__ is None, "the cause holds the signed headers"
 
 
-async def test_the_latest_of_the_limits_counts(x: XApi) -> None:
-    x.fault, x.reset_at = "rate limited", int(time.time()) + 80_000
+@pytest.mark.parametrize("fault", ["rate limited", "rate limited today"])
+async def test_the_latest_of_the_limits_counts(x: XApi, fault: Fault) -> None:
+    x.fault, x.reset_at = fault, int(time.time()) + 80_000
     with pytest.raises(Unavailable) as caught:
         await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
     assert caught.value.retry_after_s == pytest.approx(80_000, abs=60)
@@ -116,8 +121,9 @@ async def test_a_wrong_token_stops_the_channel(x: XApi) -> None:
     assert x.refused_signatures == 1
 
 
-async def test_a_used_up_plan_stops_the_channel(x: XApi) -> None:
-    x.fault = "used up"
+@pytest.mark.parametrize("fault", ["used up", "unpaid", "withdrawn"])
+async def test_an_api_that_costs_more_or_is_gone_stops_the_channel(x: XApi, fault: Fault) -> None:
+    x.fault = fault
     with pytest.raises(Unavailable) as caught:
         await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
     assert caught.value.stops_channel
@@ -189,8 +195,26 @@ async def test_a_post_of_unknown_outcome_is_looked_up(x: XApi) -> None:
     assert await twitter.look_up(a_post_notice(text=notice.text + " Thank you.")) is None
 
 
-async def test_a_look_up_that_fails_is_no_answer(x: XApi) -> None:
-    x.fault = "unreadable"
+async def test_a_post_is_looked_up_page_by_page(x: XApi) -> None:
+    """Others of our own may have come after it; those from before its leave are of no interest."""
+    twitter, notice = Twitter(settings_for(x)), a_post_notice(attachments=())
+    notice = notice.model_copy(update={"approved_at": datetime.now(UTC)})
+    x.page_size, x.refuses_duplicates = 2, False
+    await twitter.deliver(notice, no_gate)
+    for number in range(5):
+        await twitter.deliver(a_post_notice(text=f"Another {number}.", attachments=()), no_gate)
+    assert await twitter.look_up(notice) == x.posts[0].id
+    missing = notice.model_copy(update={"text": "This was never posted."})
+    assert await twitter.look_up(missing) is None
+    x.posts[:] = [replace(post, at=post.at - timedelta(days=3)) for post in x.posts]
+    x.requests.clear()
+    assert await twitter.look_up(missing) is None
+    assert len(x.requests) == 2, "who we are, and one page: the rest is older than its leave"
+
+
+@pytest.mark.parametrize("fault", ["unreadable", "half a list"])
+async def test_a_look_up_that_fails_is_no_answer(x: XApi, fault: Fault) -> None:
+    x.fault = fault
     with pytest.raises(Unavailable):
         await Twitter(settings_for(x)).look_up(a_post_notice())
 

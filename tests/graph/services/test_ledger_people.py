@@ -94,6 +94,16 @@ async def test_a_checker_that_died_is_followed_by_another(post: Post) -> None:
         await post.ledger.settle(first.notice.id, first.fence, NOT_FOUND, "bot")
 
 
+async def test_a_worker_that_died_is_looked_after_though_nobody_claims(post: Post) -> None:
+    """In quiet hours a channel looks up and claims nothing."""
+    claim = await begun(post)
+    await expire_lease(post.line.store)
+    assert await post.ledger.claim_check("mail", "other") is None
+    assert await status_of(claim.notice.id) == "UNKNOWN"
+    post.line.clock.advance(seconds=61)
+    assert await post.ledger.claim_check("mail", "other") is not None
+
+
 async def test_not_found_needs_a_look(post: Post) -> None:
     claim = await begun(post)
     with pytest.raises(ConflictError, match="claimCheck"):
