@@ -1,6 +1,7 @@
 """Three mongods, and the primary killed under load: nothing is lost, and nobody is cut off."""
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,9 +12,9 @@ from typing import Any
 import httpx
 
 from tests.graph.following import Follower, following
-from tests.lab.mongo import ReplicaSet, replica_set_of_three
+from tests.lab.mongo import ReplicaSet, replica_set_of_three, running_mongod
 from tests.lab.runs import SUBMIT, a_run
-from tests.lab.service import Service, make_service
+from tests.lab.service import Service, make_service, running_service
 from tests.lab.wire import PLAN, PLAN_NOTICE, SET_PLAN
 
 CYCLE = [120.0] * 7 + [900.0]
@@ -95,6 +96,44 @@ async def test_a_killed_primary_costs_seconds_and_nothing_else(tmp_path: Path) -
         finally:
             for copy in copies:
                 copy.stop()
+
+
+HALF_A_TRANSACTION = """
+import sys, time, pymongo
+client = pymongo.MongoClient(sys.argv[1])
+session = client.start_session()
+session.start_transaction()
+probes = client["speedtrap"]["probes"]
+probes.update_one({"_id": "laptop"}, {"$inc": {"seq": 1}}, session=session)
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_who_is_killed_inside_a_transaction_is_in_the_way_until_it_expires(
+    tmp_path: Path,
+) -> None:
+    """`speedtrap up` and compose have it expire after 10 s; here it is sooner."""
+    short = ("--setParameter=transactionLifetimeLimitSeconds=3",)
+    with (
+        running_mongod(tmp_path / "db", arguments=short) as mongod,
+        running_service(mongod, "speedtrap", tmp_path / "service") as service,
+    ):
+        await asyncio.to_thread(service.query, SUBMIT, {"runs": [a_run()]})
+        killed = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", HALF_A_TRANSACTION, mongod.uri, stdout=asyncio.subprocess.PIPE
+        )
+        assert killed.stdout is not None
+        assert await killed.stdout.readline() == b"begun\n"
+        killed.kill()
+        await killed.wait()
+        began = time.monotonic()
+        run = a_run()
+        answer = await asyncio.to_thread(service.query, SUBMIT, {"runs": [run]})
+        assert answer["submitRuns"]["accepted"] == [run["id"]]
+        print(  # noqa: T201 - as above
+            f"\nkilled inside a transaction of 3 s: {time.monotonic() - began:.1f} s in the way"
+        )
 
 
 async def _kill_the_primary_under_load(mongods: ReplicaSet, copies: list[Service]) -> None:
