@@ -120,7 +120,7 @@ async def _filled(mongod: Mongod, database_name: str) -> AsyncIterator[Store]:
     for number, (probe, past, every) in enumerate(
         [("young", A_YEAR, HOURLY), ("old", TEN_YEARS, HOURLY), ("dense", A_YEAR, HOURLY / 10)]
     ):
-        rows = _runs(probe, past, every, number)
+        rows = runs_of(probe, past, every, number)
         for start in range(0, len(rows), 5000):
             await store["runs"].insert_many(rows[start : start + 5000], ordered=False)
         began = time.perf_counter()
@@ -131,10 +131,13 @@ async def _filled(mongod: Mongod, database_name: str) -> AsyncIterator[Store]:
     await store.close()
 
 
-def _runs(probe: str, past: timedelta, every: timedelta, number: int) -> list[dict[str, Any]]:
+def runs_of(
+    probe: str, past: timedelta, every: timedelta, number: int, until: datetime = UNTIL
+) -> list[dict[str, Any]]:
+    """As they are stored, oldest first."""
     draw = random.Random(number)
     return [
-        _run(draw, probe, UNTIL - past + every * (place + draw.random()), place | number << 40)
+        _run(draw, probe, until - past + every * (place + draw.random()), place | number << 40)
         for place in range(past // every)
     ]
 

@@ -59,6 +59,8 @@ def reader(
     dark: bool = False,
     scripts: bool = True,
     locale: str = "en-GB",
+    touch: bool = False,
+    still: bool = True,
     refused: Sequence[str] = (),
 ) -> Iterator[Page]:
     """A page of its own. At its end: no request left this machine, no policy was violated, no
@@ -68,7 +70,8 @@ def reader(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
         java_script_enabled=scripts,
-        reduced_motion="reduce",
+        reduced_motion="reduce" if still else "no-preference",
+        has_touch=touch,
         locale=locale,
     )
     problems: list[str] = []

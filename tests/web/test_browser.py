@@ -101,6 +101,57 @@ def test_dragging_zooms_and_a_double_click_goes_back(page: Page, lived_in: Servi
     assert page.locator("#chart canvas").screenshot() == before
 
 
+def test_one_finger_zooms_and_a_button_goes_back(chromium: Browser, lived_in: Service) -> None:
+    with reader(chromium, width=390, touch=True) as page:
+        page.goto(f"{lived_in.base_url}/?range=7d")
+        page.wait_for_selector("#chart[data-ready]")
+        back = page.get_by_role("button", name="Show the whole range")
+        expect(back).to_be_hidden()
+        page.locator("#chart").scroll_into_view_if_needed()
+        box = page.locator("#chart .u-over").bounding_box()
+        assert box is not None
+        y = box["y"] + box["height"] / 2
+        fingers = page.context.new_cdp_session(page)
+
+        def touch(kind: str, *shares: float) -> None:
+            points = [{"x": box["x"] + box["width"] * share, "y": y} for share in shares]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", 0.2)
+        touch("touchMove", 0.4)
+        touch("touchMove", 0.7)
+        touch("touchEnd")
+        expect(back).to_be_visible()
+        back.click()
+        expect(back).to_be_hidden()
+
+
+@pytest.mark.parametrize(("still", "name"), [(True, "none"), (False, "pulse")])
+def test_nothing_moves_for_who_wants_it_so(
+    chromium: Browser, empty: Service, still: bool, name: str
+) -> None:
+    with reader(chromium, still=still) as page:
+        page.goto(empty.base_url)
+        motion = "getComputedStyle(document.querySelector('.pulse')).animationName"
+        assert page.evaluate(motion) == name
+
+
+def test_the_first_start_leads_from_the_plan_to_the_first_run(page: Page, empty: Service) -> None:
+    page.goto(empty.base_url)
+    page.get_by_role("link", name="Set the plan").click()
+    page.get_by_label("Admin key").fill(empty.keys["admin"])
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Provider").fill("Contoso Fibre")
+    page.get_by_label("Subscribed download").fill("940")
+    page.get_by_label("Time zone").fill("America/Denver")
+    page.get_by_role("button", name="Save the plan").click()
+    expect(page.locator(".steps")).to_contain_text("The plan is set.")
+    expect(page.locator(".command code").last).to_contain_text(f"--url {empty.base_url}")
+    submit(empty, [a_full_run(0.01, 0.97)])
+    expect(page.locator("h1")).to_have_text("Too early to say.")
+    expect(page.locator("header")).to_contain_text("Contoso Fibre · 940 Mbps down")
+
+
 def test_an_empty_page_waits_and_shows_the_first_run_by_itself(page: Page, empty: Service) -> None:
     page.goto(empty.base_url)
     expect(page.locator("h1")).to_have_text("Waiting for the first run")
@@ -190,12 +241,54 @@ def test_a_notice_is_read_and_approved_by_the_keyboard_alone(page: Page, empty: 
     assert any(step["by"] == "operator" for step in read["steps"])
 
 
+def test_the_first_key_skips_to_the_content(page: Page, lived_in: Service) -> None:
+    page.goto(f"{lived_in.base_url}/breaches")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_a_breach_is_found_and_its_letter_rejected_by_the_keyboard_alone(
+    page: Page, empty: Service
+) -> None:
+    notice = slow_morning(empty)
+    log_in(page, empty.base_url, empty.keys["admin"])
+    press_tab_until(page, "Breaches")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{empty.base_url}/breaches")
+    press_tab_until(page, "ST-")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{empty.base_url}/breaches/*")
+    press_tab_until(page, "Approve and send")
+    page.keyboard.press("Tab")
+    page.keyboard.type("We were downloading ourselves")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("Rejected. It will not be sent.")
+    assert empty.query(NOTICE, {"id": notice["id"]})["notice"]["status"] == "REJECTED"
+
+
+FOCUS = """() => {
+  const at = document.activeElement;
+  const style = getComputedStyle(at);
+  const seen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  return { text: at.textContent.trim(), seen: seen || at === document.body };
+}"""
+
+
 def press_tab_until(page: Page, name: str) -> None:
-    """Goes on by the keyboard until the thing whose text begins with *name* has the focus."""
+    """Goes on by the keyboard until the thing whose text begins with *name* has the focus; on the
+    way each thing shows that it has it.
+    """
     for _ in range(80):
         page.keyboard.press("Tab")
-        focused = page.evaluate("document.activeElement?.textContent.trim() ?? ''")
-        if focused.startswith(name):
+        focus = page.evaluate(FOCUS)
+        assert focus["seen"], focus["text"]
+        if focus["text"].startswith(name):
             return
     pytest.fail(f"the keyboard does not reach {name!r}")
 

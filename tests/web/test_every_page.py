@@ -11,7 +11,7 @@ from speedtrap_web.catalogue import EN, ES
 from tests.lab.browser import reader, running_browser, sideways_px
 from tests.lab.mongo import Mongod
 from tests.lab.service import Service
-from tests.web.stages import MAIN, SCENES, Scene, Stage, all_stages
+from tests.web.stages import MAIN, SCENES, Scene, Stage, all_stages, log_in_quietly
 
 pytestmark = pytest.mark.browser
 
@@ -69,6 +69,21 @@ def test_a_page_is_for_everybody_and_every_screen(
                 page.evaluate(TWO_FRAMES)
                 assert sideways_px(page) == 0, width
                 assert violations(page, **options) == [], f"{width} px, dark: {dark}"
+
+
+@pytest.mark.parametrize("admin", [False, True], ids=["reader", "admin"])
+def test_every_page_is_whole_without_scripts(
+    chromium: Browser, stages: dict[str, Stage], admin: bool
+) -> None:
+    with reader(chromium, width=768, scripts=False) as page:
+        if admin:
+            log_in_quietly(page.context, stages["lived-in"])
+        for scene in (scene for scene in SCENES if scene.admin is admin):
+            page.goto(stages[scene.stage].address(scene))
+            expect(page.locator("h1"), scene.name).to_have_count(1)
+            expect(page.locator("body"), scene.name).to_contain_text(scene.shows)
+            for button in page.locator("button.copy, #chart-reset").all():
+                expect(button, scene.name).to_be_hidden()
 
 
 @pytest.mark.parametrize("name", MAIN)

@@ -1,12 +1,14 @@
 """graph stopped, slow, broken or refusing: the page says so, and never more than that."""
 
 import socket
+from typing import Literal
 
 import httpx
 import pytest
 
 from tests.lab.mongo import free_port
-from tests.web.serving import a_graph_that_answers, served, served_page
+from tests.lab.service import Service
+from tests.web.serving import Passage, a_graph_that_answers, served, served_page
 
 AWAY = "The service that keeps the runs does not answer."
 
@@ -81,3 +83,23 @@ def test_login_while_graph_is_away_says_so() -> None:
         answer = httpx.post(f"{page}/login", data={"key": "some-key"}, headers=headers)
         assert answer.status_code == 503
         assert AWAY in answer.text
+
+
+@pytest.mark.parametrize("mode", ["away", "slow", "broken"])
+def test_what_was_known_is_shown_until_graph_is_back(
+    lived_in: Service, mode: Literal["away", "slow", "broken"]
+) -> None:
+    with (
+        Passage.to(lived_in.base_url) as passage,
+        served_page(passage.url, key=lived_in.keys["viewer"], graph_timeout_s=2) as page,
+    ):
+        assert httpx.get(page, timeout=30).status_code == 200
+        passage.mode = mode
+        kept = httpx.get(page, timeout=30)
+        assert kept.status_code == 200
+        assert "This is what was known just now." in kept.text
+        assert kept.text.count('class="tile ') == 6
+        assert kept.headers["cache-control"] == "no-store"
+        assert 0 <= int(kept.headers["age"]) < 60
+        passage.mode = "open"
+        assert "This is what was known" not in httpx.get(page, timeout=30).text
