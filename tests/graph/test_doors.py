@@ -276,3 +276,9 @@ async def test_a_client_that_takes_no_data_is_dropped_and_the_others_go_on(
 
 def _holds(server: psutil.Process, port: int) -> bool:
     return any(getattr(found.raddr, "port", None) == port for found in server.net_connections())
+
+
+def test_a_subscription_over_http_is_told_where_to_go(service: Service) -> None:
+    (error,) = service.post("subscription { breaches { cursor } }")["errors"]
+    assert error["extensions"] == {"code": "BAD_INPUT"}
+    assert "WebSocket" in error["message"]

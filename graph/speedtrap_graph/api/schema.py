@@ -21,6 +21,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 )
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types import ExecutionContext
+from strawberry.types.graphql import OperationType
 
 from speedtrap_graph.api.context import Context, Services
 from speedtrap_graph.api.errors import public
@@ -30,7 +31,7 @@ from speedtrap_graph.api.queries import Query
 from speedtrap_graph.api.scalars import SCALARS
 from speedtrap_graph.api.subscriptions import Subscription
 from speedtrap_graph.quotas import Quotas, rate_limited
-from speedtrap_graph.services.errors import TooSlowError
+from speedtrap_graph.services.errors import BadInputError, TooSlowError
 
 _MAY_BE_SURROGATE = re.compile(r"\\u[dD]")
 
@@ -46,6 +47,11 @@ class _Schema(strawberry.Schema):
 
     async def _execute_operation(self, execution_context: ExecutionContext, *rest: Any) -> Any:
         """A query or a mutation, over HTTP or a socket alike; a subscription may take its time."""
+        if execution_context.operation_type is OperationType.SUBSCRIPTION:
+            only_socket = BadInputError(
+                "a subscription needs a WebSocket at this address, with graphql-transport-ws"
+            )
+            raise GraphQLError(str(only_socket), original_error=only_socket)
         limit_s = cast(Context, execution_context.context).limits.timeout_s
         try:
             async with asyncio.timeout(limit_s):
