@@ -1,6 +1,6 @@
 """Who is calling: keys from a file in NGINX map form, or the gateway's word for it.
 
-A line of the file reads `"<key>" "<name>:<role>";`. NGINX includes the same file as it is.
+A line of the file reads `"<key>" "<name>:<role>";`. The gateway reads the same file.
 """
 
 import hashlib

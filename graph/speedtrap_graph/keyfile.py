@@ -1,6 +1,6 @@
 """Writing the key file: NGINX's map form, one line a key: `"<key>" "<name>:<role>";`.
 
-NGINX includes the file as it is, so names and keys are held to characters that need no escaping.
+The gateway reads the same file, so names and keys are held to characters that need no escaping.
 """
 
 import os

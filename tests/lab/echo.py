@@ -35,7 +35,10 @@ async def tell(request: Request) -> JSONResponse:
 async def tell_by_websocket(asker: WebSocket) -> None:
     await asker.accept()
     await asker.send_json({"headers": _headers(asker)})
-    await asker.close()
+    if asker.query_params.get("stay") is None:
+        await asker.close()
+    else:
+        await asker.receive()
 
 
 @asynccontextmanager

@@ -24,23 +24,37 @@ START_TIMEOUT_S = 20.0
 MASTER = "daemon off; worker_shutdown_timeout 1s;"
 """As the Dockerfile starts it, less patient: workers of an old configuration end after a second."""
 
-MAIN = """\
-{user}
-worker_processes 2;
-error_log {folder}/error.log notice;
-pid {folder}/nginx.pid;
-events {{ worker_connections 512; }}
-http {{
-    default_type application/octet-stream;
-    client_body_temp_path {folder}/temp/body;
-    proxy_temp_path {folder}/temp/proxy;
-    fastcgi_temp_path {folder}/temp/fastcgi;
-    uwsgi_temp_path {folder}/temp/uwsgi;
-    scgi_temp_path {folder}/temp/scgi;
-    access_log off;
-    include {folder}/conf.d/*.conf;
-}}
-"""
+UNLIMITED = {
+    "ADDRESS_BURST": "100000",
+    "ADDRESS_CONNECTIONS": "10000",
+    "ADDRESS_RATE": "100000r/s",
+    "KEY_BURST": "100000",
+    "KEY_CONNECTIONS": "10000",
+    "KEY_RATE": "100000r/s",
+    "LOGIN_BURST": "100000",
+    "LOGIN_RATE": "100000r/s",
+    "STRANGER_BURST": "100000",
+    "STRANGER_RATE": "100000r/s",
+}
+"""Tests ask more in a second than people do; those of the limits set their own."""
+
+
+def main_configuration(folder: Path) -> str:
+    """The image's own frame, with its places in *folder* and two workers."""
+    frame = (SOURCES / "nginx.conf").read_text(encoding="utf-8")
+    # Started as root, its workers would become somebody who may not read a test's folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    for here, there in {
+        "user nginx;": user,
+        "worker_processes auto;": "worker_processes 2;",
+        "/var/log/nginx": str(folder),
+        "/run/nginx.pid": f"{folder}/nginx.pid",
+        "/var/cache/nginx": f"{folder}/temp",
+        "/etc/nginx/conf.d": f"{folder}/conf.d",
+    }.items():
+        assert here in frame
+        frame = frame.replace(here, there)
+    return frame
 
 
 def nginx_executable() -> str:
@@ -73,6 +87,10 @@ class Gateway:
     """Holds /speed/'s files. They take a second to make, so one folder may serve many gateways."""
     port: int = field(default_factory=free_port)
     internal_port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Differing from `UNLIMITED` and from no domain, without the names' common beginning."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,6 +101,15 @@ class Gateway:
     def internal_url(self) -> str:
         """Where web and the bots knock: the same site on the port that is never published."""
         return f"http://127.0.0.1:{self.internal_port}"
+
+    @property
+    def certificate(self) -> Path:
+        """Where certbot's service puts the chain and the key, in one file."""
+        return self.folder / "certificates" / "bundle.pem"
+
+    @property
+    def acme_root(self) -> Path:
+        return self.folder / "acme"
 
     @property
     def keys_file(self) -> Path:
@@ -101,30 +128,39 @@ class Gateway:
 
     def environment(self) -> dict[str, str]:
         """What the image's Dockerfile sets, with this test's places."""
-        return {
-            "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
-            "SPEEDTRAP_GATEWAY_ACCESS_LOG": str(self.folder / "access.log"),
-            "SPEEDTRAP_GATEWAY_ACME_ROOT": str(self.folder / "acme"),
-            "SPEEDTRAP_GATEWAY_CONF_DIR": str(self.folder / "conf.d"),
-            "SPEEDTRAP_GATEWAY_GRAPH": self.graph,
-            "SPEEDTRAP_GATEWAY_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
-            "SPEEDTRAP_GATEWAY_KEYS_FILE": str(self.keys_file),
-            "SPEEDTRAP_GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
-            "SPEEDTRAP_GATEWAY_SPEED_DIR": str(self.speed_dir),
-            "SPEEDTRAP_GATEWAY_WATCH_SECONDS": "0.2",
-            "SPEEDTRAP_GATEWAY_WEB": self.web,
+        values = {
+            "ACCESS_LOG": str(self.folder / "access.log"),
+            "ACME_ROOT": str(self.acme_root),
+            "CERTIFICATE": str(self.certificate),
+            "CONF_DIR": str(self.folder / "conf.d"),
+            "DOMAIN": "",
+            "GRAPH": self.graph,
+            "HSTS_SECONDS": "31536000",
+            "HTTPS_SUFFIX": f":{self.tls_port}",
+            "INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
+            "KEYS_FILE": str(self.keys_file),
+            "LISTEN": f"127.0.0.1:{self.port}",
+            "LISTEN6": f"[::1]:{self.port}",
+            "METRICS_LISTEN": f"127.0.0.1:{self.metrics_port}",
+            "SPEED_DIR": str(self.speed_dir),
+            "TLS_LISTEN": f"127.0.0.1:{self.tls_port}",
+            "TLS_LISTEN6": f"[::1]:{self.tls_port}",
+            "WATCH_SECONDS": "0.2",
+            "WEB": self.web,
+            **UNLIMITED,
+            **self.settings,
         }
+        named = {f"SPEEDTRAP_GATEWAY_{name}": value for name, value in values.items()}
+        return {"NGINX_LOCAL_RESOLVERS": "127.0.0.1", **named}
 
     def start(self) -> None:
         """Returns once it answers."""
         environment = self.environment()
-        for name in ("conf.d", "temp", "acme", "bin"):
+        for name in ("conf.d", "temp", "acme", "bin", "certificates"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         fill_in(SOURCES / "templates", self.folder / "conf.d", environment)
-        # Started as root, its workers would become somebody who may not read a test's folder.
-        user = "user root;" if os.geteuid() == 0 else ""
         main = self.folder / "nginx.conf"
-        main.write_text(MAIN.format(folder=self.folder, user=user), encoding="utf-8")
+        main.write_text(main_configuration(self.folder), encoding="utf-8")
         # The scripts call plain `nginx`, which in the image knows its configuration.
         wrapper = self.folder / "bin" / "nginx"
         arguments = f"-p {self.folder} -c {main} -e {self.folder}/error.log"
@@ -172,11 +208,16 @@ class Gateway:
 
 @contextlib.contextmanager
 def running_gateway(
-    folder: Path, graph: str, web: str, speed_dir: Path, keys: Mapping[str, str] | None = None
+    folder: Path,
+    graph: str,
+    web: str,
+    speed_dir: Path,
+    keys: Mapping[str, str] | None = None,
+    **settings: str,
 ) -> Iterator[Gateway]:
     """Without *keys*, with the key file that is in *folder* already."""
     folder.mkdir(parents=True, exist_ok=True)
-    gateway = Gateway(folder, graph, web, speed_dir)
+    gateway = Gateway(folder, graph, web, speed_dir, settings=settings)
     if keys is not None:
         gateway.write_keys(keys)
     try:

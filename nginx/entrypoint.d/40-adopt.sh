@@ -1,0 +1,79 @@
+#!/bin/sh
+# Makes configuration of what changes while the gateway runs: the keys, and the certificate. All or
+# nothing: what NGINX cannot use leaves in force what was there before, and the exit status says so.
+set -eu
+umask 077
+
+home=$SPEEDTRAP_GATEWAY_CONF_DIR/speedtrap
+enabled=$home/enabled
+new=$home/enabled.new
+last=$home/enabled.last
+
+say() {
+    echo "$0: $*" >&2
+}
+
+# The file is data, not configuration: whatever is no key line is refused, by its number alone.
+keys() {
+    awk '
+        function refuse(why) { print "api_keys, line " NR ": " why > "/dev/stderr"; bad = 1; exit 1 }
+        /^[ \t\r]*(#|$)/ { next }
+        !/^[ \t]*"[^"\\$ \t]+"[ \t]+"[a-z0-9][a-z0-9._-]*:(probe|viewer|bot|admin)";[ \t\r]*$/ {
+            refuse("not of the form \"<key>\" \"<name>:<role>\"; with a role of probe, viewer, bot, admin")
+        }
+        {
+            split($0, part, "\"")
+            key = part[2]
+            if (length(key) < 16 || length(key) > 200) refuse("a key has 16 to 200 characters")
+            if (tolower(key) in seen) refuse("the same key as in line " seen[tolower(key)])
+            seen[tolower(key)] = NR
+            printf "\"k:%s\" \"%s %s\";\n", key, key, part[4]
+        }
+        END { exit bad }
+    ' "$SPEEDTRAP_GATEWAY_KEYS_FILE"
+}
+
+# An address of the sixth version, where this machine has any.
+listen6() {
+    [ -z "$1" ] || [ ! -e /proc/net/if_inet6 ] || echo "listen $1 ipv6only=on;"
+}
+
+# prepare [without-certificate]
+prepare() {
+    rm -rf "$new"
+    mkdir "$new"
+    keys >"$new/keys.map" || return 1
+    listen6 "${SPEEDTRAP_GATEWAY_LISTEN6:+$SPEEDTRAP_GATEWAY_LISTEN6 default_server}" >"$new/listen6.inc"
+    listen6 "${SPEEDTRAP_GATEWAY_TLS_LISTEN6:+$SPEEDTRAP_GATEWAY_TLS_LISTEN6 ssl default_server}" >"$new/tls-listen6.inc"
+    : >"$new/tls.conf"
+    if [ -z "${1:-}" ] && [ -s "$SPEEDTRAP_GATEWAY_CERTIFICATE" ]; then
+        cat "$SPEEDTRAP_GATEWAY_CERTIFICATE" >"$new/certificate.pem" || return 1
+        echo "include $home/tls.conf;" >"$new/tls.conf"
+        door=redirect
+    elif [ -n "$SPEEDTRAP_GATEWAY_DOMAIN" ]; then
+        door=waiting
+    else
+        door=site
+    fi
+    echo "include $home/$door.inc;" >"$new/public.inc"
+}
+
+# Into force, if NGINX can read it.
+adopt() {
+    rm -rf "$last"
+    [ ! -d "$enabled" ] || mv "$enabled" "$last"
+    mv "$new" "$enabled"
+    nginx -t -q && return
+    rm -rf "$enabled"
+    [ ! -d "$last" ] || mv "$last" "$enabled"
+    return 1
+}
+
+prepare || exit 1
+adopt && exit
+[ ! -d "$enabled" ] || exit 1
+# At the start there is nothing to fall back to. Never without TLS what was meant to have it: with a
+# certificate that cannot be read the door waits for a better one.
+say "the certificate cannot be used"
+SPEEDTRAP_GATEWAY_DOMAIN=${SPEEDTRAP_GATEWAY_DOMAIN:-unknown}
+prepare without-certificate && adopt
