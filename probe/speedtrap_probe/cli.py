@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from speedtrap_probe import display, lock, reading, settings
 from speedtrap_probe.backoff import Backoff
@@ -170,7 +170,8 @@ def tools() -> None:
     with problems():
         session = _session(None, None)
         setup = Setup(session.settings.url, session.settings.options)
-        shown = Table("tool", "measures", "usable", "version", "note")
+        # Folded and not cut: the end of a variable's name or of an address is what one needs.
+        shown = Table("tool", "measures", "usable", "version", Column("note", overflow="fold"))
         for name, one in discover().items():
             usable = one.usable(setup)
             shown.add_row(

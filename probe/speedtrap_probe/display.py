@@ -131,7 +131,8 @@ def delivered(delivery: Delivery) -> Iterator[str]:
     if delivery.problem:
         yield delivery.problem
     if delivery.waiting:
-        yield f"{_runs(delivery.waiting)} wait in the outbox and will be sent with the next"
+        wait = "waits" if delivery.waiting == 1 else "wait"
+        yield f"{_runs(delivery.waiting)} {wait} in the outbox and will be sent with the next"
 
 
 def _share(mbps: float | None, plan: Plan) -> str:
