@@ -37,6 +37,7 @@ CHECK_AFTER_S = 2.0
 HIDDEN_FOR_S = 1.5
 """X shows a post to whoever looks up only after this: the second look is there for that."""
 A_PERSON_WAITS_S = 4.0
+PATIENCE_S = 60.0
 _F = TypeVar("_F")
 PIXEL = b64encode(
     bytes.fromhex(
@@ -94,6 +95,8 @@ class Scale:
     disturb_every_s: float
     deadline_s: float
     seed: int
+    everything: bool = False
+    """Whether graph and MongoDB are killed as well: then the mongod must be nobody else's."""
 
 
 @dataclass
@@ -102,18 +105,20 @@ class Torture:
 
     scale: Scale
     service: Service
+    mongod: Mongod
     smtp: FaultySmtp
     x: XApi
     crews: dict[str, Crew]
     chance: random.Random
     recipients: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    restarted: int = 0
     sent_again: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> None:
         deadline = time.monotonic() + self.scale.deadline_s
         next_disturbance, left = time.monotonic() + 1, self.scale.disturbances
-        while not self._over():
+        while left or not self._over():
             if time.monotonic() > deadline:
                 raise AssertionError(f"not over in time: {self._open()}")
             if left and time.monotonic() > next_disturbance:
@@ -135,7 +140,7 @@ class Torture:
         after = None
         while True:
             variables = {"after": after, "status": list(status) or None}
-            page = self.service.query(NOTICES, variables)["notices"]
+            page = self._ask(NOTICES, variables)["data"]["notices"]
             yield from page["nodes"]
             if not page["pageInfo"]["hasNextPage"]:
                 return
@@ -157,6 +162,7 @@ class Torture:
             + sum(1 for whom in mails if whom not in allowed),
             "killed": sum(crew.killed for crew in self.crews.values()),
             "stopped": sum(crew.stopped for crew in self.crews.values()),
+            "restarted": self.restarted,
             "smtp_faults": len(self.smtp.met),
             "x_faults": self.x.faults_met,
         }
@@ -192,8 +198,27 @@ class Torture:
         ][:20]
 
     def _disturb_somebody(self) -> None:
+        if self.scale.everything and self.chance.random() < 0.6:
+            self._restart(self.chance.choice((self.service, self.mongod)))
+            return
         crew = self.chance.choice(list(self.crews.values()))
         crew.disturb(self.chance.choice(crew.pids), self.chance.choice(("killed", "stopped")))
+
+    def _restart(self, part: Service | Mongod) -> None:
+        """As a power cut would."""
+        self.restarted += 1
+        part.kill()
+        part.start()
+
+    def _ask(self, document: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """Asks again while graph finds its way back to a database that was killed."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self.service.post(document, variables)
+            codes = {error["extensions"].get("code") for error in answer.get("errors", ())}
+            if codes != {"INTERNAL"} or time.monotonic() > deadline:
+                return answer
+            time.sleep(0.2)
 
     def _decide_about_mail(self) -> None:
         """As a person who looks into the mailbox; not at once, for it may still be coming in."""
@@ -203,7 +228,7 @@ class Torture:
             if notice["channel"] != "mail" or waited_s < A_PERSON_WAITS_S:
                 continue
             arrived = self.smtp.copies(notice["recipient"]) > 0
-            answer = self.service.post(RESOLVE, {"id": notice["id"], "arrived": arrived})
+            answer = self._ask(RESOLVE, {"id": notice["id"], "arrived": arrived})
             if "errors" not in answer and not arrived:
                 self.sent_again[notice["recipient"]] += 1
 
@@ -253,7 +278,7 @@ def a_torture(scale: Scale, mongod: Mongod, database: str, folder: Path) -> Iter
             crew.hire(scale.workers)
         smtp.disturb = crews["mail"].disturb_client
         x.disturb = crews["twitter"].disturb_client
-        yield Torture(scale, service, smtp, x, crews, chance, recipients, texts)
+        yield Torture(scale, service, mongod, smtp, x, crews, chance, recipients, texts)
 
 
 def script(scale: Scale, smtp: FaultySmtp, x: XApi, chance: random.Random) -> None:
