@@ -7,9 +7,7 @@ import json
 import os
 import resource
 import secrets
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from speedtrap_probe.errors import ToolError
 from speedtrap_probe.tool import Setup
 from speedtrap_probe.tools import discover
 
+from tests.lab import ping
 from tests.lab.nginx import nginx_executable
 from tests.lab.shaped import SERVER, Cable, cable, inside
 
@@ -217,36 +216,9 @@ class Watch:
         self.phase = phase
         self.line.answers_late(phase)
         if self._pinging and phase in {"download", "upload"}:
-            argv = [sys.executable, "-m", "tests.bench.bench_probe", "ping"]
+            argv = [sys.executable, "-I", "-S", ping.__file__, SERVER]
             self._pinger = subprocess.Popen(argv, stdout=subprocess.PIPE)
         self._began_cpu_s = _cpu_s()
-
-
-def ping_here() -> None:
-    """Prints the milliseconds of an ICMP echo every 50 ms."""
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-        raw.settimeout(1.0)
-        for number in range(1, 60_000):
-            body = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, number) + bytes(56)
-            total = sum(struct.unpack(f"!{len(body) // 2}H", body))
-            total = (total & 0xFFFF) + (total >> 16)
-            checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-            began = time.perf_counter()
-            raw.sendto(body[:2] + struct.pack("!H", checksum) + body[4:], (SERVER, 0))
-            if _echoed(raw, body[4:8]):
-                sys.stdout.write(f"{(time.perf_counter() - began) * 1000:.3f}\n")
-                sys.stdout.flush()
-            time.sleep(0.05)
-
-
-def _echoed(raw: socket.socket, which: bytes) -> bool:
-    try:
-        while True:
-            packet = raw.recv(2048)
-            if packet[20] == 0 and packet[24:28] == which:
-                return True
-    except TimeoutError:
-        return False
 
 
 def by_speedtest_cli(watch: Watch) -> dict[str, Any]:
@@ -362,7 +334,5 @@ if __name__ == "__main__":
     verb, *rest = sys.argv[1:] or ["all"]
     if verb == "measure":
         measure_here(rest[0], rest[1])
-    elif verb == "ping":
-        ping_here()
     else:
         sys.exit(main())
