@@ -49,5 +49,10 @@ def _percentiles(
         place = (n - 1) * share
         rank = floor(place)
         left, right = at(rank), at(min(rank + 1, n - 1))
-        found.append(left + (place - rank) * (right - left))
+        found.append(_between(left, right, place - rank))
     return found or [None] * len(shares)
+
+
+def _between(left: float, right: float, part: float) -> float:
+    """Halfway is what anybody reckons by hand, to the last digit."""
+    return (left + right) / 2 if part == MEDIAN else left + part * (right - left)

@@ -23,6 +23,12 @@ def test_the_median_of_an_even_sample_is_halfway_between_the_middle_two() -> Non
     assert median([4, 1, 3, 2]) == 2.5
 
 
+def test_halfway_is_right_to_the_last_digit() -> None:
+    values = [116.73, 147.84]
+    assert median(values) == sum(values) / 2
+    assert median([*values, 1.0, 900.0]) == sum(values) / 2
+
+
 def test_an_empty_sample_has_no_percentile() -> None:
     assert percentile([], 0.5) is None
     assert median([]) is None
