@@ -38,7 +38,7 @@ listen6() {
     [ -z "$1" ] || [ ! -e /proc/net/if_inet6 ] || echo "listen $1 ipv6only=on;"
 }
 
-# prepare [without-certificate]
+# prepare CERTIFICATE
 prepare() {
     rm -rf "$new"
     mkdir "$new"
@@ -46,8 +46,8 @@ prepare() {
     listen6 "${SPEEDTRAP_GATEWAY_LISTEN6:+$SPEEDTRAP_GATEWAY_LISTEN6 default_server}" >"$new/listen6.inc"
     listen6 "${SPEEDTRAP_GATEWAY_TLS_LISTEN6:+$SPEEDTRAP_GATEWAY_TLS_LISTEN6 ssl default_server}" >"$new/tls-listen6.inc"
     : >"$new/tls.conf"
-    if [ -z "${1:-}" ] && [ -s "$SPEEDTRAP_GATEWAY_CERTIFICATE" ]; then
-        cat "$SPEEDTRAP_GATEWAY_CERTIFICATE" >"$new/certificate.pem" || return 1
+    if [ -s "$1" ]; then
+        cat "$1" >"$new/certificate.pem" || return 1
         echo "include $home/tls.conf;" >"$new/tls.conf"
         door=redirect
     elif [ -n "$SPEEDTRAP_GATEWAY_DOMAIN" ]; then
@@ -69,11 +69,15 @@ adopt() {
     return 1
 }
 
-prepare || exit 1
+# What is gone keeps the one in force until the next start.
+certificate=$SPEEDTRAP_GATEWAY_CERTIFICATE
+[ -s "$certificate" ] || certificate=$enabled/certificate.pem
+prepare "$certificate" || exit 1
 adopt && exit
-[ ! -d "$enabled" ] || exit 1
-# At the start there is nothing to fall back to. Never without TLS what was meant to have it: with a
-# certificate that cannot be read the door waits for a better one.
-say "the certificate cannot be used"
-SPEEDTRAP_GATEWAY_DOMAIN=${SPEEDTRAP_GATEWAY_DOMAIN:-unknown}
-prepare without-certificate && adopt
+
+# A certificate that cannot be read must not keep a revoked key alive: the one in force stays. At the
+# start there is none, and then the door waits for a better one: never without TLS what was meant to
+# have it.
+say "the certificate cannot be used; the old stays in force"
+[ -d "$enabled" ] || SPEEDTRAP_GATEWAY_DOMAIN=${SPEEDTRAP_GATEWAY_DOMAIN:-unknown}
+prepare "$enabled/certificate.pem" && adopt

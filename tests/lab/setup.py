@@ -27,6 +27,8 @@ class Program:
 PROGRAMS = (
     Program(("nginx",), "nginx-light", "tests/gateway"),
     Program(("pdftotext", "pdftoppm"), "poppler-utils", "tests/bots"),
+    Program(("pebble",), "pebble", "tests/gateway"),
+    Program(("certbot",), "certbot", "tests/gateway"),
     Program(("iperf3",), "iperf3", "tests/probe"),
     Program(("chromium", "chromium-browser"), "chromium", "tests/web and tests/system"),
 )
