@@ -233,7 +233,8 @@ def test_a_broken_certificate_changes_nothing(awaiting: Gateway) -> None:
     before = served(awaiting)
     awaiting.certificate.write_text("nonsense", encoding="ascii")
     log = awaiting.folder / "entrypoint.log"
-    assert becomes_true(lambda: "the certificate cannot be used; the old stays in force" in log.read_text())
+    refused = "the certificate cannot be used; the old stays in force"
+    assert becomes_true(lambda: refused in log.read_text())
     assert served(awaiting) == before
     # Nor does it keep a key from being revoked in the meantime.
     awaiting.write_keys({KEYS.viewer: "page:viewer"})
