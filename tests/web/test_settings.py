@@ -45,3 +45,9 @@ def test_a_bad_setting_is_named_and_no_secret_is_told(
 def test_without_a_session_secret_each_process_makes_its_own() -> None:
     settings = WebSettings.model_validate({})
     assert settings.session_secret_or_random() != settings.session_secret_or_random()
+
+
+@pytest.mark.parametrize("handle", ["two words", "a" * 16, "a&text=b"])
+def test_a_providers_name_on_x_is_a_name_on_x(handle: str) -> None:
+    with pytest.raises(ValidationError, match="provider_handle"):
+        WebSettings(provider_handle=handle)

@@ -1,8 +1,10 @@
 """What the page says of an answer: fair with few runs, silent without a plan, gaps left open."""
 
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from speedtrap_web.notices import by_hand
 from speedtrap_web.views.breaches import NOTICE_GLYPHS, breach_line
 from speedtrap_web.views.chart import chart, nice_step
 from speedtrap_web.views.heat import heat_map, weighted_median
@@ -209,3 +211,20 @@ def test_a_channel_without_a_word_keeps_its_own_name() -> None:
 
 def test_a_breach_without_a_figure_was_a_line_down() -> None:
     assert breach_line(a_breach(median_mbps=None), words()).figure == "line down"
+
+
+@pytest.mark.parametrize(
+    ("handle", "begins"), [("", "Slow"), ("@isp", "@isp Slow"), ("isp", "@isp Slow")]
+)
+def test_a_person_may_post_with_a_mention_what_the_bots_post_without(
+    handle: str, begins: str
+) -> None:
+    link = by_hand("twitter", "Slow & dear: 48 %", handle)
+    assert link is not None
+    parts = urlsplit(link)
+    assert (parts.scheme, parts.netloc, parts.path) == ("https", "x.com", "/intent/post")
+    assert parse_qs(parts.query) == {"text": [f"{begins} & dear: 48 %"]}
+
+
+def test_a_mail_is_not_posted() -> None:
+    assert by_hand("mail", "Slow", "isp") is None

@@ -91,6 +91,7 @@ def _site_app(settings: WebSettings) -> Starlette:
                 templates=web.environment(),
                 assets=f"/assets/{assets}",
                 live_every_s=settings.live_every_s,
+                provider_handle=settings.provider_handle,
             )
             yield
 

@@ -3,6 +3,7 @@
 import base64
 import re
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,6 +19,8 @@ from speedtrap_web.session import Session
 from speedtrap_web.views.breaches import channel_name, notice_line
 from speedtrap_web.views.words import Words, zone_of
 
+# X's web intent: a person sees the text in X's own page, and posts it there or does not.
+X_INTENT = "https://x.com/intent/post"
 PICTURES = frozenset({"image/png", "image/jpeg"})
 LONGEST_REASON = 500
 _CID = re.compile(r"""cid:([^"'\s>]+)""")
@@ -69,12 +72,21 @@ def _page(
         "line": notice_line(notice, words),
         "planned": words.when(notice.planned_at),
         "steps": steps,
+        "intent": by_hand(notice.channel, notice.text, site.provider_handle),
         "attachments": [_line(notice, i, words) for i in range(len(notice.attachments))],
         "problem": problem,
         "reason": reason,
         "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "notice.html", context, status)
+
+
+def by_hand(channel: str, text: str, handle: str) -> str | None:
+    """Where a person may post it with a mention; X lets no automated account do so uninvited."""
+    if channel != "twitter":
+        return None
+    mention = f"@{handle.removeprefix('@')} " if handle else ""
+    return f"{X_INTENT}?{urlencode({'text': mention + text})}"
 
 
 def _line(notice: Notice, index: int, words: Words) -> AttachmentLine:

@@ -39,6 +39,12 @@ class WebSettings(BaseSettings):
     live_every_s: float = Field(
         default=15, ge=1, le=3600, description="How often an open page asks for news."
     )
+    provider_handle: str = Field(
+        default="",
+        pattern=r"^@?[A-Za-z0-9_]{0,15}$",
+        description="The provider's name on X, for the link with which a person may post with a "
+        "mention. The bots never mention anybody.",
+    )
     speed_endpoint: bool = Field(
         default=True, description="Serve /speed/ for measuring one's own network."
     )

@@ -48,6 +48,7 @@ class Site:
     templates: jinja2.Environment
     assets: str
     live_every_s: float
+    provider_handle: str = ""
     kept: Kept = field(default_factory=Kept)
 
     def session(self, request: Request) -> Session | None:

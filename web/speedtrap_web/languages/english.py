@@ -255,6 +255,8 @@ ENGLISH: Mapping[str, str] = {
     "notice.attachments": "Attachments",
     "notice.attachments.none": "None.",
     "notice.size": "{size} kB",
+    "notice.by_hand": "Post it yourself on X, with a mention",
+    "notice.by_hand.text": "X opens with this text; the bots themselves never mention anybody.",
     "notice.history": "What happened",
     "notice.step": "{when}, {by}: {status}",
     "notice.approve": "Approve and send",

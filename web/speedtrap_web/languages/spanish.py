@@ -260,6 +260,8 @@ SPANISH: Mapping[str, str] = {
     "notice.attachments": "Adjuntos",
     "notice.attachments.none": "Ninguno.",
     "notice.size": "{size} kB",
+    "notice.by_hand": "Publicarlo en X por cuenta propia, con una mención",
+    "notice.by_hand.text": "X se abre con este texto; los bots nunca mencionan a nadie.",
     "notice.history": "Qué ha pasado",
     "notice.step": "{when}, {by}: {status}",
     "notice.approve": "Aprobar y enviar",
