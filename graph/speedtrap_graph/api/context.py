@@ -62,16 +62,6 @@ class Context:
         self.silences = _loader(self._silences)
         self.contents = _loader(self._contents)
 
-    def require(self, *roles: Role) -> None:
-        """Lets callers with one of *roles* through; an admin may do everything."""
-        if self.caller.role not in {Role.ADMIN, *roles}:
-            allowed = [role.value for role in (*roles, Role.ADMIN)]
-            raise ForbiddenError(
-                f"this needs a key with the role {' or '.join(allowed)}, and this key's is"
-                f" {self.caller.role}",
-                allowed=allowed,
-            )
-
     def own(self, probe: str | None) -> str | None:
         """The probe to read: a probe's key reads its own, which it need not name."""
         if self.caller.role is not Role.PROBE:

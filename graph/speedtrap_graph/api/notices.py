@@ -10,7 +10,6 @@ from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachEventKind, BreachStatus, NoticeStatus, Stage
 from speedtrap_graph.api.plans import Plan, Rule
 from speedtrap_graph.api.runs import PageInfo, Run
-from speedtrap_graph.callers import Role
 from speedtrap_graph.services.errors import NotFoundError
 from speedtrap_graph.services.ledger import Claim as LedgerClaim
 from speedtrap_graph.services.notice_content import AttachmentDraft, NoticeDraft
@@ -87,7 +86,6 @@ class Breach:
 
     @strawberry.field
     async def notices(self, info: Info) -> list["Notice"]:
-        info.context.require(Role.VIEWER, Role.BOT)
         found = await info.context.notices.load(self.document.id)
         return [Notice.of(notice) for notice in found]
 

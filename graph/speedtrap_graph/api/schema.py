@@ -28,6 +28,7 @@ from speedtrap_graph.api.errors import public
 from speedtrap_graph.api.limits import EXTENSIONS, Limits
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
+from speedtrap_graph.api.roles import enforce
 from speedtrap_graph.api.scalars import SCALARS
 from speedtrap_graph.api.subscriptions import Subscription
 from speedtrap_graph.quotas import Quotas, rate_limited
@@ -71,6 +72,7 @@ SCHEMA = _Schema(
     extensions=EXTENSIONS,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
+enforce(SCHEMA._schema)  # noqa: SLF001 - Strawberry has no public way to all fields
 
 
 class _Socket(BaseGraphQLTransportWSHandler[Context, None]):

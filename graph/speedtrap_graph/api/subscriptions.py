@@ -6,7 +6,7 @@ from contextlib import aclosing
 import strawberry
 
 from speedtrap_graph.api.context import Info
-from speedtrap_graph.api.enums import BreachEventKind, Role
+from speedtrap_graph.api.enums import BreachEventKind
 from speedtrap_graph.api.notices import Breach, BreachEvent
 from speedtrap_graph.api.probes import ProbeEvent
 from speedtrap_graph.api.runs import Run
@@ -24,7 +24,6 @@ class Subscription:
     async def breaches(
         self, info: Info, after: str | None = None
     ) -> AsyncGenerator[BreachEvent, None]:
-        info.context.require(Role.VIEWER, Role.BOT)
         async with aclosing(info.context.services.events.breaches(after)) as events:
             async for event in events:
                 yield _event(event)
@@ -36,7 +35,6 @@ class Subscription:
     async def probe_events(
         self, info: Info, after: str | None = None
     ) -> AsyncGenerator[ProbeEvent, None]:
-        info.context.require(Role.VIEWER, Role.BOT)
         async with aclosing(follow_probes(info.context.services.store, after)) as rows:
             async for row in rows:
                 yield ProbeEvent.of(row)
