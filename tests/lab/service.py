@@ -22,7 +22,7 @@ import httpx
 
 from tests.lab.mongo import Mongod, ReplicaSet, free_port
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 PROBE = "laptop"
 
 
