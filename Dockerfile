@@ -52,6 +52,7 @@ ENV PATH=/opt/speedtrap/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 COPY docker/entrypoint.sh /usr/local/bin/speedtrap-entrypoint
+COPY docker/listening.py /usr/local/bin/speedtrap-listening
 WORKDIR /tmp
 ENTRYPOINT ["speedtrap-entrypoint"]
 
@@ -72,4 +73,5 @@ CMD ["speedtrap-bots", "run"]
 
 FROM runtime AS probe
 COPY --from=probe-build /opt/speedtrap /opt/speedtrap
+RUN mkdir -p /var/lib/speedtrap/probe && chown -R speedtrap:speedtrap /var/lib/speedtrap
 CMD ["speedtrap-probe", "watch", "--every", "1h"]

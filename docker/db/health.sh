@@ -5,7 +5,7 @@
 set -eu
 
 ready=/run/speedtrap/ready
-if [ -e "$ready" ]; then
+if [ -e "$ready" ] || [ -n "${SPEEDTRAP_DB_JOINS:-}" ]; then
     exec 3<>/dev/tcp/127.0.0.1/27017
     exit
 fi

@@ -8,6 +8,8 @@ for name in speedtest-db_root_username speedtest-db_root_password speedtest-db_k
 done
 rm -f /run/speedtrap/ready
 
+# A node that joins gets its users with everything else, from the others.
+[ -z "${SPEEDTRAP_DB_JOINS:-}" ] || exec docker-entrypoint.sh mongod "$@"
 export MONGO_INITDB_ROOT_USERNAME_FILE=/run/speedtrap/speedtest-db_root_username
 export MONGO_INITDB_ROOT_PASSWORD_FILE=/run/speedtrap/speedtest-db_root_password
 exec docker-entrypoint.sh mongod "$@"

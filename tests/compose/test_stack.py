@@ -1,6 +1,10 @@
 """The main road through containers, and what must hold on the way."""
 
+import contextlib
 import json
+import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,14 @@ from tests.lab.smtp import PASSWORD, SmtpServer
 
 pytestmark = pytest.mark.system
 
-SERVICES = {"gateway", "graph", "web", "bots", "db"}
+SERVICES = {"gateway", "certbot", "graph", "web", "bot-mail", "bot-twitter", "db"}
 PLAN = "mutation($plan: PlanInput!) { setPlan(plan: $plan) { id } }"
 BREACHES = "query($probe: String) { breaches(probe: $probe) { nodes { status count reference } } }"
+SUBMIT = (
+    "mutation($runs: [RunInput!]!)"
+    "{ submitRuns(runs: $runs) { accepted duplicates rejected { field message } } }"
+)
+RUN = "query($id: UUID!) { run(id: $id) { id } }"
 NOTICES = "{ notices { nodes { id status channel stage recipient digest subject } } }"
 APPROVE = (
     "mutation($id: ID!, $digest: String!) { approveNotice(id: $id, digest: $digest) { status } }"
@@ -50,12 +59,14 @@ def test_everything_is_up_and_only_the_gateway_is_published(stack: Stack) -> Non
     containers = stack.containers()
     assert {one["Service"] for one in containers} == SERVICES
     assert {one["State"] for one in containers} == {"running"}
-    assert {one["Health"] for one in containers if one["Service"] != "bots"} == {"healthy"}
+    assert {one["Health"] for one in containers} == {"healthy"}
     published = {
         one["Service"]: {port["PublishedPort"] for port in one["Publishers"] or []} - {0}
         for one in containers
     }
-    assert published == {name: set() for name in SERVICES} | {"gateway": {stack.port}}
+    assert published == {name: set() for name in SERVICES} | {
+        "gateway": {stack.port, stack.tls_port}
+    }
 
 
 def test_the_page_is_there(stack: Stack) -> None:
@@ -75,7 +86,7 @@ def test_without_a_key_there_is_401_whatever_the_caller_header_says(stack: Stack
         assert answer.json()["error"]["code"] == "UNAUTHENTICATED"
 
 
-@pytest.mark.parametrize("service", ["web", "bots"])
+@pytest.mark.parametrize("service", ["web", "bot-mail", "bot-twitter", "certbot"])
 @pytest.mark.parametrize("target", ["graph:8000", "db:27017"])
 def test_graph_and_database_are_out_of_everybodys_reach(
     stack: Stack, service: str, target: str
@@ -94,11 +105,13 @@ def test_graph_and_database_are_out_of_everybodys_reach(
         assert "open" not in stack.python_in(service, code).splitlines()
 
 
-@pytest.mark.parametrize("service", ["graph", "web", "bots"])
+@pytest.mark.parametrize("service", ["graph", "web", "bot-mail", "bot-twitter", "certbot"])
 def test_services_are_not_root_and_secrets_are_theirs_alone(stack: Stack, service: str) -> None:
     processes = stack.run("docker", "top", stack.container(service), "-eo", "pid,uid,cmd")
     users = {line.split()[1] for line in processes.splitlines()[1:]}
     assert users == {"10001"}
+    if service == "certbot":
+        return
     code = (
         "import pathlib\n"
         "for file in pathlib.Path('/run/speedtrap').iterdir():\n"
@@ -150,14 +163,14 @@ def test_the_road_from_six_slow_runs_to_one_letter(
     def waits() -> list[dict[str, Any]]:
         return notices(stack, channel="mail", stage="OPENING", status="PLANNED")
 
-    assert becomes_true(lambda: len(waits()) == 1), stack.compose("logs", "bots")
+    assert becomes_true(lambda: len(waits()) == 1), stack.compose("logs", "bot-mail")
     assert mail_server.letters == []
     (notice,) = waits()
     page = httpx.get(f"{stack.url}/")
     assert breach["reference"] in page.text
 
     stack.graphql(admin, APPROVE, id=notice["id"], digest=notice["digest"])
-    assert becomes_true(lambda: len(mail_server.letters) == 1), stack.compose("logs", "bots")
+    assert becomes_true(lambda: len(mail_server.letters) == 1), stack.compose("logs", "bot-mail")
     (letter,) = mail_server.letters
     assert letter.over_tls
     assert letter.recipients == ("support@isp.example",)
@@ -188,22 +201,113 @@ def test_the_real_probe_measures_the_way_here_and_delivers(
     assert measurement["downloadMbps"] > 100
 
 
-@pytest.mark.parametrize("service", ["db", "graph", "gateway", "web", "bots"])
+class Load(threading.Thread):
+    """One probe that submits without pause; keeps what was acknowledged, repeats what was not."""
+
+    def __init__(self, stack: Stack, key: str, probe: str) -> None:
+        super().__init__(name="load")
+        self.acknowledged: list[str] = []
+        self.done = threading.Event()
+        self._stack = stack
+        self._key = key
+        self._probe = probe
+
+    def run(self) -> None:
+        while not self.done.is_set():
+            run = a_run(self._probe, 900, minutes_ago=0.5)
+            while not self._acknowledged(run) and not self.done.is_set():
+                self.done.wait(0.2)
+
+    def _acknowledged(self, run: dict[str, Any]) -> bool:
+        try:
+            answer = self._stack.post(self._key, SUBMIT, runs=[run])
+        except httpx.HTTPError:
+            return False
+        if answer.status_code != httpx.codes.OK or "errors" in answer.json():
+            return False
+        told = answer.json()["data"]["submitRuns"]
+        assert run["id"] in told["accepted"] + told["duplicates"], told
+        self.acknowledged.append(run["id"])
+        return True
+
+
+@contextlib.contextmanager
+def under_load(stack: Stack, key: str, probe: str = "attic") -> Iterator[Load]:
+    load = Load(stack, key, probe)
+    load.start()
+    try:
+        assert becomes_true(lambda: len(load.acknowledged) > 2)
+        yield load
+    finally:
+        load.done.set()
+        load.join()
+
+
+def stored(stack: Stack, ids: list[str]) -> set[str]:
+    """Those of *ids* that graph can give back."""
+    found = set()
+    for one in ids:
+        run = stack.graphql(stack.secret("admin_key"), RUN, id=one)["run"]
+        if run is not None:
+            found.add(str(run["id"]))
+    return found
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
 def test_a_killed_container_comes_back_with_nothing_lost(
     stack: Stack, probe_key: str, mail_server: SmtpServer, service: str
 ) -> None:
-    before = len(mail_server.letters)
-    runs = [a_run("attic", 900, minutes_ago=0.5) for _ in range(3)]
-    for run in runs:
-        assert stack.submit(probe_key, run)["accepted"] == [run["id"]]
+    letters = len(mail_server.letters)
     known = breaches(stack, "attic")
-    stack.compose("kill", service)
-    stack.compose("up", "--detach", "--wait")
-    assert becomes_true(lambda: httpx.get(f"{stack.url}/readyz").status_code == 200)
-    assert stack.submit(probe_key, *runs)["duplicates"] == [run["id"] for run in runs]
+    with under_load(stack, probe_key) as load:
+        stack.compose("kill", service)
+        stack.compose("up", "--detach", "--wait")
+        again = len(load.acknowledged)
+        assert becomes_true(lambda: len(load.acknowledged) > again + 2)
+    assert stored(stack, load.acknowledged) == set(load.acknowledged)
     assert breaches(stack, "attic") == known
-    assert httpx.get(f"{stack.url}/").status_code == 200
-    assert len(mail_server.letters) == before
+    assert stack.get("/").status_code == 200
+    assert len(mail_server.letters) == letters
+
+
+def test_graph_and_web_run_in_several_copies(stack: Stack, probe_key: str) -> None:
+    copies = ("--scale", "graph=3", "--scale", "web=2", "--scale", "bot-mail=2")
+    stack.compose("up", "--detach", "--wait", "--no-recreate", *copies)
+    try:
+        graphs = stack.compose("ps", "--quiet", "graph").split()
+        assert len(graphs) == 3
+        with under_load(stack, probe_key) as load:
+            # NGINX looks the name up again every five seconds.
+            assert becomes_true(lambda: len(addresses_of_graph(stack)) == 3)
+            stack.run("docker", "kill", graphs[0])
+            again = len(load.acknowledged)
+            assert becomes_true(lambda: len(load.acknowledged) > again + 5)
+        assert stored(stack, load.acknowledged) == set(load.acknowledged)
+        assert [stack.get("/").status_code for _ in range(6)] == [200] * 6
+    finally:
+        stack.up()
+
+
+def addresses_of_graph(stack: Stack) -> set[str]:
+    """Those that the gateway has asked of late, by its log."""
+    lines = stack.compose("logs", "--no-color", "--no-log-prefix", "--tail=40", "gateway")
+    return set(re.findall(r'"path":"/graphql".*"upstream":"([\d.]+):8000"', lines))
+
+
+def test_the_root_of_every_container_is_read_only_and_its_service_has_no_privilege(
+    stack: Stack,
+) -> None:
+    for service in SERVICES:
+        told = json.loads(stack.run("docker", "inspect", stack.container(service)))[0]["HostConfig"]
+        assert told["ReadonlyRootfs"], service
+        assert told["CapDrop"] == ["ALL"], service
+        assert told["Memory"] > 0, service
+        assert told["SecurityOpt"] == ["no-new-privileges:true"], service
+        assert told["RestartPolicy"]["Name"] == "unless-stopped", service
+        assert told["LogConfig"]["Config"]["max-size"] == "10m", service
+    for service in SERVICES - {"gateway"}:
+        status = stack.run("docker", "exec", stack.container(service), "cat", "/proc/1/status")
+        assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE), service
 
 
 def test_a_revoked_key_is_refused_without_a_restart(stack: Stack) -> None:
