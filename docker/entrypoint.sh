@@ -12,7 +12,9 @@ mkdir -p "$secrets"
 for file in /run/secrets/*; do
     [ -e "$file" ] || continue
     copy=$secrets/${file##*/}
-    install -m 0400 -o speedtrap -g speedtrap /dev/null "$copy"
-    cat "$file" >"$copy"
+    # First the mode, then the owner: root has no leave to change what is somebody else's.
+    rm -f "$copy"
+    (umask 0377 && cat "$file" >"$copy")
+    chown speedtrap:speedtrap "$copy"
 done
 exec setpriv --reuid=speedtrap --regid=speedtrap --clear-groups --no-new-privs -- "$@"

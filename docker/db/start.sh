@@ -4,7 +4,11 @@
 set -eu
 
 for name in speedtest-db_root_username speedtest-db_root_password speedtest-db_keyfile; do
-    install -m 0400 -o mongodb -g mongodb "/run/secrets/$name" "/run/speedtrap/$name"
+    # First the mode, then the owner: root has no leave to change what is somebody else's.
+    copy=/run/speedtrap/$name
+    rm -f "$copy"
+    (umask 0377 && cat "/run/secrets/$name" >"$copy")
+    chown mongodb:mongodb "$copy"
 done
 rm -f /run/speedtrap/ready
 
