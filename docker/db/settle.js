@@ -10,9 +10,11 @@ if (!admin.hello().setName) {
   const members = [{ _id: 0, host: wanted[0] }];
   admin.adminCommand({ replSetInitiate: { _id: process.env.SPEEDTRAP_DB_REPLICA_SET, members } });
 }
-for (let tries = 0; !admin.hello().isWritablePrimary; tries++) {
+for (let tries = 0; ; tries++) {
+  const seen = admin.hello();
+  if (seen.isWritablePrimary) break;
   // Another node has the lead: it does what follows, or has done it.
-  if (admin.hello().secondary && admin.hello().primary) quit(0);
+  if (seen.secondary && seen.primary && seen.primary !== seen.me) quit(0);
   if (tries === 50) throw new Error("this node takes no writes yet");
   sleep(100);
 }
