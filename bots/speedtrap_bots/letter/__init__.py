@@ -59,14 +59,18 @@ def letter(
 
 
 def post(breach: Breach, stage: Stage) -> Content:
-    """A public post of at most 280 weighted characters: no mention, no tag, no link."""
-    evidence = gather(breach)
-    names = {"e": asdict(evidence)}
+    """A public post with the chart as its picture."""
+    return Content(text=post_text(breach, stage), files=(_chart(breach, gather(breach)),))
+
+
+def post_text(breach: Breach, stage: Stage) -> str:
+    """At most 280 weighted characters: no mention, no tag, no link."""
+    names = {"e": asdict(gather(breach))}
     long, short = _render(names, *(f"{stage.value.lower()}.{k}.txt" for k in ("post", "short")))
     text = " ".join(long.split())
     if parse_tweet(text).weightedLength > MAX_POST_WEIGHT:
         text = " ".join(short.split())
-    return Content(text=text, files=(_chart(breach, evidence),))
+    return text
 
 
 def note(breach: Breach, stage: Stage) -> Content:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from PIL import Image
 from speedtrap_bots.content import Content
-from speedtrap_bots.letter import letter, post
+from speedtrap_bots.letter import letter, post, post_text
 from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
 from speedtrap_bots.model import Breach, Failure, Measurement, Plan, Rule, Stage
 from twitter_text import extract_urls, parse_tweet
@@ -20,6 +20,12 @@ from tests.bots.hostile import a_hostile_breach
 
 def a_letter(breach: Breach | None = None, stage: Stage = Stage.OPENING) -> Content:
     return letter(breach or a_breach(), stage, sender="Jane Doe", contact="jane@home.example")
+
+
+@pytest.fixture(scope="module")
+def opening() -> Content:
+    """The letter about `a_breach()`: always the same, so that it is drawn once."""
+    return a_letter()
 
 
 def a_resolved_breach() -> Breach:
@@ -39,9 +45,8 @@ def test_the_order_of_the_runs_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("part", ["text", "html"])
-def test_the_letter_can_be_checked(part: str) -> None:
-    content = a_letter()
-    said = str(getattr(content, part))
+def test_the_letter_can_be_checked(opening: Content, part: str) -> None:
+    said = str(getattr(opening, part))
     for words in (
         "Example Cable: 940 Mbps down, 35 Mbps up",
         "below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times in a row",
@@ -54,14 +59,14 @@ def test_the_letter_can_be_checked(part: str) -> None:
         "ST-7K2M9Q",
         "jane@home.example",
         "STOP",
-        hashlib.sha256(content.files[1].content).hexdigest(),
+        hashlib.sha256(opening.files[1].content).hexdigest(),
     ):
         assert words in said
     assert said.count("?") == 1, "one request"
 
 
-def test_the_subject_names_metric_provider_bound_and_reference() -> None:
-    assert a_letter().subject == (
+def test_the_subject_names_metric_provider_bound_and_reference(opening: Content) -> None:
+    assert opening.subject == (
         "Download on our Example Cable line: 6 measurements in a row below half of the"
         " subscribed 940 Mbps [ST-7K2M9Q]"
     )
@@ -84,9 +89,10 @@ def test_the_recovery_thanks_and_asks_for_nothing() -> None:
 )
 def test_every_kind_of_rule_reads_well(rule: Rule, words: str) -> None:
     breach = a_breach(rule=rule)
-    assert words in a_letter(breach).text
-    assert words in a_letter(breach).subject
-    assert words in post(breach, Stage.OPENING).text
+    content = a_letter(breach)
+    assert words in content.text
+    assert words in content.subject
+    assert words in post_text(breach, Stage.OPENING)
 
 
 def test_an_outage_is_no_measured_zero() -> None:
@@ -97,8 +103,8 @@ def test_an_outage_is_no_measured_zero() -> None:
     assert not re.search(r"\b0\.0 Mbps", content.text)
 
 
-def test_a_broken_tool_is_no_measured_zero_either() -> None:
-    assert "fast             no figure" in a_letter().text
+def test_a_broken_tool_is_no_measured_zero_either(opening: Content) -> None:
+    assert "fast             no figure" in opening.text
 
 
 def test_the_home_network_is_not_counted_as_the_line() -> None:
@@ -117,8 +123,8 @@ def test_a_long_breach_keeps_the_letter_short_and_the_csv_whole() -> None:
     assert len({row["run_id"] for row in rows_of(content)}) == 300
 
 
-def test_the_csv_has_every_measurement_unrounded() -> None:
-    rows = rows_of(a_letter())
+def test_the_csv_has_every_measurement_unrounded(opening: Content) -> None:
+    rows = rows_of(opening)
     assert len(rows) == 16 * 3
     assert rows[0]["timestamp"] == "2026-11-24T02:00:00-07:00"
     assert rows[0]["download_mbps"] == "920.0"
@@ -131,8 +137,8 @@ def rows_of(content: Content) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.files[1].content.decode())))
 
 
-def test_the_chart_is_a_picture_without_a_date_in_it() -> None:
-    chart = a_letter().files[0]
+def test_the_chart_is_a_picture_without_a_date_in_it(opening: Content) -> None:
+    chart = opening.files[0]
     picture = Image.open(io.BytesIO(chart.content))
     assert picture.size == (1000, 420)
     assert set(picture.info) <= {"dpi"}
@@ -149,7 +155,7 @@ def test_the_chart_is_a_picture_without_a_date_in_it() -> None:
 )
 def test_a_post_fits_and_bothers_nobody(stage: Stage, provider: str) -> None:
     plan = Plan(provider=provider, download_mbps=940, time_zone="America/Argentina/Buenos_Aires")
-    text = post(a_breach(plan=plan, status="RESOLVED", resolved_at=NOON), stage).text
+    text = post_text(a_breach(plan=plan, status="RESOLVED", resolved_at=NOON), stage)
     parsed = parse_tweet(text)
     assert parsed.valid
     assert parsed.weightedLength <= 280
