@@ -142,9 +142,14 @@ def _best(readings: Iterable[Reading]) -> dict[Metric, float]:
         for metric, value in reading.figures.items():
             if not _is_figure(metric, value):
                 continue
-            if metric not in best or _worse(best[metric], value, metric):
+            known = best.get(metric)
+            if known is None or _worse(known, value, metric):
                 best[metric] = value
     return best
+
+
+def _has_figure(reading: Reading) -> bool:
+    return any(_is_figure(metric, value) for metric, value in reading.figures.items())
 
 
 def _is_figure(metric: Metric, value: float) -> bool:
@@ -225,7 +230,7 @@ def _hampered_machine(run: RunFacts, bound: float | None) -> str | None:
 
 
 def _measured_by(run: RunFacts) -> str:
-    tools = [r.tool for r in run.readings if r.tool not in LOCAL_TOOLS and _best([r])]
+    tools = [r.tool for r in run.readings if r.tool not in LOCAL_TOOLS and _has_figure(r)]
     return f"Measured by {', '.join(tools)}."
 
 

@@ -28,7 +28,7 @@ class Metric(StrEnum):
 
     @property
     def more_is_better(self) -> bool:
-        return self in {Metric.DOWNLOAD, Metric.UPLOAD}
+        return self is Metric.DOWNLOAD or self is Metric.UPLOAD
 
 
 class FailureKind(StrEnum):

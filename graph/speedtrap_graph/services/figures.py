@@ -27,7 +27,7 @@ def readings_of(
 
 def _reading(measurement: Mapping[str, Any], keys: Iterable[tuple[Metric, str]]) -> Reading:
     figures = {
-        metric: float(measurement[key]) for metric, key in keys if measurement.get(key) is not None
+        metric: float(value) for metric, key in keys if (value := measurement.get(key)) is not None
     }
     failure = measurement.get("failure")
     kind = FailureKind(failure["kind"]) if failure else None

@@ -25,7 +25,8 @@ def parse_moment(value: object) -> datetime:
 def in_milliseconds(moment: datetime) -> datetime:
     """*moment* as it comes back from the store."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+    finer = utc.microsecond % 1000
+    return utc.replace(microsecond=utc.microsecond - finer) if finer else utc
 
 
 def format_moment(moment: datetime) -> str:

@@ -1,10 +1,14 @@
 """What is refused, with the field named; the good runs of the same batch are kept."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from speedtrap_graph.services.submission import MAX_MEASUREMENTS, validate
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from speedtrap_graph.services.submission import MAX_MEASUREMENTS, SubmittedRun, validate
 
 from tests.lab.runs import a_run
 
@@ -112,3 +116,29 @@ def test_what_was_not_measured_is_absent_from_the_stored_run() -> None:
     (measurement,) = run.row()["measurements"]
     assert "jitter_ms" not in measurement
     assert "upload_mbps" not in measurement
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+HUGE = st.sampled_from([10**30, 10**400, -(2**63), 1e308])
+PARTS = ["downloadMbps", "bytesSent", "durationS", "tool", "startedAt", "server", "failure"]
+
+
+@given(value=JSON | HUGE, field=st.sampled_from(sorted(a_run())), part=st.sampled_from(PARTS))
+def test_a_run_is_good_where_strict_json_says_so(value: object, field: str, part: str) -> None:
+    raws = [with_measurement(**{part: value})]
+    if value is not None:  # nothing said about the conditions is nothing wrong
+        raws.append(a_run() | {field: value})
+    for raw in raws:
+        try:
+            SubmittedRun.model_validate_json(json.dumps(raw))
+        except ValidationError:
+            expected = []
+        else:
+            expected = [0]
+        good, bad = validate([raw], NOW)
+        assert [index for index, _ in good] == expected
+        assert len(bad) == 1 - len(good)
