@@ -12,12 +12,15 @@ import httpx
 from tests.bots.hostile import STRINGS
 from tests.lab.runs import SUBMIT, slow_runs
 from tests.lab.service import Service
+from tests.web.history import plan_a_notice
 
 PLAN = """
 mutation($provider: String!) {
   setPlan(plan: {provider: $provider, downloadMbps: 940, timeZone: "UTC"}) { id }
 }
 """
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+PROVIDER = STRINGS["bidi"] + STRINGS["html"] + STRINGS["template"]
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -63,22 +66,45 @@ def test_no_string_of_a_probe_does_anything_on_a_page(empty: Service) -> None:
                 accepted.append(str(run["id"]))
                 break
     assert len(accepted) >= len(STRINGS) // 2
-    refused = empty.post(PLAN, {"provider": STRINGS["html"]})
-    assert "errors" not in refused or refused["errors"][0]["message"]
+    empty.query(PLAN, {"provider": PROVIDER})
     empty.query(SUBMIT, {"runs": slow_runs(6)}, role="probe")
+
+    [breach] = empty.query("{ breaches { nodes { id } } }")["breaches"]["nodes"]
+    notice = plan_a_notice(empty, html=STRINGS["html"])
 
     with httpx.Client(base_url=empty.base_url, headers=SAME_SITE, timeout=60) as client:
         login = client.post("/login", data={"key": empty.keys["admin"]})
         assert login.status_code in {200, 303}
+        shown: list[str] = []
         pages = ["/", "/runs", "/breaches", "/report", "/settings/plan", "/settings/probes"]
-        for path in [*pages, *(f"/runs/{run}" for run in accepted)]:
+        about = [f"/breaches/{breach['id']}", f"/notices/{notice['id']}"]
+        for path in [*pages, *about, *(f"/runs/{run}" for run in accepted)]:
             page = client.get(path)
+            shown.append(page.text)
             assert page.status_code == 200, path
             assert "script-src" in page.headers["content-security-policy"]
             Inert().feed(page.text)
+            assert not TURNING.search(page.text), path
+        assert any("⟨U+202E⟩" in text for text in shown), "the override is seen, and turns nothing"
+        letter = client.get(f"{about[1]}/letter")
+        assert "sandbox" in letter.headers["content-security-policy"]
+        assert "script-src" not in letter.headers["content-security-policy"]
         for row in csv.reader(io.StringIO(client.get("/runs.csv").text)):
             assert not any(re.match(r"[=+@\t\r]|-\D", cell) for cell in row), row
         assert client.get("/runs.json").json()
+
+
+def test_a_provider_may_be_called_anything_of_1_to_200_characters(empty: Service) -> None:
+    for name, text in STRINGS.items():
+        answer = posted(empty, PLAN, {"provider": text}, "admin")
+        told = answer.get("error") or next(iter(answer.get("errors") or []), None)
+        if told:
+            assert told.get("extensions", told)["code"] == "BAD_INPUT", (name, told)
+            assert "provider" in told["message"] or name == "surrogate", (name, told)
+            assert name in {"megabyte", "combining", "family", "empty", "surrogate"}, (name, told)
+        else:
+            stored = empty.query("{ plans { provider } }")["plans"][-1]["provider"]
+            assert stored == text.strip(), name
 
 
 def refusals(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,11 +116,15 @@ def refusals(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def submitted(service: Service, run: dict[str, object]) -> dict[str, Any]:
+    return posted(service, SUBMIT, {"runs": [run]}, "probe")
+
+
+def posted(service: Service, query: str, variables: dict[str, object], role: str) -> dict[str, Any]:
     """The service's answer; in ASCII, in which a lone surrogate can be sent."""
     answer = httpx.post(
         f"{service.base_url}/graphql",
-        headers={"X-API-Key": service.keys["probe"], "Content-Type": "application/json"},
-        content=json.dumps({"query": SUBMIT, "variables": {"runs": [run]}}),
+        headers={"X-API-Key": service.keys[role], "Content-Type": "application/json"},
+        content=json.dumps({"query": query, "variables": variables}),
         timeout=60,
     )
     found: dict[str, Any] = answer.json()

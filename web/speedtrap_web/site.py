@@ -16,7 +16,9 @@ from speedtrap_web.catalogue import CATALOGUES, Catalogue, preferred
 from speedtrap_web.graph import Graph
 from speedtrap_web.kept import Kept, KeptPage
 from speedtrap_web.links import Links
+from speedtrap_web.printing import Press
 from speedtrap_web.session import Session, Sessions, Throttle
+from speedtrap_web.visible import visible
 
 PACKAGE = Path(__file__).parent
 STATIC_DIR = PACKAGE / "static"
@@ -50,6 +52,7 @@ class Site:
     live_every_s: float
     provider_handle: str = ""
     kept: Kept = field(default_factory=Kept)
+    press: Press = field(default_factory=Press)
 
     def session(self, request: Request) -> Session | None:
         return self.sessions.of(request)
@@ -143,6 +146,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def this_minute() -> datetime:
+    """As long as a page's mark holds: within it, what is made of the same answers is the same."""
+    return now().replace(second=0, microsecond=0)
+
+
 def base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}"
 
@@ -178,6 +186,7 @@ def environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES_DIR),
         autoescape=True,  # also the feed, which is no .html
+        finalize=visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
