@@ -30,7 +30,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench fuzz bench-bots bench-probe format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench fuzz bench-bots bench-probe shots dist sbom format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -83,6 +83,13 @@ bench-bots: $(VENV)/.dev ## 200 notices, four workers a channel, killed and stop
 
 shots: $(VENV)/.dev $(VENV)/.vendor test-tools ## pictures of every page and state, into shots/
 	$(PY) -m pytest -o python_files='shoot_*.py' -o python_functions='shoot_*' -o timeout=0 -q tests/shots $(ARGS)
+
+dist: $(VENV)/.dev $(VENV)/.vendor ## wheels and sdists of all five distributions, into dist/
+	$(UV) build --quiet --all-packages --out-dir dist
+
+sbom: $(UV_STAMP) ## what is inside, as CycloneDX, from uv.lock (the browser's parts: web/package-lock.json)
+	@mkdir -p dist
+	$(UV) export --quiet --frozen --all-packages --no-dev --format cyclonedx1.5 --output-file dist/speedtrap.cdx.json
 
 format: $(VENV)/.dev ## let ruff write what it can
 	$(VENV)/bin/ruff check --fix
