@@ -49,6 +49,54 @@ def up(
     start(Wanted(Home(folder), host, port, every, probe), os.environ)
 
 
+BackupFile = Annotated[
+    Path, typer.Argument(help="The backup, e.g. speedtrap.backup.gz; `backup -`: standard output.")
+]
+
+
+@app.command()
+def backup(file: BackupFile, data_dir: DataDir = None) -> None:
+    """Writes everything into one file, as it is at this moment, while all goes on."""
+    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+
+    care.backup(Home(data_dir or default_folder()), file)
+
+
+@app.command()
+def restore(
+    file: BackupFile,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Whatever is in the database now is lost.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Puts a backup into an empty database. Start speedtrap again afterwards."""
+    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+
+    care.restore(Home(data_dir or default_folder()), file, replace=replace)
+
+
+@app.command()
+def doctor(
+    url: Annotated[
+        str | None, typer.Option(help="The public address, for its name and certificate.")
+    ] = None,
+    time_server: Annotated[
+        str, typer.Option(help="Whom to ask for the time, HOST or HOST:PORT (NTP).")
+    ] = "pool.ntp.org",
+    ca_file: Annotated[
+        Path | None, typer.Option(help="PEM file of a private authority to trust.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Looks at keys, clock, name, certificate, database, mail, X and disk; says what to do."""
+    from speedtrap_up.doctor.round import Visit, visit  # noqa: PLC0415 - pymongo only here
+
+    home = Home(data_dir or default_folder())
+    raise typer.Exit(visit(Visit(home, url, time_server, ca_file), as_json=json))
+
+
 @keys_app.command("add")
 def keys_add(
     name: Annotated[str, typer.Argument(help="Who it is for; a probe's own name.")],

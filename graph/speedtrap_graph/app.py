@@ -64,7 +64,7 @@ def create_app(settings: GraphSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        store = open_store(settings)
+        store = connect(settings.uri, settings.database, settings.username, settings.password)
         try:
             await prepare(store)
             running.services = _services(store, settings)
@@ -110,15 +110,6 @@ def create_app(settings: GraphSettings) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
-    )
-
-
-def open_store(settings: GraphSettings) -> Store:
-    return connect(
-        settings.uri,
-        settings.database,
-        settings.username,
-        settings.password,
     )
 
 

@@ -1,20 +1,24 @@
 """`speedtrap-graph`: serves the API."""
 
-import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 import uvicorn
 from pydantic import ValidationError
-from pymongo.errors import PyMongoError
 
+from speedtrap_graph import care
 from speedtrap_graph.api.schema import SCHEMA
-from speedtrap_graph.app import create_app, open_store
+from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
-from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.settings import GraphSettings, StoreSettings
 from speedtrap_graph.socket import PatientSocket
+from speedtrap_graph.store.database import Store
+
+S = TypeVar("S", bound=StoreSettings)
+BackupFile = Annotated[Path, typer.Argument(help=care.FILE_HELP)]
+Replace = Annotated[bool, typer.Option("--replace", help=care.REPLACE_HELP)]
 
 app = typer.Typer(help="The GraphQL service.", no_args_is_help=True)
 
@@ -30,7 +34,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Serves /graphql, /healthz and /readyz, with the settings of SPEEDTRAP_GRAPH_*."""
-    settings = _settings()
+    settings = _settings(GraphSettings)
     _check_keys(settings.keys_file)
     _check_database(settings)
     uvicorn.run(
@@ -48,14 +52,26 @@ def serve(
 
 
 @app.command()
+def backup(file: BackupFile) -> None:
+    """Writes everything into one file, as it is at this moment, while the service goes on."""
+    care.say_backup(_settings(StoreSettings), file)
+
+
+@app.command()
+def restore(file: BackupFile, *, replace: Replace = False) -> None:
+    """Puts a backup into an empty database. Start the service again afterwards."""
+    care.say_restore(_settings(StoreSettings), file, replace=replace)
+
+
+@app.command()
 def schema() -> None:
     """Prints the schema (graph/schema.graphql is this output)."""
     sys.stdout.write(SCHEMA.as_str() + "\n")
 
 
-def _settings() -> GraphSettings:
+def _settings(kind: type[S]) -> S:
     try:
-        return GraphSettings()
+        return kind()
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(step) for step in problem["loc"]).upper()
@@ -78,21 +94,10 @@ def _check_keys(path: Path | None) -> None:
 
 
 def _check_database(settings: GraphSettings) -> None:
-    async def ping() -> None:
-        store = open_store(settings)
-        try:
-            await store.ping()
-        finally:
-            await store.close()
-
     try:
-        asyncio.run(ping())
-    except ConnectionError as error:
+        care.with_store(settings, Store.ping)
+    except care.CareError as error:
         _complain(str(error))
-        raise typer.Exit(1) from None
-    except PyMongoError:
-        # The driver's own message may show the URI, and with it a password.
-        _complain("MongoDB does not answer at SPEEDTRAP_GRAPH_MONGODB_URI, or refuses the login")
         raise typer.Exit(1) from None
 
 
@@ -101,4 +106,8 @@ def _complain(message: str) -> None:
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except care.CareError as error:
+        _complain(str(error))
+        sys.exit(1)

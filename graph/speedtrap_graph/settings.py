@@ -10,8 +10,8 @@ from speedtrap_graph.api.limits import Limits
 from speedtrap_graph.callers import Role
 
 
-class GraphSettings(BaseSettings):
-    """Frozen, built once by the composition root and handed down."""
+class StoreSettings(BaseSettings):
+    """Where the database is: all that a backup needs to know."""
 
     model_config = SettingsConfigDict(
         env_prefix="SPEEDTRAP_GRAPH_", frozen=True, hide_input_in_errors=True
@@ -24,6 +24,30 @@ class GraphSettings(BaseSettings):
     mongodb_password: SecretStr = SecretStr("")
     mongodb_password_file: Path | None = None
     database: str = Field("speedtrap", pattern=r"^[A-Za-z0-9_-]{1,60}$")
+
+    @property
+    def uri(self) -> str:
+        return _first_line(self.mongodb_uri_file) or self.mongodb_uri.get_secret_value()
+
+    @property
+    def username(self) -> str:
+        return _first_line(self.mongodb_username_file) or self.mongodb_username
+
+    @property
+    def password(self) -> str:
+        return _first_line(self.mongodb_password_file) or self.mongodb_password.get_secret_value()
+
+    @field_validator("mongodb_uri_file", "mongodb_username_file", "mongodb_password_file")
+    @classmethod
+    def _is_readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
+
+
+class GraphSettings(StoreSettings):
+    """Frozen, built once by the composition root and handed down."""
+
     keys_file: Path | None = None
     """NGINX map lines, `"<key>" "<name>:<role>";`. Needed with `callers=keys`."""
     callers: Literal["keys", "gateway"] = "keys"
@@ -68,25 +92,6 @@ class GraphSettings(BaseSettings):
     @property
     def owner_channel_names(self) -> frozenset[str]:
         return _names(self.owner_channels)
-
-    @property
-    def uri(self) -> str:
-        return _first_line(self.mongodb_uri_file) or self.mongodb_uri.get_secret_value()
-
-    @property
-    def username(self) -> str:
-        return _first_line(self.mongodb_username_file) or self.mongodb_username
-
-    @property
-    def password(self) -> str:
-        return _first_line(self.mongodb_password_file) or self.mongodb_password.get_secret_value()
-
-    @field_validator("mongodb_uri_file", "mongodb_username_file", "mongodb_password_file")
-    @classmethod
-    def _is_readable(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"there is no file {path}")
-        return path
 
     @field_validator("requests_per_minute")
     @classmethod

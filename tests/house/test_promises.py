@@ -1,6 +1,7 @@
 """What is written must be so: README, guides, changelog, Makefile, secrets, contracts."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,7 @@ from speedtrap_web import cli as web
 from speedtrap_web.settings import WebSettings
 from typer.main import get_command
 
+from speedtrap import app as house
 from speedtrap import keys_app, secrets_app
 from speedtrap_up import api, plan
 from speedtrap_up import secrets as house_secrets
@@ -29,6 +31,18 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = [ROOT, *(ROOT / part for part in ("probe", "graph", "bots", "web"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 GUIDES = sorted((ROOT / "docs").rglob("*.md"))
+
+PARTS = {
+    "plan": plan.app,
+    "bots": bots.app,
+    "notices": bots.notices_app,
+    "graph": graph.app,
+    "web": web.app,
+    "probe": probe.app,
+    "keys": keys_app,
+    "secrets": secrets_app,
+}
+"""Whose commands `speedtrap` hands on, or that it imports only when they are called."""
 
 FOR_TESTS = {"address", "ca_file", "request_timeout_s", "verdict_timeout_s"}
 """Settings of channels that stand in for the outside world in tests, or that nobody need turn."""
@@ -67,10 +81,42 @@ def test_every_command_that_is_named_exists() -> None:
     known = _commands()
     for command in re.findall(r"\bspeedtrap ((?:[a-z]+ ?){1,2})", _code(words())):
         first, *rest = command.split()
-        if first == "up":
+        if first in {"up", "backup", "restore", "doctor"}:
             continue
         assert first in known, command
         assert not rest or rest[0] in known[first], command
+
+
+COMMANDS = [
+    (file.name, line)
+    for file in [*DOCUMENTS, *GUIDES]
+    for block in re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
+    for line in re.findall(r"^\s*((?:\.venv/bin/)?speedtrap .*)$", block, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("file", "line"), COMMANDS)
+def test_every_command_of_a_guide_can_be_typed_as_it_stands(file: str, line: str) -> None:
+    """Its subcommands and options are there, with as many arguments; nothing is run."""
+    assert file
+    words = shlex.split(line.replace("\u2026", ""), comments=True)[1:]
+    name = words[0]
+    command = get_command(house) if name not in PARTS else get_command(PARTS[name])
+    words = words if name not in PARTS else words[1:]
+    while commands := getattr(command, "commands", None):
+        assert words[0] in commands, line
+        command, words = commands[words[0]], words[1:]
+    context = command.make_context(name, words, resilient_parsing=True)
+    parser = command.make_parser(context)
+    _, left, _ = parser.parse_args(list(words))
+    assert left == [], line
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)`", text)
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_setting_of_graph_and_web_is_documented() -> None:
@@ -183,18 +229,8 @@ def _code(text: str) -> str:
 
 
 def _commands() -> dict[str, set[str]]:
-    apps = {
-        "plan": plan.app,
-        "bots": bots.app,
-        "notices": bots.notices_app,
-        "graph": graph.app,
-        "web": web.app,
-        "probe": probe.app,
-        "keys": keys_app,
-        "secrets": secrets_app,
-    }
     found = {}
-    for name, app in apps.items():
+    for name, app in PARTS.items():
         command = get_command(app)
         found[name] = set(getattr(command, "commands", {}))
     return found

@@ -16,6 +16,8 @@ Row = dict[str, Any]
 Database = AsyncDatabase[Row]
 
 SCHEMA = "schema"
+RESTORING = "restoring"
+"""There while a restore puts its collections in the place of those that were."""
 SCHEMA_VERSION = 2
 """Of the documents, as the last of `STEPS` leaves them."""
 LEASE_MS = 60_000
@@ -43,9 +45,20 @@ class NewerDatabaseError(ConnectionError):
     """The database belongs to later code, which knows things that this one would destroy."""
 
 
+class HalfRestoredError(ConnectionError):
+    """Some of its collections are of before a restore and some of after it."""
+
+
 async def check_version(database: Database) -> None:
-    """Raises NewerDatabaseError unless this code may use the database."""
-    row = await database[SCHEMA].find_one({"_id": "schema"})
+    """Raises NewerDatabaseError or HalfRestoredError unless this code may use the database."""
+    found = database[SCHEMA].find({"_id": {"$in": ["schema", RESTORING]}})
+    rows = {row["_id"]: row async for row in found}
+    if RESTORING in rows:
+        raise HalfRestoredError(
+            f"the database {database.name!r} is being restored, or a restore of it was "
+            "interrupted: wait for it, or run `speedtrap restore` again"
+        )
+    row = rows.get("schema")
     if row is not None and row.get("version", 1) > SCHEMA_VERSION:
         raise NewerDatabaseError(
             f"the database {database.name!r} is of version {row['version']} and this "

@@ -1,0 +1,72 @@
+"""What an operator does with the data: one short connection each, and words for a person."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from pymongo.errors import PyMongoError
+
+from speedtrap_graph.services.archive import DamagedBackupError
+from speedtrap_graph.services.backup import BackupError, back_up, write_backup
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.restoring import RestoreError, restore
+from speedtrap_graph.settings import StoreSettings
+from speedtrap_graph.store.database import Store, connect
+
+FILE_HELP = (
+    "Where the backup is, e.g. speedtrap.backup.gz; `backup -` writes to the standard output."
+)
+REPLACE_HELP = "Whatever is in the database now is lost."
+
+T = TypeVar("T")
+
+
+class CareError(Exception):
+    """It could not be done; the message is for a person."""
+
+
+def with_store(settings: StoreSettings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Connects, works and disconnects; raises CareError in words that show no password."""
+
+    async def once() -> T:
+        store = connect(settings.uri, settings.database, settings.username, settings.password)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(once())
+    except PyMongoError as error:
+        # The driver's own message may show the URI, and with it a password.
+        raise CareError(
+            "MongoDB does not answer at SPEEDTRAP_GRAPH_MONGODB_URI, or refuses the login"
+        ) from error
+    except (BackupError, ConnectionError, DamagedBackupError, RestoreError) as error:
+        raise CareError(str(error)) from error
+
+
+def say_backup(settings: StoreSettings, file: Path) -> None:
+    async def work(store: Store) -> dict[str, int]:
+        await store.ping()
+        if str(file) == "-":
+            return await write_backup(store, sys.stdout.buffer, system_clock)
+        return await back_up(store, file, system_clock)
+
+    counts = with_store(settings, work)
+    typer.echo(f"{file}: {counts.get('runs', 0)} runs, {sum(counts.values())} documents.", err=True)
+
+
+def say_restore(settings: StoreSettings, file: Path, *, replace: bool) -> None:
+    try:
+        contents = with_store(settings, lambda store: restore(store, file, replace=replace))
+    except OSError as error:
+        raise CareError(f"{file} cannot be read: {error.strerror}") from error
+    runs = contents.documents.get("runs", 0)
+    typer.echo(
+        f"Restored what was there at {contents.taken_at}: {runs} runs, {contents.total} documents. "
+        "Start the service again if it runs."
+    )

@@ -1,0 +1,1 @@
+"""`speedtrap doctor`: what is wrong here, and what to do about it."""
