@@ -184,7 +184,7 @@ class _Downloader(_HttpWorker):
         answer = self.link.request("GET", self.target.url)
         check_status(self.target, answer.status)
         before = self.moved
-        for got in self.link.payload(answer):
+        for got in self.link.payload(answer, then=self.target.url):
             self.moved += got
             if self.stopping:
                 return
