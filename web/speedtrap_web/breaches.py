@@ -13,8 +13,10 @@ from speedtrap_web import site as web
 from speedtrap_web.admin import to_login
 from speedtrap_web.answers import Breach, NoticeLetter, Run
 from speedtrap_web.forms import read_form
+from speedtrap_web.printing import evidence_data
 from speedtrap_web.session import own_path
 from speedtrap_web.views.breaches import breach_line, channel_name
+from speedtrap_web.views.header import plan_line
 from speedtrap_web.views.runs import run_table
 from speedtrap_web.views.words import Words, zone_of
 
@@ -52,16 +54,23 @@ async def breach_page(request: Request) -> Response:
         return web.not_modified(mark.tag)
     breach, runs = await _breach(request)
     words = Words(site.catalogue(request), zone_of(breach.plan), web.now())
-    context = {
-        "breach": breach,
-        "line": breach_line(breach, words),
-        "rule_sentence": words.rule_sentence(breach.rule),
-        "table": run_table(runs[::-1], words),
+    context = _context(breach, runs, words) | {
         "letters": await _letters(request, breach, words),
         "silences": tuple(SILENCES),
-        "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "breach.html", context, mark=mark)
+
+
+def _context(breach: Breach, runs: list[Run], words: Words) -> dict[str, Any]:
+    """What the page and its PDF show to everybody."""
+    return {
+        "breach": breach,
+        "line": breach_line(breach, words),
+        "plan": plan_line(breach.plan, words),
+        "rule_sentence": words.rule_sentence(breach.rule),
+        "table": run_table(runs[::-1], words),
+        "zone": words.catalogue.zone_name(words.zone),
+    }
 
 
 async def _breach(request: Request) -> tuple[Breach, list[Run]]:
@@ -104,6 +113,21 @@ async def evidence_json(request: Request) -> Response:
         "runs": [run.model_dump(mode="json", by_alias=True, exclude_none=True) for run in runs],
     }
     return _download(bytes(JSONResponse(content).body), "application/json", breach, "json")
+
+
+async def evidence_pdf(request: Request) -> Response:
+    """What the page shows to everybody, on paper."""
+    site = web.of(request)
+    mark = await site.mark(request)
+    if web.has(request, mark.tag):
+        return web.not_modified(mark.tag)
+    breach, runs = await _breach(request)
+    catalogue = site.catalogue(request)
+    words = Words(catalogue, zone_of(breach.plan), web.this_minute())
+    data = evidence_data(_context(breach, runs, words), catalogue)
+    content = await site.press.pdf("evidence", data, breach.resolved_at or breach.last_run_at)
+    response = _download(content, "application/pdf", breach, "pdf")
+    return web.revalidated(request, response, mark.tag)
 
 
 def _download(content: str | bytes, media_type: str, breach: Breach, suffix: str) -> Response:

@@ -16,6 +16,7 @@ from speedtrap_web.graph import (
     KeyRefusedError,
     RefusedError,
 )
+from speedtrap_web.printing import PrintingError
 
 RETRY_AFTER_S = 10
 
@@ -90,6 +91,10 @@ async def http_error(request: Request, problem: Exception) -> Response:
     return _answer(request, status, "NOT_FOUND" if status == 404 else "BAD_REQUEST", key)
 
 
+async def not_printed(request: Request, _: Exception) -> Response:
+    return _answer(request, 503, "UNAVAILABLE", "printing")
+
+
 async def broken(request: Request, _: Exception) -> Response:
     return _answer(request, 500, "INTERNAL", "500")
 
@@ -100,6 +105,7 @@ HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
     KeyRefusedError: key_refused,
     RefusedError: refused,
     BadVariableError: refused,
+    PrintingError: not_printed,
     HTTPException: http_error,
     500: broken,
 }

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from functools import reduce
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from speedtrap_web.answers import Breach, History, Probe, Report
 from speedtrap_web.forms import read_form
 from speedtrap_web.links import Share
 from speedtrap_web.pages import chosen_probe, measured_probes
+from speedtrap_web.printing import report_data
 from speedtrap_web.views import ranges
 from speedtrap_web.views.breaches import breach_line
 from speedtrap_web.views.chart import chart
@@ -54,9 +56,34 @@ async def report(request: Request) -> Response:
     return site.page(request, "report.html", context, mark=mark)
 
 
+async def report_pdf(request: Request) -> Response:
+    """The same, on paper."""
+    probes = await measured_probes(web.of(request))
+    if not probes:
+        raise HTTPException(404)
+    probe = chosen_probe(probes, request.query_params.get("probe"))
+    return await _pdf(request, probe, request.query_params.get("month", ""))
+
+
+async def _pdf(request: Request, probe: Probe, wanted: str) -> Response:
+    site = web.of(request)
+    mark = await site.mark(request)
+    if web.has(request, mark.tag):
+        return web.not_modified(mark.tag)
+    context = await _context(request, probe, wanted)
+    if wanted and context["month"] != wanted:
+        raise HTTPException(404)
+    data = report_data(context, site.catalogue(request))
+    content = await site.press.pdf("report", data, web.this_minute())
+    name = f"speedtrap-{context['month']}.pdf"
+    headers = {"Content-Disposition": f'inline; filename="{name}"'}
+    response = Response(content, media_type="application/pdf", headers=headers)
+    return web.revalidated(request, response, mark.tag)
+
+
 async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any]:
     site = web.of(request)
-    words = Words(site.catalogue(request), zone_of(probe.plan), web.now())
+    words = Words(site.catalogue(request), zone_of(probe.plan), web.this_minute())
     known = months(probe, words.now.astimezone(words.zone).date())
     first = next((month for month in known if f"{month:%Y-%m}" == wanted), known[0])
     after = (first + timedelta(days=31)).replace(day=1)
@@ -92,6 +119,7 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         "tools": tool_table(figures, words),
         "breaches": [breach_line(breach, words) for breach in found],
         "made": words.when(words.now),
+        "pdf": "/report.pdf?" + urlencode({"probe": probe.name, "month": f"{first:%Y-%m}"}),
         "zone": words.catalogue.zone_name(words.zone),
     }
 
@@ -130,7 +158,29 @@ async def share(request: Request) -> Response:
 
 
 async def shared(request: Request) -> Response:
-    """What a link shows: one report, and no way on from it."""
+    """What a link shows: one report, and no way on from it but to its PDF."""
+    site = web.of(request)
+    probe, found = await _opened(request)
+    context = await _context(request, probe, found.month)
+    if context["month"] != found.month:
+        raise HTTPException(404)
+    words = Words(site.catalogue(request), zone_of(probe.plan), web.now())
+    context |= {"shared_until": words.when(found.until), "link": None, "link_days": LINK_DAYS}
+    context |= {"pdf": f"/shared/{request.path_params['token']}/report.pdf"}
+    response = site.page(request, "report.html", context)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+async def shared_pdf(request: Request) -> Response:
+    probe, found = await _opened(request)
+    response = await _pdf(request, probe, found.month)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+async def _opened(request: Request) -> tuple[Probe, Share]:
+    """The probe and the month of the link; 404 for one that is not ours, or has expired."""
     site = web.of(request)
     found = site.links.open(request.path_params["token"], web.now())
     if found is None:
@@ -138,11 +188,4 @@ async def shared(request: Request) -> Response:
     probes = [probe for probe in await measured_probes(site) if probe.name == found.probe]
     if not probes:
         raise HTTPException(404)
-    context = await _context(request, probes[0], found.month)
-    if context["month"] != found.month:
-        raise HTTPException(404)
-    words = Words(site.catalogue(request), zone_of(probes[0].plan), web.now())
-    context |= {"shared_until": words.when(found.until), "link": None, "link_days": LINK_DAYS}
-    response = site.page(request, "report.html", context)
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
+    return probes[0], found

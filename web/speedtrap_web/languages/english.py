@@ -412,6 +412,9 @@ ENGLISH: Mapping[str, str] = {
     "feed.link": "Feed",
     # Report of a month
     "nav.report": "Report",
+    "pdf.cut": "The newest {n}; all of them are in the CSV.",
+    "error.printing.title": "The document could not be made.",
+    "error.printing.text": "Too many are being made right now. Try again in a moment.",
     "report.title": "Service report, {month}",
     "report.month": "Month",
     "report.share": "A link without a login, for",

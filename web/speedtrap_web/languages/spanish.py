@@ -418,6 +418,9 @@ SPANISH: Mapping[str, str] = {
     "feed.title": "speedtrap: incumplimientos",
     "feed.link": "Canal Atom",
     # Report of a month
+    "pdf.cut": "Las {n} más recientes; todas están en el CSV.",
+    "error.printing.title": "No se pudo crear el documento.",
+    "error.printing.text": "Se están creando demasiados a la vez. Inténtalo dentro de un momento.",
     "report.title": "Informe de servicio, {month}",
     "report.month": "Mes",
     "report.share": "Un enlace sin inicio de sesión, por",
