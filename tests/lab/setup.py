@@ -26,7 +26,7 @@ class Program:
 
 PROGRAMS = (
     Program(("nginx",), "nginx-light", "tests/gateway"),
-    Program(("pdftotext", "pdftoppm"), "poppler-utils", "tests/bots"),
+    Program(("pdftotext", "pdftoppm"), "poppler-utils", "tests/bots, tests/web"),
     Program(("pebble",), "pebble", "tests/gateway"),
     Program(("certbot",), "certbot", "tests/gateway"),
     Program(("iperf3",), "iperf3", "tests/probe"),
