@@ -29,6 +29,7 @@ PROGRAMS = (
     Program(("pdftotext", "pdftoppm"), "poppler-utils", "tests/bots, tests/web"),
     Program(("pebble",), "pebble", "tests/gateway"),
     Program(("certbot",), "certbot", "tests/gateway"),
+    Program(("wrk",), "wrk", "make bench"),
     Program(("iperf3",), "iperf3", "tests/probe"),
     Program(("chromium", "chromium-browser"), "chromium", "tests/web and tests/system"),
 )
