@@ -69,7 +69,7 @@ test-tools: $(VENV)/.dev
 	@$(PY) tests/lab/setup.py
 
 bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
-	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q tests/bench $(ARGS)
+	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q $(or $(ARGS),tests/bench)
 
 fuzz: $(VENV)/.dev ## ten minutes (or SECONDS=…) of operations that nobody would think of
 	SPEEDTRAP_FUZZ_SECONDS=$(or $(SECONDS),600) $(PY) -m pytest -o timeout=0 tests/graph/test_fuzz.py $(ARGS)
@@ -82,7 +82,7 @@ bench-bots: $(VENV)/.dev ## 200 notices, four workers a channel, killed and stop
 	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q tests/bench/bench_bots.py $(ARGS)
 
 shots: $(VENV)/.dev $(VENV)/.vendor test-tools ## pictures of every page and state, into shots/
-	$(PY) -m pytest -o python_files='shoot_*.py' -o python_functions='shoot_*' -o timeout=0 -q tests/shots $(ARGS)
+	$(PY) -m pytest -o python_files='shoot_*.py' -o python_functions='shoot_*' -o timeout=0 -q $(or $(ARGS),tests/shots)
 
 dist: $(VENV)/.dev $(VENV)/.vendor ## wheels and sdists of all five distributions, into dist/
 	$(UV) build --quiet --all-packages --out-dir dist
