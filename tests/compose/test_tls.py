@@ -6,8 +6,8 @@ import httpx
 import pytest
 from cryptography import x509
 
-from tests.compose.conftest import DOMAIN, Stack, a_run, becomes_true
-from tests.compose.test_stack import stored, under_load
+from tests.compose.conftest import DOMAIN, SUBSCRIBED_MBPS, Stack, a_run, becomes_true
+from tests.compose.test_stack import PLAN, stored, under_load
 
 pytestmark = pytest.mark.system
 
@@ -53,6 +53,14 @@ def test_up_waits_for_the_certificate_and_plain_http_takes_no_key_any_more(
 def test_six_slow_runs_open_a_breach_by_tls_and_the_page_shows_it(
     stack_with_tls: Stack, probe_key: str
 ) -> None:
+    plan = {
+        "probe": "cellar",
+        "provider": "Example Cable",
+        "downloadMbps": SUBSCRIBED_MBPS,
+        "uploadMbps": 35.0,
+        "timeZone": "America/Denver",
+    }
+    stack_with_tls.graphql(stack_with_tls.secret("admin_key"), PLAN, plan=plan)
     for number in range(6):
         run = a_run("cellar", 120, minutes_ago=60 - 5 * number)
         assert stack_with_tls.submit(probe_key, run)["accepted"] == [run["id"]]
