@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pymongo.errors import PyMongoError
@@ -16,6 +16,7 @@ from speedtrap_graph.api.context import Services
 from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
 from speedtrap_graph.callers import Callers, Gateway, KeyFile
+from speedtrap_graph.exporters import configured
 from speedtrap_graph.gate import Gate
 from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.book import Terms
@@ -23,6 +24,7 @@ from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.events import Events
 from speedtrap_graph.services.export import Format
+from speedtrap_graph.services.exporting import Export
 from speedtrap_graph.services.heartbeats import SilenceWatch
 from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.ledger import Ledger
@@ -40,6 +42,7 @@ class _Running:
     watcher: asyncio.Task[None] | None = None
     rolling: asyncio.Task[None] | None = None
     silences: asyncio.Task[None] | None = None
+    exports: list[asyncio.Task[None]] = field(default_factory=list)
 
     def current(self) -> Services:
         if self.services is None:
@@ -61,6 +64,7 @@ def create_app(settings: GraphSettings) -> Starlette:
     begins.
     """
     running = _Running()
+    exporters = configured()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -72,9 +76,14 @@ def create_app(settings: GraphSettings) -> Starlette:
             running.rolling = asyncio.create_task(Rolling(store).forever())
             watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
             running.silences = asyncio.create_task(watch.forever())
+            running.exports = [
+                asyncio.create_task(Export(store, exporter).forever()) for exporter in exporters
+            ]
             yield
         finally:
-            for task in filter(None, (running.watcher, running.rolling, running.silences)):
+            for task in filter(
+                None, (running.watcher, running.rolling, running.silences, *running.exports)
+            ):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

@@ -1,6 +1,7 @@
 """`speedtrap-graph`: serves the API."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,11 +13,12 @@ from speedtrap_graph import care
 from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
+from speedtrap_graph.exporters import configured
 from speedtrap_graph.settings import GraphSettings, StoreSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_graph.store.database import Store
 
-S = TypeVar("S", bound=StoreSettings)
+S = TypeVar("S")
 BackupFile = Annotated[Path, typer.Argument(help=care.FILE_HELP)]
 Replace = Annotated[bool, typer.Option("--replace", help=care.REPLACE_HELP)]
 
@@ -35,6 +37,7 @@ def serve(
 ) -> None:
     """Serves /graphql, /healthz and /readyz, with the settings of SPEEDTRAP_GRAPH_*."""
     settings = _settings(GraphSettings)
+    _settings(configured)
     _check_keys(settings.keys_file)
     _check_database(settings)
     uvicorn.run(
@@ -69,9 +72,9 @@ def schema() -> None:
     sys.stdout.write(SCHEMA.as_str() + "\n")
 
 
-def _settings(kind: type[S]) -> S:
+def _settings(read: Callable[[], S]) -> S:
     try:
-        return kind()
+        return read()
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(step) for step in problem["loc"]).upper()

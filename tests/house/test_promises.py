@@ -14,6 +14,7 @@ from speedtrap_bots import cli as bots
 from speedtrap_bots.channel import kinds
 from speedtrap_bots.settings import Settings as BotsSettings
 from speedtrap_graph import cli as graph
+from speedtrap_graph.exporters import kinds as exporters
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_probe import cli as probe
 from speedtrap_probe import settings as probe_settings
@@ -121,7 +122,8 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 
 def test_every_setting_of_graph_and_web_is_documented() -> None:
     text = words()
-    for settings in (GraphSettings, WebSettings, BotsSettings):
+    ways_out = [kind.settings for kind in exporters().values()]
+    for settings in (GraphSettings, WebSettings, BotsSettings, *ways_out):
         for name in _names(settings) - {"poll_seconds", "patrol_seconds"}:
             assert re.search(rf"\b{name.upper()}\b", text), f"{settings.__name__}.{name}"
 
@@ -145,6 +147,7 @@ def test_every_variable_that_is_named_exists() -> None:
     known = {f"SPEEDTRAP_PROBE_{name.upper()}" for name in probe_settings.NAMES}
     every: list[type[BaseSettings]] = [GraphSettings, WebSettings, BotsSettings]
     every += [kind.settings for kind in kinds().values()]
+    every += [kind.settings for kind in exporters().values()]
     for settings in every:
         prefix = str(settings.model_config["env_prefix"])
         for name in _names(settings):

@@ -94,16 +94,16 @@ async def _pages(store: Store, wanted: Wanted) -> AsyncIterator[list[Row]]:
 
 def _ndjson(page: list[Row]) -> str:
     return "".join(
-        json.dumps(_named(row), ensure_ascii=False, separators=(",", ":")) + "\n" for row in page
+        json.dumps(named(row), ensure_ascii=False, separators=(",", ":")) + "\n" for row in page
     )
 
 
-def _named(value: Any) -> Any:
-    """As the schema names and writes it."""
+def named(value: Any) -> Any:
+    """A stored run, or a part of one, as the schema names and writes it."""
     if isinstance(value, Mapping):
-        return {_name(key): _named(part) for key, part in value.items()}
+        return {_name(key): named(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_named(part) for part in value]
+        return [named(part) for part in value]
     if isinstance(value, datetime):
         return format_moment(value)
     return str(value) if isinstance(value, UUID) else value

@@ -1,0 +1,41 @@
+"""What the tests of exporters share: one copy at work, and patience."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.exporting import Export, Exporter
+from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.store.database import Store
+
+
+@asynccontextmanager
+async def exporting(store: Store, exporter: Exporter) -> AsyncIterator[None]:
+    """One copy of the service at work, from the moment it holds the lease."""
+    export = Export(store, exporter, longest_pause_s=0.05)
+    task = asyncio.create_task(export.forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def started(store: Store, exporter: str) -> None:
+    """Its place is known: what comes from now on is exported."""
+    known = {"_id": exporter, "token": {"$ne": None}}
+    while not await store["exports"].find_one(known):  # noqa: ASYNC110 - MongoDB tells no event
+        await asyncio.sleep(0.02)
+
+
+async def submit(store: Store, *runs: dict[str, Any]) -> list[str]:
+    result = await Ingest(store, system_clock).submit(list(runs), None)
+    assert not result.rejected
+    return [str(run) for run in result.accepted]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - another thread or process does it
+        await asyncio.sleep(0.02)
