@@ -122,8 +122,9 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 
 def test_every_setting_of_graph_and_web_is_documented() -> None:
     text = words()
-    ways_out = [kind.settings for kind in exporters().values()]
-    for settings in (GraphSettings, WebSettings, BotsSettings, *ways_out):
+    every: list[type[BaseSettings]] = [GraphSettings, WebSettings, BotsSettings]
+    every += [kind.settings for kind in exporters().values()]
+    for settings in every:
         for name in _names(settings) - {"poll_seconds", "patrol_seconds"}:
             assert re.search(rf"\b{name.upper()}\b", text), f"{settings.__name__}.{name}"
 
