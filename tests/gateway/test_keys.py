@@ -296,6 +296,7 @@ def test_keys_are_in_no_log(gateway: Gateway) -> None:
         httpx.post(url, headers=headers)
     httpx.post(url, headers={"X-API-Key": KEYS.admin}, content=bytes(9_000_000))
     httpx.get(f"{gateway.url}/login?key={KEYS.admin}")
+    httpx.post(f"{url}?X-API-Key={KEYS.admin}", headers={"X-API-Key": KEYS.unknown})
     assert becomes(200, lambda: httpx.get(f"{gateway.url}/the-last"))
     access = gateway.access_log()
     assert '"path":"/the-last"' in access

@@ -193,6 +193,15 @@ class Gateway:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process = None
 
+    def _is_healthy(self) -> bool:
+        """By an answer: `nginx -t` opens the port too, before NGINX itself does."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as raw:
+                raw.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                return raw.recv(12) == b"HTTP/1.1 200"
+        except OSError:
+            return False
+
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -200,7 +209,7 @@ class Gateway:
             if self.process.poll() is not None:
                 log = (self.folder / "entrypoint.log").read_text(encoding="utf-8")
                 raise RuntimeError(f"nginx ended at once: {log}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            if self._is_healthy():
                 return
             time.sleep(0.02)
         raise RuntimeError(f"nginx did not answer within {START_TIMEOUT_S:.0f} s")
