@@ -72,7 +72,7 @@ def test_the_probes_wheel_runs_outside_the_repository_on_every_python_here(
         said = run(place / "bin/speedtrap-probe", "tools", cwd=tmp_path).stdout
         assert "ookla" in said, version
         assert (
-            str(ROOT)
+            f"{ROOT}/"
             not in run(
                 inside,
                 "-c",
