@@ -1,7 +1,7 @@
 """What the tests of exporters share: one copy at work, and patience."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,8 +34,3 @@ async def submit(store: Store, *runs: dict[str, Any]) -> list[str]:
     result = await Ingest(store, system_clock).submit(list(runs), None)
     assert not result.rejected
     return [str(run) for run in result.accepted]
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():  # noqa: ASYNC110 - another thread or process does it
-        await asyncio.sleep(0.02)

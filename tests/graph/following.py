@@ -9,6 +9,7 @@ from typing import Any
 import websockets
 
 from tests.lab.service import Service
+from tests.lab.waiting import until
 from tests.lab.wire import socket
 
 BREACHES = """
@@ -42,9 +43,7 @@ class Follower:
 
     async def until(self, cursor: int, timeout_s: float = 60) -> None:
         """Waits until it has been told of *cursor*."""
-        async with asyncio.timeout(timeout_s):
-            while not self.told or self.cursors[-1] < cursor:  # noqa: ASYNC110 - a list
-                await asyncio.sleep(0.05)
+        await until(lambda: bool(self.told) and self.cursors[-1] >= cursor, timeout_s)
 
     async def _once(self) -> None:
         async with socket(self.service, {"X-API-Key": self.service.keys["bot"]}) as opened:

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -101,6 +100,10 @@ def lived_in(service: Service) -> None:
 def figures(service: Service, until: datetime) -> dict[str, Any]:
     span = {"since": (until - timedelta(days=1)).isoformat(), "until": until.isoformat()}
     return service.query(FIGURES, span)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_restored_backup_shows_the_same_figures_and_goes_on(
@@ -311,7 +314,7 @@ async def test_a_failed_backup_leaves_the_one_before(store: Store, tmp_path: Pat
     with pytest.raises(ConnectionError):
         await back_up(store, file, system_clock)
     assert file.read_bytes() == before
-    assert os.listdir(tmp_path) == [file.name]  # noqa: PTH208 - in a test that is async
+    assert names_in(tmp_path) == [file.name]
 
 
 async def test_an_interrupted_restore_keeps_services_out_until_it_is_done_again(

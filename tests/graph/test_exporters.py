@@ -10,9 +10,10 @@ from pydantic import SecretStr, ValidationError
 from speedtrap_graph.exporters.webhook import Webhook, WebhookSettings
 from speedtrap_graph.store.database import Store
 
-from tests.graph.exporting import exporting, started, submit, until
+from tests.graph.exporting import exporting, started, submit
 from tests.lab.receiver import Receiver, running_receiver
 from tests.lab.runs import a_run
+from tests.lab.waiting import until
 
 SECRET = "a secret that is long enough"
 

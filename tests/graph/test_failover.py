@@ -15,6 +15,7 @@ from tests.graph.following import Follower, following
 from tests.lab.mongo import ReplicaSet, replica_set_of_three, running_mongod
 from tests.lab.runs import SUBMIT, a_run
 from tests.lab.service import Service, make_service, running_service
+from tests.lab.waiting import until
 from tests.lab.wire import PLAN, PLAN_NOTICE, SET_PLAN
 
 CYCLE = [120.0] * 7 + [900.0]
@@ -146,9 +147,7 @@ async def _kill_the_primary_under_load(mongods: ReplicaSet, copies: list[Service
         await asyncio.sleep(2)
         mongods.primary().kill()
         killed_at = time.monotonic()
-        async with asyncio.timeout(60):
-            while any(s.taken_at[-1:] < [killed_at + 1] for s in submitters):  # noqa: ASYNC110 - lists
-                await asyncio.sleep(0.05)
+        await until(lambda: all(s.taken_at[-1:] >= [killed_at + 1] for s in submitters))
         stop.set()
         await asyncio.gather(*tasks[:-1])
         with mongods.client() as client:

@@ -17,6 +17,7 @@ from tests.graph.following import Follower, following
 from tests.lab.mongo import Mongod, running_mongod
 from tests.lab.runs import SUBMIT, slow_runs
 from tests.lab.service import Service, running_service
+from tests.lab.waiting import until
 from tests.lab.wire import PLAN, SET_PLAN
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -59,9 +60,8 @@ async def test_when_the_oplog_no_longer_reaches_back_the_events_are_replayed(
     """The service sleeps while its place in a tiny oplog is overwritten (ChangeStreamHistoryLost);
     a second copy goes on, so that there is something to miss.
     """
-    tiny = {"oplog_mb": 1, "arguments": ("--syncdelay=1",)}
     with (
-        running_mongod(tmp_path / "db", **tiny) as mongod,  # type: ignore[arg-type] # two types
+        running_mongod(tmp_path / "db", oplog_mb=1, arguments=("--syncdelay=1",)) as mongod,
         running_service(mongod, "speedtrap", tmp_path / "service") as asleep,
         running_service(mongod, "speedtrap", tmp_path / "service") as awake,
     ):
@@ -137,9 +137,7 @@ async def test_who_falls_behind_is_not_kept_in_memory_and_still_misses_nothing(
         for _ in range(4):
             await append(store, QUEUE_LENGTH)
         (subscriber,) = events._breaches
-        async with asyncio.timeout(30):
-            while not subscriber.lagged:  # noqa: ASYNC110 - a mark, no task
-                await asyncio.sleep(0.01)
+        await until(lambda: subscriber.lagged, timeout_s=30)
         assert subscriber.queue.qsize() <= QUEUE_LENGTH + 1
         total = 1 + 4 * QUEUE_LENGTH
         while len(seen) < total:

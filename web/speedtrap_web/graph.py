@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 OPERATIONS_DIR = Path(__file__).parent / "operations"
+_SPREAD = re.compile(r"\.\.\.(\w+)")
 _HEAD = re.compile(r"^(query|mutation)\s+(\w+)\s*(?:\(([^)]*)\))?", re.MULTILINE)
 _VARIABLE = re.compile(r"\$(\w+)\s*:\s*(\w+)(!?)(\s*=)?")
 
@@ -92,9 +93,18 @@ def read_operation(document: str) -> Operation:
 
 
 def load_operations(folder: Path = OPERATIONS_DIR) -> dict[str, Operation]:
-    """Every operation by its name."""
-    read = (read_operation(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.graphql")))
-    return {operation.name: operation for operation in read}
+    """Every operation by its name, with those of the shared fragments that it spreads."""
+    shared = dict(_texts(folder / "fragments"))
+    operations = {}
+    for _, text in _texts(folder):
+        spread = dict.fromkeys(name for name in _SPREAD.findall(text) if name in shared)
+        operation = read_operation("\n".join([text, *(shared[name] for name in spread)]))
+        operations[operation.name] = operation
+    return operations
+
+
+def _texts(folder: Path) -> list[tuple[str, str]]:
+    return [(p.stem, p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.graphql"))]
 
 
 class Graph:

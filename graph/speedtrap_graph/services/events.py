@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pymongo.asynchronous.change_stream import AsyncChangeStream
@@ -202,8 +203,7 @@ class Events:
         """
         vain = 0
         while True:
-            page = seen
-            rows = await _patiently(lambda: events_after(self.store, page, _REPLAY_PAGE))  # noqa: B023 - called at once
+            rows = await _patiently(partial(events_after, self.store, seen, _REPLAY_PAGE))
             for row in rows:
                 yield row
                 seen = row["_id"]

@@ -196,9 +196,9 @@ class _Trial:
             self.changed += any(
                 row.get(name) != fresh.get(name) for name in ("outcome", "best", "doubted")
             )
-            row = {**row, "doubted": False, **fresh}  # noqa: PLW2901 - the same run, judged
+            judged_row = {**row, "doubted": False, **fresh}
             for key, tail in self.tails.items():
-                seen = observation_of(row, self.standards.pure_plans, tail.rule)
+                seen = observation_of(judged_row, self.standards.pure_plans, tail.rule)
                 if (ended := tail.take(seen)) is not None:
                     self._ended.setdefault(key, []).append(ended)
 
