@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from speedtrap_graph.exporters.influx import Influx, InfluxSettings, lines_of
 from speedtrap_graph.store.database import Store
 
-from tests.graph.exporting import exporting, started, submit, until
+from tests.graph.exporting import exporting, started, submit
 from tests.lab.line_protocol import parse
 from tests.lab.receiver import Posted, running_receiver
 from tests.lab.runs import a_run
+from tests.lab.waiting import until
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
