@@ -19,7 +19,7 @@ LINE = """
     lastRun { ratioOfSubscribed plan { downloadMbps } }
     openBreach {
       reference count medianMbps subscribedMbps rule { metric } plan { provider timeZone }
-      runs { downloadMbps } window(hours: 1) { downloadMbps } notices { id }
+      runs { downloadMbps } window(hours: 2) { downloadMbps } notices { id }
     }
 } }
 """
