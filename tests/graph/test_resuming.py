@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from bson import Timestamp
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 from speedtrap_graph.services.events import QUEUE_LENGTH, Events
 from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.events import PendingEvent, append_events, last_seq
@@ -20,6 +23,7 @@ from tests.lab.service import Service, running_service
 from tests.lab.waiting import until
 from tests.lab.wire import PLAN, SET_PLAN
 
+CAPPED_POSITION_LOST = 136
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -88,9 +92,21 @@ def overwrite_the_oplog(mongod: Mongod) -> None:
     """Until its oldest entry is younger than all that there was."""
     with mongod.client() as client:
         oplog = client["local"]["oplog.rs"]
-        newest = next(iter(oplog.find(sort=[("$natural", -1)])))["ts"]
-        while next(iter(oplog.find(sort=[("$natural", 1)])))["ts"] <= newest:
+        newest = _end_of(oplog, -1)
+        while _end_of(oplog, 1) <= newest:
             client["ballast"]["rows"].insert_many([{"b": b"x" * 200_000} for _ in range(8)])
+
+
+def _end_of(oplog: Collection[dict[str, Any]], direction: int) -> Timestamp:
+    while True:
+        try:
+            entry = oplog.find_one(sort=[("$natural", direction)])
+        except OperationFailure as error:
+            if error.code != CAPPED_POSITION_LOST:
+                raise
+            continue  # the entry was thrown away while it was read, which is what is wanted
+        assert entry is not None
+        return cast(Timestamp, entry["ts"])
 
 
 @asynccontextmanager
