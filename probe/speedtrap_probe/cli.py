@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.table import Column, Table
+from rich.table import Table
 
 from speedtrap_probe import display, lock, reading, settings
 from speedtrap_probe.backoff import Backoff
@@ -170,8 +170,7 @@ def tools() -> None:
     with problems():
         session = _session(None, None)
         setup = Setup(session.settings.url, session.settings.options)
-        # Folded and not cut: the end of a variable's name or of an address is what one needs.
-        shown = Table("tool", "measures", "usable", "version", Column("note", overflow="fold"))
+        shown, notes = Table("tool", "measures", "usable", "version"), []
         for name, one in discover().items():
             usable = one.usable(setup)
             shown.add_row(
@@ -179,9 +178,12 @@ def tools() -> None:
                 "internet line" if one.internet else "own network",
                 "yes" if usable.ok else "no",
                 usable.version or "-",
-                usable.hint or "",
             )
+            if usable.hint:
+                notes.append(f"{name}: {usable.hint}")
         display.out.print(shown)
+        for note in notes:  # below and not in the table, so that what they name can be copied
+            display.out.print(note, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command("import")

@@ -213,6 +213,13 @@ def test_a_breach_without_a_figure_was_a_line_down() -> None:
     assert breach_line(a_breach(median_mbps=None), words()).figure == "line down"
 
 
+def test_a_plan_without_a_measured_run_is_not_called_a_missing_plan() -> None:
+    nothing = {"n": 0, "median_mbps": None, "median_ratio": None, "below_share": None}
+    report = a_report(verdict="TOO_FEW", **nothing, below_count=0, outage_runs=0)
+    median, below, *_ = tiles(a_probe(), report, words())
+    assert median.detail == below.detail == "no measured run in this range"
+
+
 @pytest.mark.parametrize(
     ("handle", "begins"), [("", "Slow"), ("@isp", "@isp Slow"), ("isp", "@isp Slow")]
 )

@@ -73,6 +73,7 @@ ENGLISH: Mapping[str, str] = {
     "tile.below": "Runs below {rule}",
     "tile.below.detail": "{below} of {total} runs",
     "tile.below.no_plan": "Runs below the rule",
+    "tile.nothing": "no measured run in this range",
     "tile.below.no_plan.detail": "needs a plan",
     "tile.consistent": "Speed you can count on",
     "tile.consistent.detail": "at least {mbps} Mbps in 80{space}% of peak runs",

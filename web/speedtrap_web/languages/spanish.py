@@ -74,6 +74,7 @@ SPANISH: Mapping[str, str] = {
     "tile.below": "Pruebas por debajo de {rule}",
     "tile.below.detail": "{below} de {total} pruebas",
     "tile.below.no_plan": "Pruebas por debajo de la regla",
+    "tile.nothing": "ninguna prueba medida en este periodo",
     "tile.below.no_plan.detail": "necesita un plan",
     "tile.consistent": "Velocidad con la que puedes contar",
     "tile.consistent.detail": "al menos {mbps} Mbps en el 80{space}% de las pruebas en hora punta",

@@ -28,7 +28,7 @@ class Tile:
 
 def tiles(probe: Probe, report: Report, words: Words) -> tuple[Tile, ...]:
     return (
-        _median(report, words),
+        _median(probe, report, words),
         _below(probe, report, words),
         _consistent(report, words),
         _peak(report, words),
@@ -50,7 +50,9 @@ def _share_tone(ratio: float) -> str:
     return "good" if ratio >= 0.95 else "warn" if ratio >= 0.80 else "bad"
 
 
-def _median(report: Report, words: Words) -> Tile:
+def _median(probe: Probe, report: Report, words: Words) -> Tile:
+    if report.n == 0 and probe.plan is not None:
+        return _nothing_measured(words.text("tile.median"), words)
     median = words.catalogue.mbps(report.median_mbps)
     if report.plan is None or report.median_ratio is None:
         detail = words.text("tile.median.no_plan.detail")
@@ -74,6 +76,8 @@ def _median(report: Report, words: Words) -> Tile:
 
 def _below(probe: Probe, report: Report, words: Words) -> Tile:
     rule = probe.download_rule
+    if rule is not None and probe.plan is not None and _counted(report) == 0:
+        return _nothing_measured(words.text("tile.below", rule=words.rule_short(rule)), words)
     if rule is None or report.below_share is None:
         return Tile(
             words.text("tile.below.no_plan"),
@@ -96,6 +100,10 @@ def _below(probe: Probe, report: Report, words: Words) -> Tile:
         _n(total, words),
         _judged(tone, total),
     )
+
+
+def _nothing_measured(title: str, words: Words) -> Tile:
+    return Tile(title, words.text("tile.none"), words.text("tile.nothing"), _n(0, words))
 
 
 def _counted(report: Report) -> int:
