@@ -10,7 +10,7 @@ PIECE_BYTES = 1 << 18
 
 
 class Door(socketserver.ThreadingTCPServer):
-    """Where to knock; `peers` are the source addresses of all who did."""
+    """Where to knock; `peers` are the source addresses of all who did, once somebody `knocked`."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -21,6 +21,7 @@ class Door(socketserver.ThreadingTCPServer):
         self.port = int(self.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.peers: set[str] = set()
+        self.knocked = threading.Event()
 
 
 class _Passage(socketserver.BaseRequestHandler):
@@ -28,6 +29,7 @@ class _Passage(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.server.peers.add(self.client_address[0])
+        self.server.knocked.set()
         with socket.create_connection(("127.0.0.1", self.server.to_port)) as there:
             back = threading.Thread(target=_pump, args=(there, self.request), daemon=True)
             back.start()

@@ -122,6 +122,7 @@ def test_only_the_ip_version_that_was_asked_for_is_used(host: str, its: str, oth
 def test_the_line_is_looked_at_by_the_way_that_is_measured() -> None:
     with speed_server() as server, door(port_of(server.url)) as before:
         seen = check([Address("127.0.0.1", before.port)], way=Way(bind=ELSEWHERE))
+        assert before.knocked.wait(10)
     assert seen.up is True
     assert before.peers == {ELSEWHERE}
 
