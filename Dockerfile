@@ -73,5 +73,6 @@ CMD ["speedtrap-bots", "run"]
 
 FROM runtime AS probe
 COPY --from=probe-build /opt/speedtrap /opt/speedtrap
+COPY docker/measured.py /usr/local/bin/speedtrap-measured
 RUN mkdir -p /var/lib/speedtrap/probe && chown -R speedtrap:speedtrap /var/lib/speedtrap
 CMD ["speedtrap-probe", "watch", "--every", "1h"]

@@ -20,9 +20,15 @@ RANDOM = (
     "speedtest-db_api_password",
     "speedtest-db_keyfile",
     "web_session_secret",
+    "grafana_password",
 )
 
-KEYS = {"admin_key": ("admin", "admin"), "web_key": ("web", "viewer"), "bots_key": ("bots", "bot")}
+KEYS = {
+    "admin_key": ("admin", "admin"),
+    "web_key": ("web", "viewer"),
+    "bots_key": ("bots", "bot"),
+    "probe_key": ("home", "probe"),
+}
 """File: caller and role in api_keys."""
 
 

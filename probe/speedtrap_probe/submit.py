@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -120,7 +121,9 @@ class Service:
         }
         limits = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
-            with httpx.Client(trust_env=False, proxy=self.proxy, timeout=limits) as client:
+            with httpx.Client(
+                verify=_trusted(), trust_env=False, proxy=self.proxy, timeout=limits
+            ) as client:
                 if len(body) >= COMPRESSED_FROM_BYTES:
                     response = client.post(
                         endpoint,
@@ -175,6 +178,15 @@ def deliver(
         stored += len(answer.stored)
         rejected += answer.rejected
     return Delivery(stored, len(outbox), rejected, problem)
+
+
+def _trusted() -> ssl.SSLContext:
+    """The public authorities, or what SSL_CERT_FILE or SSL_CERT_DIR name instead."""
+    try:
+        return httpx.create_ssl_context(trust_env=True)
+    except OSError as error:
+        message = f"what SSL_CERT_FILE or SSL_CERT_DIR name cannot be used: {error}"
+        raise UndeliveredError(message) from error
 
 
 def _on_time(kept: Kept, offset_s: float | None, tick: Callable[[], Tick]) -> Run:

@@ -117,7 +117,12 @@ def test_the_keys_of_secrets_init_are_the_ones_in_api_keys(tmp_path: Path) -> No
     folder = tmp_path / "secrets"
     speedtrap("secrets", "init", "--dir", str(folder))
     known = {entry.key: entry.role for entry in keyfile.read(folder / "api_keys")}
-    for name, role in (("admin_key", "admin"), ("web_key", "viewer"), ("bots_key", "bot")):
+    for name, role in (
+        ("admin_key", "admin"),
+        ("web_key", "viewer"),
+        ("bots_key", "bot"),
+        ("probe_key", "probe"),
+    ):
         assert known[(folder / name).read_text().strip()] == role
 
 

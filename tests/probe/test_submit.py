@@ -7,9 +7,10 @@ from speedtrap_probe.model import Failure, FailureKind, Figures, to_json
 from speedtrap_probe.outbox import Outbox
 from speedtrap_probe.submit import BATCH, Beat, Service, deliver
 
-from tests.lab.collector import KEY, Ledger, collector
+from tests.lab.collector import KEY, CollectorServer, Ledger, collector
 from tests.lab.http11 import Handler, Server, serving
 from tests.probe.builders import EVERYTHING, a_measurement, a_run
+from tests.probe.certificates import Authority
 
 
 @pytest.fixture
@@ -135,3 +136,20 @@ def test_a_service_that_takes_no_gzip_gets_the_runs_as_they_are(outbox: Outbox) 
     with collector(ledger) as server:
         assert deliver(outbox, Service(server.url, KEY)).stored == 3
     assert ledger.encodings == ["gzip", None]
+
+
+def test_a_service_with_a_certificate_of_its_own_authority_is_trusted_when_it_is_named(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, ledger, run = Authority(tmp_path), Ledger(), a_run()
+    outbox.put([run])
+    with serving(CollectorServer(ledger, 0), tls=authority.server_side("127.0.0.1")) as server:
+        service = Service(server.url, KEY)
+        refused = deliver(outbox, service)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "no-such-file"))
+        missing = deliver(outbox, service)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        assert deliver(outbox, service).stored == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in str(refused.problem)
+    assert "SSL_CERT_FILE" in str(missing.problem)
+    assert list(ledger.runs) == [run.id]
