@@ -18,6 +18,9 @@ from speedtrap_graph.services.figures import FIGURE_KEYS, readings_of
 from speedtrap_graph.services.standards import Standards
 from speedtrap_graph.store.database import Row
 
+# Looking a name up takes a tenth of the time that an enumeration takes over it.
+_NAMES = {metric: metric.value for metric in Metric}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _OBSERVED = dict.fromkeys(("started_at", "finished_at", "outcome", "best", "doubted"), 1)
 
 
@@ -50,7 +53,7 @@ def judged(row: Row, standards: Standards) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "outcome": found.outcome.value,
         "outcome_reason": found.reason,
-        "best": {metric.value: value for metric, value in found.best.items()},
+        "best": {_NAMES[metric]: value for metric, value in found.best.items()},
     }
     # Hardly ever: absent otherwise.
     return fields | ({"doubted": True} if found.doubted else {})
@@ -65,14 +68,14 @@ def observation_of(row: Row, plans: Sequence[Plan], rule: Rule) -> Observation:
         run_id=row["_id"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        outcome=Outcome(row["outcome"]),
-        value=row.get("best", {}).get(rule.metric.value),
+        outcome=_OUTCOMES[row["outcome"]],
+        value=row.get("best", {}).get(_NAMES[rule.metric]),
         threshold=None if plan is None else threshold(rule, plan),
     )
 
 
 def _as_facts(row: Row, rule: Rule) -> RunFacts:
-    readings = readings_of(row.get("measurements", ()), [rule.metric])
+    readings = readings_of(row.get("measurements", ()), rule.metric)
     return RunFacts(row["_id"], row["started_at"], row["finished_at"], None, None, readings)
 
 

@@ -15,14 +15,15 @@ FIGURE_KEYS: Mapping[Metric, str] = {
     Metric.LOADED_LATENCY_DOWN: "loaded_latency_down_ms",
     Metric.LOADED_LATENCY_UP: "loaded_latency_up_ms",
 }
+_KEYS = tuple(FIGURE_KEYS.items())
 
 
 def readings_of(
-    measurements: Iterable[Mapping[str, Any]], metrics: Iterable[Metric] = tuple(Metric)
+    measurements: Iterable[Mapping[str, Any]], only: Metric | None = None
 ) -> tuple[Reading, ...]:
-    """What each tool said on *metrics*, from the measurements of a stored run."""
-    keys = [(metric, FIGURE_KEYS[metric]) for metric in metrics]
-    return tuple(_reading(measurement, keys) for measurement in measurements)
+    """What each tool said, or said on one metric, from the measurements of a stored run."""
+    keys = _KEYS if only is None else ((only, FIGURE_KEYS[only]),)
+    return tuple([_reading(measurement, keys) for measurement in measurements])
 
 
 def _reading(measurement: Mapping[str, Any], keys: Iterable[tuple[Metric, str]]) -> Reading:

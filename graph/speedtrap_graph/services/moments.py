@@ -1,11 +1,13 @@
 """Moments on the wire: RFC 3339 with an offset, to the millisecond, as MongoDB keeps them."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
+_MICROSECONDS = [timedelta(microseconds=number) for number in range(1000)]
+"""`datetime.replace` takes as long as all the rest that a moment costs, and a run has three."""
 EXAMPLE = "2026-11-24T06:00:00+01:00"
 
 
@@ -26,7 +28,7 @@ def in_milliseconds(moment: datetime) -> datetime:
     """*moment* as it comes back from the store."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     finer = utc.microsecond % 1000
-    return utc.replace(microsecond=utc.microsecond - finer) if finer else utc
+    return utc - _MICROSECONDS[finer] if finer else utc
 
 
 def format_moment(moment: datetime) -> str:

@@ -5,17 +5,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -26,6 +24,7 @@ MAX_BATCH = 500
 MAX_MEASUREMENTS = 32
 FUTURE_SKEW = timedelta(minutes=5)
 """A probe's clock may be ahead by this much before its run is refused."""
+_FUTURE = "lies in the future: check the probe's clock"
 _LONGEST = timedelta(days=1)
 _MAX_MBPS = 1_000_000.0
 _MAX_MS = 3_600_000.0
@@ -37,43 +36,30 @@ PROBE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 PROBE_NAME_WORDS = (
     "1 to 64 characters: a to z, 0 to 9, dot, hyphen and underscore, not starting with a sign"
 )
+_NO_THROUGHPUT = "a throughput is never 0 or negative: leave out what was not measured"
+_OWN_WORDS = {
+    ("probe", "string_pattern_mismatch"): f"must be {PROBE_NAME_WORDS}",
+    ("downloadMbps", "greater_than"): _NO_THROUGHPUT,
+    ("uploadMbps", "greater_than"): _NO_THROUGHPUT,
+    ("resultUrl", "string_pattern_mismatch"): (
+        "must be an address that starts with https:// or http://"
+    ),
+}
+"""What Pydantic says too tersely, by field and kind. Words of a validator in Python would come
+without this table, and cost more than all of Pydantic's own."""
 
 
 def _moment(value: object) -> datetime:
     try:
         return parse_moment(value)
     except ValueError as error:
-        raise _refusal(str(error)) from error
-
-
-def _refusal(message: str) -> PydanticCustomError:
-    # The text goes in as a value: braces in it must not be read as a template.
-    return PydanticCustomError("refused", "{why}", {"why": message})
-
-
-def _probe_name(value: str) -> str:
-    if not PROBE_NAME.fullmatch(value):
-        raise _refusal(f"must be {PROBE_NAME_WORDS}")
-    return value
-
-
-def _throughput(value: float) -> float:
-    if value < 0:
-        raise _refusal("a throughput is never negative, in Mbps above 0")
-    if value == 0:
-        raise _refusal("0 is no measured throughput: leave out what was not measured")
-    return value
-
-
-def _web_address(value: str) -> str:
-    if not value.startswith(("https://", "http://")):
-        raise _refusal("must be an address that starts with https:// or http://")
-    return value
+        # The text goes in as a value: braces in it must not be read as a template.
+        raise PydanticCustomError("refused", "{why}", {"why": str(error)}) from error
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Text = Annotated[str, Field(max_length=200)]
-Mbps = Annotated[float, Field(le=_MAX_MBPS), AfterValidator(_throughput)]
+Mbps = Annotated[float, Field(gt=0, le=_MAX_MBPS)]
 Milliseconds = Annotated[float, Field(ge=0, le=_MAX_MS)]
 ByteCount = Annotated[int, Field(ge=0, le=_MAX_BYTES)]
 
@@ -116,7 +102,7 @@ class SubmittedMeasurement(_Part):
     bytes_received: ByteCount | None = None
     bytes_sent: ByteCount | None = None
     server: SubmittedServer | None = None
-    result_url: Annotated[str, Field(max_length=500), AfterValidator(_web_address)] | None = None
+    result_url: Annotated[str, Field(max_length=500, pattern="^https?://")] | None = None
     failure: SubmittedFailure | None = None
 
 
@@ -137,19 +123,11 @@ class SubmittedConditions(_Part):
 
 class SubmittedRun(_Part):
     id: Annotated[UUID, Field(strict=False)]  # strictly, only a UUID object would do
-    probe: Annotated[str, AfterValidator(_probe_name)]
+    probe: Annotated[str, Field(pattern=f"^{PROBE_NAME.pattern}$")]
     started_at: Moment
     finished_at: Moment
     conditions: SubmittedConditions = SubmittedConditions()
     measurements: Annotated[list[SubmittedMeasurement], Field(max_length=MAX_MEASUREMENTS)]
-
-    @model_validator(mode="after")
-    def _times_follow_each_other(self) -> Self:
-        if self.finished_at < self.started_at:
-            raise _refusal("finishedAt: lies before startedAt")
-        if self.finished_at - self.started_at > _LONGEST:
-            raise _refusal("finishedAt: lies more than a day after startedAt")
-        return self
 
     def row(self) -> dict[str, Any]:
         """As stored, before it is judged. What was not measured is absent."""
@@ -159,17 +137,21 @@ class SubmittedRun(_Part):
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "conditions": _present(self.conditions),
-            "measurements": [_present(measurement) for measurement in self.measurements],
+            "measurements": [_measured(measurement) for measurement in self.measurements],
         }
+
+
+def _measured(measurement: SubmittedMeasurement) -> dict[str, Any]:
+    row = _present(measurement)
+    for name, part in (("server", measurement.server), ("failure", measurement.failure)):
+        if part is not None:
+            row[name] = _present(part)
+    return row
 
 
 def _present(part: _Part) -> dict[str, Any]:
     """By hand: `model_dump` takes twice as long, and a run has few parts."""
-    return {
-        name: _present(value) if isinstance(value, _Part) else value
-        for name, value in part.__dict__.items()
-        if value is not None
-    }
+    return {name: value for name, value in part.__dict__.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +180,30 @@ def validate(
 
 
 def _validate_one(raw: object, now: datetime) -> SubmittedRun | tuple[str, str]:
-    if isinstance(raw, Mapping) and "conditions" in raw and raw["conditions"] is None:
+    if isinstance(raw, dict) and raw.get("conditions", ...) is None:
         raw = {name: value for name, value in raw.items() if name != "conditions"}
     try:
         run = SubmittedRun.model_validate(raw)
     except ValidationError:
         return _problem(raw)
+    return _wrong_moment(run, now) or run
+
+
+def _wrong_moment(run: SubmittedRun, now: datetime) -> tuple[str, str] | None:
+    """The first that cannot be, beside the others or by our own clock."""
     latest = now + FUTURE_SKEW
-    for field, moment in (("startedAt", run.started_at), ("finishedAt", run.finished_at)):
-        if moment > latest:
-            return field, "lies in the future: check the probe's clock"
+    if run.finished_at < run.started_at:
+        return "finishedAt", "lies before startedAt"
+    if run.finished_at - run.started_at > _LONGEST:
+        return "finishedAt", "lies more than a day after startedAt"
+    if run.started_at > latest:
+        return "startedAt", _FUTURE
+    if run.finished_at > latest:
+        return "finishedAt", _FUTURE
     for place, measurement in enumerate(run.measurements):
         if measurement.started_at > latest:
-            field = f"measurements[{place}].startedAt"
-            return field, "lies in the future: check the probe's clock"
-    return run
+            return f"measurements[{place}].startedAt", _FUTURE
+    return None
 
 
 def _problem(raw: object) -> tuple[str, str]:
@@ -230,21 +221,18 @@ def _first_problem(problems: Sequence[ErrorDetails]) -> tuple[str, str]:
     # An unknown field is often a misspelt one: it explains the missing one better.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     path = _path(problem["loc"])
-    message = _words(problem)
-    if not path:
-        named, _, rest = message.partition(": ")
-        if rest and named.isidentifier():
-            return named, rest
-        return "run", message
-    return path, message
+    return path or "run", _words(problem)
 
 
 def _words(problem: ErrorDetails) -> str:
+    own = _OWN_WORDS.get((str(problem["loc"][-1]), problem["type"])) if problem["loc"] else None
+    if own is not None:
+        return own
     if problem["type"] == "extra_forbidden":
         return "there is no such field"
     if problem["type"] == "missing":
         return "is required"
-    return problem["msg"].removeprefix("Value error, ")
+    return problem["msg"]
 
 
 def _path(loc: Sequence[int | str]) -> str:

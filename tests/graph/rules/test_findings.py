@@ -1,6 +1,5 @@
 """One tool against all others is a finding about the tool, and no breach of the line."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,14 +17,11 @@ def found(
 ) -> list[Finding]:
     """One run an hour."""
     runs = [
-        replace(
-            a_run(
-                *readings,
-                started_at=NOON + timedelta(hours=place),
-                cross_traffic_mbps=900 if busy else None,
-            ),
-            id=UUID(int=place),
-        )
+        a_run(
+            *readings,
+            started_at=NOON + timedelta(hours=place),
+            cross_traffic_mbps=900 if busy else None,
+        )._replace(id=UUID(int=place))
         for place, readings in enumerate(rounds)
     ]
     judged = [(run, judge(run, PLAN, DEFAULT_RULE)) for run in runs]

@@ -1,7 +1,6 @@
 """The service report: every figure by hand on small samples."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -137,7 +136,7 @@ def test_each_run_is_held_against_the_plan_of_its_own_time() -> None:
 
 
 def test_without_a_plan_there_are_figures_but_no_ratios_and_no_verdict() -> None:
-    line = [replace(observation, threshold=None) for observation in measured(*[100] * 9)]
+    line = [observation._replace(threshold=None) for observation in measured(*[100] * 9)]
     report = report_on(line, plans=())
     assert (report.median_mbps, report.median_ratio, report.fcc_band) == (100, None, None)
     assert (report.below_count, report.below_share) == (0, None)
@@ -231,5 +230,5 @@ def test_the_figures_of_a_report_agree_with_each_other(letters: str) -> None:
 
 def test_run_ids_do_not_matter_to_a_report() -> None:
     line = a_line("gbog")
-    renamed = [replace(seen, run_id=UUID(int=99 - place)) for place, seen in enumerate(line)]
+    renamed = [seen._replace(run_id=UUID(int=99 - place)) for place, seen in enumerate(line)]
     assert report_on(line) == report_on(renamed)

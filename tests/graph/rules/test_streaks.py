@@ -97,7 +97,7 @@ def test_after_a_recovery_the_count_begins_anew() -> None:
 def test_each_run_is_held_against_its_own_threshold() -> None:
     before = a_line("bbb", threshold=470)
     after = [
-        replace(observation, threshold=50, run_id=UUID(int=place + 100), started_at=hour(place + 3))
+        observation._replace(threshold=50, run_id=UUID(int=place + 100), started_at=hour(place + 3))
         for place, observation in enumerate(a_line("bbb"))
     ]
     assert episodes([*before, *after], replace(DEFAULT_RULE, more_than=3)) == []
@@ -175,7 +175,7 @@ def lines(draw: st.DrawFn) -> list[Observation]:
     letters = draw(st.text("bbbggoi-", max_size=40))
     minutes = draw(st.lists(st.integers(0, 25), min_size=len(letters), max_size=len(letters)))
     line = [
-        replace(observation, started_at=NOON + timedelta(minutes=minute))
+        observation._replace(started_at=NOON + timedelta(minutes=minute))
         for observation, minute in zip(a_line(letters), minutes, strict=True)
     ]
     return sorted(line, key=sort_key)
