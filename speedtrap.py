@@ -50,7 +50,8 @@ def up(
 
 
 BackupFile = Annotated[
-    Path, typer.Argument(help="The backup, e.g. speedtrap.backup.gz; `backup -`: standard output.")
+    Path,
+    typer.Argument(help="The backup, e.g. speedtrap.backup.gz; `-`: standard output or input."),
 ]
 
 

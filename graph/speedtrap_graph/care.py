@@ -1,8 +1,11 @@
 """What an operator does with the data: one short connection each, and words for a person."""
 
 import asyncio
+import shutil
 import sys
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +19,7 @@ from speedtrap_graph.services.restoring import RestoreError, restore
 from speedtrap_graph.settings import StoreSettings
 from speedtrap_graph.store.database import Store, connect
 
-FILE_HELP = (
-    "Where the backup is, e.g. speedtrap.backup.gz; `backup -` writes to the standard output."
-)
+FILE_HELP = "Where the backup is, e.g. speedtrap.backup.gz; `-` is the standard output, or input."
 REPLACE_HELP = "Whatever is in the database now is lost."
 
 T = TypeVar("T")
@@ -62,7 +63,8 @@ def say_backup(settings: StoreSettings, file: Path) -> None:
 
 def say_restore(settings: StoreSettings, file: Path, *, replace: bool) -> None:
     try:
-        contents = with_store(settings, lambda store: restore(store, file, replace=replace))
+        with _readable_twice(file) as whole:
+            contents = with_store(settings, lambda store: restore(store, whole, replace=replace))
     except OSError as error:
         raise CareError(f"{file} cannot be read: {error.strerror}") from error
     runs = contents.documents.get("runs", 0)
@@ -70,3 +72,16 @@ def say_restore(settings: StoreSettings, file: Path, *, replace: bool) -> None:
         f"Restored what was there at {contents.taken_at}: {runs} runs, {contents.total} documents. "
         "Start the service again if it runs."
     )
+
+
+@contextmanager
+def _readable_twice(file: Path) -> Iterator[Path]:
+    """A restore reads all of a file before it changes anything, so what is piped is kept first."""
+    if str(file) != "-":
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="speedtrap-restore-") as folder:
+        kept = Path(folder) / "standard-input.gz"
+        with kept.open("wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield kept

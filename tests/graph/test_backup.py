@@ -166,6 +166,30 @@ def test_a_backup_can_go_to_the_standard_output(mongod: Mongod, database_name: s
     assert json.loads(last)["end"]["documents"] == {}
 
 
+async def test_a_backup_can_come_from_the_standard_input(
+    service: Service, mongod: Mongod, store: Store, other: Store, tmp_path: Path
+) -> None:
+    lived_in(service)
+    file = tmp_path / "speedtrap.backup.gz"
+    await back_up(store, file, system_clock)
+    refused = restore_from(b"no backup", mongod.uri, other.database.name)
+    assert (refused.returncode, b"Traceback" in refused.stderr) == (1, False)
+    done = restore_from(file.read_bytes(), mongod.uri, other.database.name)
+    assert done.returncode == 0, done.stderr
+    assert await contents(other) == await contents(store)
+
+
+def restore_from(content: bytes, uri: str, database: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", "from speedtrap_graph.cli import main; main()", "restore", "-"],
+        env={"SPEEDTRAP_GRAPH_MONGODB_URI": uri, "SPEEDTRAP_GRAPH_DATABASE": database},
+        input=content,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_a_folder_that_is_not_there_is_said_so(mongod: Mongod, database_name: str) -> None:
     file = "/nowhere/at/all.gz"
     for word in ("backup", "restore"):
