@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PRINTED = build_schema((ROOT / "graph" / "schema.graphql").read_text(encoding="utf-8"))
 SAMPLES = {
     "Boolean": "false",
+    "ChannelState": "READY",
     "DateTime": '"2026-01-01T00:00:00Z"',
     "ID": '"none"',
     "Int": "1",

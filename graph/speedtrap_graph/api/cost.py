@@ -76,6 +76,7 @@ WEIGHTS: Mapping[str, Weight] = {
     "RejudgePreview.changes": Weight(reads=50, items=5),
     "Query.probeEvents": _PAGE,
     "Query.dueForDigest": Weight(reads=20, items=20),
+    "Query.channels": Weight(reads=50, items=5),
     "Query.sending": Weight(reads=20, items=20),
     "Query.stops": Weight(reads=20, items=20),
     "Probe.plan": ONE,

@@ -7,6 +7,7 @@ import strawberry
 from speedtrap_graph.callers import Role
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
 from speedtrap_graph.rules.report import FccBand, Verdict
+from speedtrap_graph.services.channels import ChannelState, ChannelTestState
 from speedtrap_graph.services.heartbeats import ProbeEventKind
 from speedtrap_graph.services.leave import NoticeStatus, Stage
 from speedtrap_graph.services.preview import BreachChangeKind
@@ -72,6 +73,21 @@ SENT: the other side has it. UNAVAILABLE: nothing left the house: may be tried a
 REFUSED: refused for good. UNKNOWN: it may have arrived.
 NOT_FOUND: looked up, and not there; twice in a row makes it DUE again.""",
 )
+strawberry.enum(
+    ChannelState,
+    description="""\
+How a bot of a channel is.
+STOPPED: it gave up until a person acts: a wrong password, an API that was withdrawn or wants money.
+READY: it sends what is due. QUIET: in its quiet hours.
+UNCONFIGURED: it has nobody to write to. ENDED: somebody ended it.""",
+)
+strawberry.enum(
+    ChannelTestState,
+    description="""\
+ASKED: waits for a bot, which takes it within seconds. SENDING: a bot has it.
+SENT: the other side took it. FAILED: it did not leave, or was refused. UNKNOWN: it may have arrived.
+EXPIRED: no bot took it within five minutes; nothing was sent.""",  # noqa: E501 - printed into the schema as it stands
+)
 strawberry.enum(Verdict)
 strawberry.enum(
     FccBand,
@@ -83,6 +99,8 @@ __all__ = [
     "BreachChangeKind",
     "BreachEventKind",
     "BreachStatus",
+    "ChannelState",
+    "ChannelTestState",
     "FailureKind",
     "FccBand",
     "Medium",

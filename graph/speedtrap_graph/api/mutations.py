@@ -6,12 +6,14 @@ from uuid import UUID
 
 import strawberry
 
+from speedtrap_graph.api.channels import ChannelTest, channels_of
 from speedtrap_graph.api.context import Info
-from speedtrap_graph.api.enums import Role, SettleOutcome
+from speedtrap_graph.api.enums import ChannelState, Role, SettleOutcome
 from speedtrap_graph.api.notices import Claim, Notice, NoticeInput, SendingSwitch, Stop
 from speedtrap_graph.api.plans import Plan, PlanInput, Rule, RuleInput, Silence
 from speedtrap_graph.api.runs import DeletedRun
 from speedtrap_graph.api.scalars import RunInput
+from speedtrap_graph.services.channels import Report
 from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.heartbeats import beat
 from speedtrap_graph.services.ingest import Submission
@@ -228,3 +230,44 @@ class Mutation:
     @strawberry.mutation
     async def save_event_cursor(self, info: Info, consumer: str, cursor: str) -> bool:
         return await info.context.services.ledger.save_event_cursor(consumer, cursor)
+
+    @strawberry.mutation(
+        description="Has a bot of this channel send one real message to the subscriber, never to "
+        "the ISP; how it ended is `channels { lastTest }`. While one is under way, that one."
+    )
+    async def send_test(self, info: Info, channel: str) -> ChannelTest:
+        by = info.context.caller.name
+        return ChannelTest.of(await channels_of(info.context.services).ask_for_test(channel, by))
+
+    @strawberry.mutation(description="The test that this worker is to send now, once; mostly null.")
+    async def claim_test(self, info: Info, channel: str, worker: str) -> ChannelTest | None:
+        test = await channels_of(info.context.services).claim_test(channel, worker)
+        return None if test is None else ChannelTest.of(test)
+
+    @strawberry.mutation
+    async def settle_test(
+        self,
+        info: Info,
+        channel: str,
+        id: strawberry.ID,  # noqa: A002 - the schema's word
+        outcome: SettleOutcome,
+        why: str | None = None,
+    ) -> ChannelTest:
+        channels = channels_of(info.context.services)
+        return ChannelTest.of(await channels.settle_test(channel, str(id), outcome, why))
+
+    @strawberry.mutation(
+        description="How a bot of this channel is: said every 20 seconds, and when it changes."
+    )
+    async def report_channel(
+        self,
+        info: Info,
+        channel: str,
+        worker: str,
+        state: ChannelState,
+        recipient: str = "",
+        why: str | None = None,
+    ) -> bool:
+        report = Report(channel, worker, state, recipient, why)
+        await channels_of(info.context.services).report(report)
+        return True

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from speedtrap_graph.api.channels import Channel, channels_of
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
 from speedtrap_graph.api.findings import Finding
@@ -260,6 +261,13 @@ class Query:
     @strawberry.field(description="Who asked for no more, newest first.")
     async def stops(self, info: Info) -> list[Stop]:
         return [Stop.of(stop) for stop in await info.context.services.ledger.stops()]
+
+    @strawberry.field(
+        description="Those that a bot was heard of in the last 30 days, or that have notices."
+    )
+    async def channels(self, info: Info) -> list[Channel]:
+        found = await channels_of(info.context.services).all()
+        return [Channel.of(channel) for channel in found]
 
     @strawberry.field(description="The switch for everything; null when it was never touched.")
     async def sending(self, info: Info) -> SendingSwitch | None:

@@ -41,7 +41,7 @@ ROOTS: Mapping[str, Mapping[May, str]] = {
     "Query": {
         May.ALL: "me",
         May.OWN: "probes probe runs run history serviceReport findings probeEvents breaches breach",
-        May.READ: "changes notices notice dueForDigest stops sending",
+        May.READ: "changes notices notice dueForDigest stops sending channels",
         May.LOOK: "deletedRun deletedRuns plans",
         May.POST: "eventCursor",
         May.RULE: "rejudgePreview",
@@ -49,9 +49,9 @@ ROOTS: Mapping[str, Mapping[May, str]] = {
     "Mutation": {
         May.MEASURE: "submitRuns heartbeat",
         May.POST: "planNotice claimNotice beginSending settleNotice claimCheck recordBounce "
-        "stopRecipient saveEventCursor",
+        "stopRecipient saveEventCursor reportChannel claimTest settleTest",
         May.RULE: "deleteRun setPlan setRule deleteRule rejudge silence approveNotice rejectNotice "
-        "resolveNotice setSending",
+        "resolveNotice setSending sendTest",
     },
     "Subscription": {
         May.OWN: "runs",
@@ -70,6 +70,9 @@ FOLLOWING: Mapping[str, str] = {
     "BreachEvent": "cursor kind at breach",
     "BreachFigures": "status firstRunAt openedAt lastRunAt resolvedAt count median",
     "Caller": "name role",
+    "Channel": "name alive workers lastSeenAt state since why recipient needsLeave waiting due "
+    "unknown sent dead lastTest",
+    "ChannelTest": "id channel state askedAt askedBy endedAt why",
     "Claim": "notice fence leaseUntil leaseS sendingLeaseS",
     "Conditions": "lineUp medium crossTrafficMbps cpuPercent publicIpHash platform probeVersion "
     "linkMbps vpn onBattery clockOffsetMs notes",

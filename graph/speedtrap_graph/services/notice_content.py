@@ -80,9 +80,13 @@ def _digest(content: dict[str, Any], attachments: list[dict[str, Any]]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _check_texts(draft: NoticeDraft) -> None:
-    if not _CHANNEL.fullmatch(draft.channel):
+def check_channel(name: str) -> None:
+    if not _CHANNEL.fullmatch(name):
         raise BadInputError("channel must be 1 to 32 of a to z, 0 to 9 and hyphen", field="channel")
+
+
+def _check_texts(draft: NoticeDraft) -> None:
+    check_channel(draft.channel)
     for field, longest in _LIMITS.items():
         value = getattr(draft, field) or ""
         if len(value) > longest:

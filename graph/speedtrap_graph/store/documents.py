@@ -86,6 +86,7 @@ class ConditionsPart(BaseModel):
 
 
 BREACHES_OF_A_RULE = [("probe", ASCENDING), ("rule_key", ASCENDING), ("first_run_at", ASCENDING)]
+NOTICES_OF_A_CHANNEL = [("channel", ASCENDING), ("status", ASCENDING), ("due_at", ASCENDING)]
 RUNS_OF_A_PROBE = [("probe", ASCENDING), ("started_at", DESCENDING), ("_id", DESCENDING)]
 
 
@@ -303,7 +304,7 @@ class NoticeDocument(NamedDocument):
             IndexModel([("planned_at", DESCENDING), ("_id", DESCENDING)]),
             IndexModel([("breach", ASCENDING), ("planned_at", DESCENDING)]),
             IndexModel([("covers", ASCENDING)]),
-            IndexModel([("channel", ASCENDING), ("status", ASCENDING), ("due_at", ASCENDING)]),
+            IndexModel(NOTICES_OF_A_CHANNEL),
             IndexModel([("recipient_key", ASCENDING)], sparse=True),
         ]
 
@@ -350,6 +351,39 @@ class RecipientDocument(NamedDocument):
 
     class Settings:
         name = "recipients"
+
+
+class ChannelWorkerDocument(NamedDocument):
+    """What a bot last said of itself; `_id` is `<channel>/<worker>`."""
+
+    channel: str
+    worker: str
+    state: str
+    why: str | None = None
+    since: datetime
+    """From when on it has been in this state, for this reason."""
+    recipient: str = ""
+    seen_at: datetime
+
+    class Settings:
+        name = "channel_workers"
+
+
+class ChannelTestDocument(NamedDocument):
+    """The last test that was asked for; `_id` is its channel, so there is one at a time."""
+
+    test: str
+    """Tells this one from those before."""
+    state: str
+    asked_at: datetime
+    asked_by: str
+    worker: str | None = None
+    claimed_at: datetime | None = None
+    ended_at: datetime | None = None
+    why: str | None = None
+
+    class Settings:
+        name = "channel_tests"
 
 
 class CursorDocument(NamedDocument):
@@ -405,6 +439,8 @@ DOCUMENTS: list[type[Document]] = [
     StopDocument,
     SwitchDocument,
     RecipientDocument,
+    ChannelWorkerDocument,
+    ChannelTestDocument,
     CursorDocument,
     RollupDocument,
     RollupMarkDocument,
