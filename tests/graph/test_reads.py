@@ -161,5 +161,9 @@ def test_an_inner_fault_is_masked_and_the_log_has_its_id(
     assert error["extensions"]["code"] == "INTERNAL"
     assert "planted-secret" not in str(error)
     log = service.log.read_text(encoding="utf-8")
-    assert error["extensions"]["id"] in log
-    assert "planted-secret" in log
+    assert error["extensions"]["id"] in error["message"]
+    # With the traceback, down to where it happened.
+    entry = log[log.index(error["extensions"]["id"]) :]
+    assert "Traceback (most recent call last)" in entry
+    assert "runs.py" in entry
+    assert "planted-secret" in entry

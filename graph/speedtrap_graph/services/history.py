@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -28,7 +29,11 @@ READ_PER_BUCKET = 4
 """So many hours or days are read for each bucket of the answer at most; finer ones would cost more
 time than they show."""
 
+_MOST_DAYS = 8000
+"""Of a range whose buckets are looked up in the calendar one by one: more than twenty years."""
+
 _MILLISECOND = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
 
 Expression = dict[str, Any]
 
@@ -98,6 +103,19 @@ class _Axis:
     starts: list[int]
     level: Level | None = None
 
+    def stretches(self, until_ms: int) -> list[tuple[int, int, int]]:
+        """The buckets that follow each other in one width: the number of the first, its start, and
+        that width. There is a new one where clocks are set, and where a range begins or ends.
+        """
+        ends = [*self.starts[1:], until_ms]
+        found: list[tuple[int, int, int]] = []
+        for number, (start, end) in enumerate(zip(self.starts, ends, strict=True)):
+            width = end - start
+            is_cut_off = number == len(self.starts) - 1 and bool(found) and width < found[-1][2]
+            if not found or (width != found[-1][2] and not is_cut_off):
+                found.append((number, start, width))
+        return found
+
 
 async def history(
     database: AsyncDatabase[dict[str, Any]],
@@ -108,19 +126,20 @@ async def history(
     """The history that *query* asks for; *plans* are those of the probe, sorted by `since`.
 
     Up to `rollups.EXACT_RUNS` runs every figure is exact, and the buckets are as wide as they were
-    asked for. Beyond that they are made of rolled-up hours, days or months, so that the work
-    depends on `buckets`: each is a whole number of them in the newest plan's calendar (the first
-    and the last are cut off where the range is; a day is one even when clocks are set), and
-    there may be fewer than asked for. Then percentiles are within 1 %, all else exact.
+    asked for; those of a day or more are whole days of the newest plan's calendar, which has a day
+    of 23 or 25 hours where clocks are set. Beyond that they are made of rolled-up hours, days or
+    months, so that the work depends on `buckets`: each is a whole number of them in that calendar.
+    Such buckets are cut off where the range is, and there may be fewer than asked for. From
+    rollups, percentiles are within 1 %, all else is exact.
     """
     _check(query)
-    if await is_small(database, query.probe, query.since, query.until):
-        width = _width_ms(query)
-        bound = _bound(query, plans, rules.get(query.metric))
-        filled = await _from_runs(database, query, width, bound)
-        return _columns(query, _evenly(query, width), filled, plans)
     rollups = Rollups(database, query.probe, plans, rules)
-    axis = _in_the_calendar(query, rollups.grid)
+    if await is_small(database, query.probe, query.since, query.until):
+        axis = _as_asked(query, rollups.grid)
+        bound = _bound(query, plans, rules.get(query.metric))
+        filled = await _from_runs(database, query, axis, bound)
+        return _columns(query, axis, filled, plans)
+    axis = _of_rollups(query, rollups.grid)
     return _columns(query, axis, await _from_rollups(rollups, query, axis), plans)
 
 
@@ -140,14 +159,14 @@ def _width_ms(query: HistoryQuery) -> int:
 
 
 async def _from_runs(
-    database: AsyncDatabase[dict[str, Any]], query: HistoryQuery, width_ms: int, bound: Expression
+    database: AsyncDatabase[dict[str, Any]], query: HistoryQuery, axis: _Axis, bound: Expression
 ) -> dict[int, Bucket]:
     """The buckets that hold runs, by their number, from the raw runs.
 
     The server only sorts figures into buckets: what it would take to find percentiles and to count
     what is below costs it twice the time that it takes here.
     """
-    number = {"$floor": {"$divide": [{"$subtract": ["$started_at", query.since]}, width_ms]}}
+    number = _number(axis.stretches(milliseconds(query.until)))
     is_measured = {"$eq": ["$outcome", Outcome.MEASURED]}
     pipeline: list[Expression] = [
         {
@@ -179,6 +198,18 @@ async def _from_runs(
         return {number: _filled(query, mine) for number, mine in by_number.items()}
 
     return await to_thread(compute)
+
+
+def _number(stretches: Sequence[tuple[int, int, int]]) -> Expression:
+    """Of the bucket that a run lies in, as the server computes it."""
+    cases = []
+    for first, start_ms, width_ms in stretches:
+        since = {"$subtract": ["$started_at", moment_of(start_ms)]}
+        number = {"$add": [first, {"$floor": {"$divide": [since, width_ms]}}]}
+        cases.append({"case": {"$gte": ["$started_at", moment_of(start_ms)]}, "then": number})
+    if len(cases) == 1:
+        return cases[0]["then"]
+    return {"$switch": {"branches": cases[:0:-1], "default": cases[0]["then"]}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,22 +297,45 @@ def _bound_under(plan: Plan | None, rule: Rule | None) -> Expression:
     return {"$cond": [at_peak, bound, None]}
 
 
-def _evenly(query: HistoryQuery, width_ms: int) -> _Axis:
-    span = (query.until - query.since) // _MILLISECOND
-    since_ms = milliseconds(query.since)
-    count = max(1, -(-span // width_ms))
+def _as_asked(query: HistoryQuery, grid: Grid) -> _Axis:
+    """Buckets of equal width, or of whole days of the calendar where they are that wide."""
+    since_ms, until_ms = milliseconds(query.since), milliseconds(query.until)
+    is_in_calendar = since_ms >= FIRST_MS and until_ms <= END_MS
+    if is_in_calendar and until_ms - since_ms <= _MOST_DAYS * Level.DAY.usual_ms:
+        zone = ZoneInfo(grid.time_zone)
+        by_the_clock = _naive(query.until, zone) - _naive(query.since, zone)
+        if max(by_the_clock, query.until - query.since) >= query.buckets * _DAY:
+            return _in_the_calendar(query.buckets, grid, since_ms, until_ms, Level.DAY)
+    width_ms = _width_ms(query)
+    count = max(1, -(-(until_ms - since_ms) // width_ms))
     return _Axis(width_ms, [since_ms + number * width_ms for number in range(count)])
 
 
-def _in_the_calendar(query: HistoryQuery, grid: Grid) -> _Axis:
+def _naive(moment: datetime, zone: ZoneInfo) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None)
+
+
+def _of_rollups(query: HistoryQuery, grid: Grid) -> _Axis:
     since_ms = min(max(milliseconds(query.since), FIRST_MS), END_MS - 1)
     until_ms = min(max(milliseconds(query.until), since_ms + 1), END_MS)
     level = _level(until_ms - since_ms, query.buckets)
-    units = list(grid.starts(level, grid.floor(level, since_ms), until_ms))
-    together = -(-len(units) // query.buckets)
-    starts = units[::together]
+    return _in_the_calendar(query.buckets, grid, since_ms, until_ms, level)
+
+
+def _in_the_calendar(buckets: int, grid: Grid, since_ms: int, until_ms: int, level: Level) -> _Axis:
+    """As few of the level's units to a bucket as make no more than *buckets*.
+
+    A range that is neither begun nor ended on a unit has one more than would fit into it: its
+    shorter end is not worth buckets of twice the width, and goes with its neighbour.
+    """
+    starts = list(grid.starts(level, grid.floor(level, since_ms), until_ms))
     starts[0] = since_ms
-    return _Axis(together * level.usual_ms, starts, level)
+    together = -(-len(starts) // buckets)
+    if together > 1 and len(starts) - 1 <= buckets * (together - 1):
+        together -= 1
+        is_first = starts[1] - since_ms < until_ms - starts[-1]
+        del starts[1 if is_first else -1]
+    return _Axis(together * level.usual_ms, starts[::together], level)
 
 
 def _level(span_ms: int, buckets: int) -> Level:

@@ -3,9 +3,10 @@
 import random
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from statistics import median
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
@@ -174,6 +175,74 @@ async def test_a_range_shorter_than_its_buckets_has_one_a_millisecond(database: 
     assert len((await history(database, query, [PLAN], RULES)).t) == 3
 
 
+CLOCKS_SET = {
+    "Europe/Berlin": [date(2026, 3, 29), date(2026, 10, 25)],
+    "America/Denver": [date(2026, 3, 8), date(2026, 11, 1)],
+    "Australia/Lord_Howe": [date(2026, 4, 5), date(2026, 10, 4)],  # by half an hour
+    "Africa/Cairo": [date(2026, 4, 24), date(2026, 10, 30)],  # at midnight
+    "Asia/Kolkata": [date(2026, 3, 29)],  # never, and half an hour off all hours
+}
+
+
+def midnight(day: date, zone: str) -> datetime:
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+@pytest.mark.parametrize("days_together", [1, 3])
+@pytest.mark.parametrize(
+    ("zone", "day"), [(zone, day) for zone, days in CLOCKS_SET.items() for day in days]
+)
+async def test_a_day_is_the_zones_day_also_when_clocks_are_set(
+    database: Database, zone: str, day: date, days_together: int
+) -> None:
+    first = day - timedelta(days=4)
+    starts = [midnight(first + timedelta(days=days_together * n), zone) for n in range(4)]
+    until = midnight(first + timedelta(days=days_together * 4), zone)
+    plan = a_plan(1000, 100, time_zone=zone)
+    # One at each end of every day: a bucket that is off by minutes has another one's.
+    moments = [
+        moment
+        for n in range(4 * days_together)
+        for moment in (
+            midnight(first + timedelta(days=n), zone),
+            midnight(first + timedelta(days=n + 1), zone) - timedelta(milliseconds=1),
+        )
+    ]
+    rows = [
+        a_stored_run(a_reading("ookla", 500 + n), at=moment, number=n, plan=plan)
+        for n, moment in enumerate(moments)
+    ]
+    await store(database, rows)
+    query = HistoryQuery("laptop", starts[0], until, buckets=4)
+    found = await history(database, query, [plan], RULES)
+    assert [datetime.fromtimestamp(t, UTC) for t in found.t] == starts
+    assert found.bucket_s == 86_400 * days_together
+    assert found.n == (2 * days_together,) * 4
+    assert found.min == tuple(500 + 2 * days_together * n for n in range(4))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("day", [date(2026, 10, 4), date(2026, 10, 25), date(2026, 3, 29)])
+async def test_thirty_days_of_the_clock_on_the_wall_or_of_24_hours_are_no_more_than_asked_for(
+    database: Database, zone: str, day: date
+) -> None:
+    until = midnight(day + timedelta(days=9), zone)
+    ends = [until - timedelta(days=30), until + timedelta(hours=7) - timedelta(days=30)]
+    plan = a_plan(1000, 100, time_zone=zone)
+    rows = [
+        a_stored_run(a_reading("ookla", 500), at=until - timedelta(hours=n), number=n, plan=plan)
+        for n in range(1, 24 * 29)
+    ]
+    await store(database, rows)
+    for since, end in zip(ends, [until, until + timedelta(hours=7)], strict=True):
+        found = await history(database, HistoryQuery("laptop", since, end, buckets=30), [plan], {})
+        assert len(found.t) <= 30
+        assert found.t[0] == since.timestamp()
+        midnights = [datetime.fromtimestamp(t, ZoneInfo(zone)) for t in found.t[1:]]
+        assert {(at.hour, at.minute) for at in midnights} == {(0, 0)}
+        assert sum(found.n) == sum(since <= row["started_at"] < end for row in rows)
+
+
 @pytest.mark.parametrize("buckets", [1, 7, 24, 600, 1999])
 async def test_every_column_agrees_with_an_independent_computation(
     database: Database, buckets: int
@@ -186,8 +255,8 @@ async def test_every_column_agrees_with_an_independent_computation(
     found = await history(database, query, plans, RULES)
     assert len(found.t) <= buckets
     counted = 0
-    for place, start in enumerate(found.t):
-        end = min(start + found.bucket_s, query.until.timestamp())
+    ends = [*found.t[1:], query.until.timestamp()]
+    for place, (start, end) in enumerate(zip(found.t, ends, strict=True)):
         inside = [row for row in rows if start <= row["started_at"].timestamp() < end]
         counted += len(inside)
         _agrees(found, place, inside, plans)
