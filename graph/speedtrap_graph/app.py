@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from pymongo.errors import PyMongoError
@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from speedtrap_graph.api.context import Services
 from speedtrap_graph.api.export import ExportView
@@ -18,6 +19,8 @@ from speedtrap_graph.api.schema import GraphQLView
 from speedtrap_graph.callers import Callers, Gateway, KeyFile
 from speedtrap_graph.exporters import configured
 from speedtrap_graph.gate import Gate
+from speedtrap_graph.metrics.scrape import Scrape
+from speedtrap_graph.metrics.view import MetricsView
 from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.book import Terms
 from speedtrap_graph.services.browse import Browse
@@ -43,11 +46,17 @@ class _Running:
     rolling: asyncio.Task[None] | None = None
     silences: asyncio.Task[None] | None = None
     exports: list[asyncio.Task[None]] = field(default_factory=list)
+    scrape: Scrape | None = None
 
     def current(self) -> Services:
         if self.services is None:
             raise RuntimeError("the app was asked before its lifespan began")
         return self.services
+
+    def figures(self) -> Scrape:
+        if self.scrape is None:
+            raise RuntimeError("the app was asked before its lifespan began")
+        return self.scrape
 
     async def problem(self) -> str | None:
         if self.services is None or self.watcher is None or self.watcher.done():
@@ -60,11 +69,12 @@ class _Running:
 
 
 def create_app(settings: GraphSettings) -> Starlette:
-    """graph alone: `/graphql`, `/export/…`, `/healthz`, `/readyz`. It connects when its lifespan
-    begins.
+    """graph alone: `/graphql`, `/export/…`, `/metrics`, `/healthz`, `/readyz`. It connects when
+    its lifespan begins.
     """
     running = _Running()
     exporters = configured()
+    quotas = Quotas(settings.quotas)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -72,6 +82,7 @@ def create_app(settings: GraphSettings) -> Starlette:
         try:
             await prepare(store)
             running.services = _services(store, settings)
+            running.scrape = _scrape(running.services, quotas, settings)
             running.watcher = asyncio.create_task(running.services.events.watch())
             running.rolling = asyncio.create_task(Rolling(store).forever())
             watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
@@ -98,7 +109,7 @@ def create_app(settings: GraphSettings) -> Starlette:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
-    callers, quotas = _callers(settings), Quotas(settings.quotas)
+    callers = _callers(settings)
     view = GraphQLView(running.current, settings.limits, quotas)
     gate = Gate(view, callers, settings.max_body_bytes, quotas)
     exports = [
@@ -116,10 +127,21 @@ def create_app(settings: GraphSettings) -> Starlette:
             Route("/graphql", gate),
             WebSocketRoute("/graphql", gate),
             *exports,
+            Route("/metrics", _metrics(running.figures, gate), methods=["GET"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
     )
+
+
+def _metrics(figures: Callable[[], Scrape], gate: Gate) -> ASGIApp:
+    if isinstance(gate.callers, Gateway):
+        return MetricsView(figures, by_gateway=True)
+    return replace(gate, app=MetricsView(figures))
+
+
+def _scrape(services: Services, quotas: Quotas, settings: GraphSettings) -> Scrape:
+    return Scrape(services, quotas, settings.metrics_probes, settings.metrics_timeout_s)
 
 
 def _callers(settings: GraphSettings) -> Callers:

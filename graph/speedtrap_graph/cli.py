@@ -35,7 +35,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Serves /graphql, /healthz and /readyz, with the settings of SPEEDTRAP_GRAPH_*."""
+    """Serves /graphql, /export/…, /metrics and the health pages, as SPEEDTRAP_GRAPH_* says."""
     settings = _settings(GraphSettings)
     _settings(configured)
     _check_keys(settings.keys_file)

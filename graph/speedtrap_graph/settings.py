@@ -76,6 +76,10 @@ class GraphSettings(StoreSettings):
     """How long a WebSocket's client may take no data, or answer no ping, before it is dropped."""
     silence_watch_s: float = Field(30, gt=0, le=3600)
     """How often to look for probes that fell silent."""
+    metrics_probes: int = Field(100, ge=0, le=10_000)
+    """Of how many probes `/metrics` tells, in the order of their names."""
+    metrics_timeout_s: float = Field(5, gt=0, le=60)
+    """How long `/metrics` waits for MongoDB; then it tells what it knows."""
 
     @property
     def limits(self) -> Limits:

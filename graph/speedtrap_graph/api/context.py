@@ -9,6 +9,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from speedtrap_graph.api.limits import Limits
+from speedtrap_graph.api.timing import Timing
 from speedtrap_graph.callers import Caller, Role
 from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.browse import Browse
@@ -36,6 +37,7 @@ class Services:
     plans: Plans
     ledger: Ledger
     events: Events
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass

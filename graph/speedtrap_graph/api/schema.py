@@ -53,10 +53,12 @@ class _Schema(strawberry.Schema):
                 "a subscription needs a WebSocket at this address, with graphql-transport-ws"
             )
             raise GraphQLError(str(only_socket), original_error=only_socket)
-        limit_s = cast(Context, execution_context.context).limits.timeout_s
+        context = cast(Context, execution_context.context)
+        limit_s = context.limits.timeout_s
         try:
-            async with asyncio.timeout(limit_s):
-                return await super()._execute_operation(execution_context, *rest)
+            with context.services.timing.of(execution_context):
+                async with asyncio.timeout(limit_s):
+                    return await super()._execute_operation(execution_context, *rest)
         except TimeoutError as error:
             refusal = TooSlowError(
                 f"This operation took longer than {limit_s:g} s and was stopped. Ask for less; "

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 QUEUE_LENGTH = 256
+_EVENTS = "events"
 _REPLAY_PAGE = 500
 _RETRY_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 
@@ -64,6 +66,20 @@ class Subscriber:
         self.lagged = False
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Who follows the events here, and how well this copy does itself. `newest` is the last event
+    that it was told of; `quiet_s` since its change stream answered last.
+    """
+
+    of_breaches: int
+    of_runs: int
+    lagging: int
+    queued: int
+    newest: int
+    quiet_s: float | None
+
+
 @dataclass
 class Events:
     """One change stream a process, whatever the number of its subscribers; one more while somebody
@@ -77,10 +93,24 @@ class Events:
     _newest: int = 0
     """No event up to this number can be taken back any more."""
     _reading: dict[int, asyncio.Future[BreachDocument | None]] = field(default_factory=dict)
+    _answered: dict[str, float] = field(default_factory=dict)
+    """When each collection's change stream did so last, by the monotonic clock."""
 
     async def watch(self) -> None:
         """Runs as long as the service does; survives failovers and restarts of MongoDB."""
-        await self._follow("events", self._begin, self._tell)
+        await self._follow(_EVENTS, self._begin, self._tell)
+
+    def following(self) -> Following:
+        subscribers = self._breaches | self._runs
+        answered = self._answered.get(_EVENTS)
+        return Following(
+            of_breaches=len(self._breaches),
+            of_runs=len(self._runs),
+            lagging=sum(subscriber.lagged for subscriber in subscribers),
+            queued=sum(subscriber.queue.qsize() for subscriber in subscribers),
+            newest=self._newest,
+            quiet_s=None if answered is None else time.monotonic() - answered,
+        )
 
     async def _follow(
         self, collection: str, begin: Callable[[], Awaitable[None]], tell: Callable[[Row], None]
@@ -98,6 +128,7 @@ class Events:
                     while stream.alive:
                         change = await stream.try_next()
                         token, failures = stream.resume_token, 0
+                        self._answered[collection] = time.monotonic()
                         if change is not None:
                             tell(change["fullDocument"])
                 token = None  # the database was dropped: nothing can be resumed across that

@@ -24,6 +24,7 @@ from speedtrap_graph.services.submission import (
     SubmittedRun,
     validate,
 )
+from speedtrap_graph.services.tally import Tally
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.probes import TOMBSTONES, bump_probe, ensure_probe
 
@@ -76,6 +77,7 @@ class _Lane:
 class Ingest:
     store: Store
     clock: Clock
+    tally: Tally = field(default_factory=Tally)
     _lanes: WeakValueDictionary[str, _Lane] = field(default_factory=WeakValueDictionary)
     _standards: dict[str, Standards] = field(default_factory=dict)
 
@@ -101,6 +103,7 @@ class Ingest:
             result.duplicates += part.duplicates
             result.rejected += part.rejected
         result.rejected.sort(key=lambda rejection: rejection.index)
+        self.tally.add(result)
         return result
 
     async def _store(self, probe: str, runs: list[Indexed]) -> Submission:
