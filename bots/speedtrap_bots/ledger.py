@@ -25,6 +25,9 @@ from speedtrap_bots.model import (
     Breach,
     BreachEvent,
     BreachMark,
+    ChannelMark,
+    ChannelState,
+    ChannelTest,
     Claim,
     Notice,
     Report,
@@ -219,6 +222,36 @@ class Ledger:
     async def stops(self) -> list[Stop]:
         answer = await self._ask("Stops")
         return [Stop.model_validate(stop) for stop in answer["stops"]]
+
+    async def report(
+        self, channel: str, worker: str, state: ChannelState, recipient: str, why: str | None
+    ) -> None:
+        """How *channel* is, by this worker."""
+        await self._ask(
+            "ReportChannel",
+            channel=channel,
+            worker=worker,
+            state=state.value,
+            recipient=recipient,
+            why=why,
+        )
+
+    async def channels(self) -> list[ChannelMark]:
+        answer = await self._ask("Channels")
+        return [ChannelMark.model_validate(channel) for channel in answer["channels"]]
+
+    async def send_test(self, channel: str) -> ChannelTest:
+        """Has a bot of *channel* send one; it is under way then."""
+        answer = await self._ask("SendTest", channel=channel)
+        return ChannelTest.model_validate(answer["sendTest"])
+
+    async def claim_test(self, channel: str, worker: str) -> str | None:
+        """The id of the test that this worker is to send now."""
+        answer = await self._ask("ClaimTest", channel=channel, worker=worker)
+        return str(answer["claimTest"]["id"]) if answer["claimTest"] else None
+
+    async def settle_test(self, channel: str, test: str, outcome: SettleOutcome, why: str) -> None:
+        await self._ask("SettleTest", channel=channel, id=test, outcome=outcome.value, why=why)
 
     async def set_sending(self, *, on: bool, reason: str) -> None:
         await self._ask("SetSending", on=on, reason=reason)

@@ -27,6 +27,16 @@ class SettleOutcome(StrEnum):
     NOT_FOUND = "NOT_FOUND"
 
 
+class ChannelState(StrEnum):
+    """How a channel is."""
+
+    STOPPED = "STOPPED"
+    READY = "READY"
+    QUIET = "QUIET"
+    UNCONFIGURED = "UNCONFIGURED"
+    ENDED = "ENDED"
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, validate_by_name=True, extra="ignore"
@@ -247,3 +257,30 @@ class Stop(_Answer):
     at: datetime
     by: str
     reason: str
+
+
+class ChannelTest(_Answer):
+    """One real message to the subscriber, which a person asked for."""
+
+    id: str
+    state: str
+    why: str | None = None
+
+
+class ChannelMark(_Answer):
+    """How a channel is, as graph knows it from its bots, and how many notices it has."""
+
+    name: str
+    alive: bool
+    workers: int
+    last_seen_at: datetime | None = None
+    state: ChannelState | None = None
+    why: str | None = None
+    recipient: str = ""
+    needs_leave: bool = True
+    waiting: int = 0
+    due: int = 0
+    unknown: int = 0
+    sent: int = 0
+    dead: int = 0
+    last_test: ChannelTest | None = None

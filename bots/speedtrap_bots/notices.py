@@ -9,7 +9,7 @@ import typer
 
 from speedtrap_bots.errors import BotsError
 from speedtrap_bots.ledger import Ledger
-from speedtrap_bots.model import Breach, Notice, Stage
+from speedtrap_bots.model import Breach, ChannelMark, ChannelTest, Notice, Stage
 from speedtrap_bots.settings import SettingsError
 
 notices_app = typer.Typer(
@@ -24,6 +24,7 @@ STATUSES = (
     "REJECTED", "SUPPRESSED", "SILENCED",
 )  # fmt: skip
 LIST_AT_MOST = 100
+TEST_POLL_S = 0.5
 
 Url = Annotated[
     str, typer.Option("--url", envvar="SPEEDTRAP_NOTICES_URL", help="The service's address.")
@@ -262,11 +263,34 @@ def pack(
         _fail(str(error), code=1)
 
 
+@notices_app.command()
+def channels(url: Url = HERE, key: Key = "", key_file: KeyFile = None) -> None:
+    """Show which channels have a bot alive, what stopped them, and what waits."""
+    found = _ask(url, key, key_file, lambda ledger: ledger.channels())
+    if not found:
+        typer.echo("No bot was ever heard of, and there are no notices.")
+    for channel in found:
+        _print_channel(channel)
+
+
 @notices_app.command("send-test")
 def send_test(
     channel: Annotated[str, typer.Option(help="Through which channel.")] = "mail",
+    by_bot: Annotated[
+        bool,
+        typer.Option("--by-bot", help="Let the running bot at --url send it."),
+    ] = False,
+    url: Url = HERE,
+    key: Key = "",
+    key_file: KeyFile = None,
 ) -> None:
-    """Send one real message to yourself, by the bots' own settings (SPEEDTRAP_BOTS_...)."""
+    """Send one real message to yourself, by the bots' settings (SPEEDTRAP_BOTS_...) given here."""
+    if by_bot:
+        test = _ask(url, key, key_file, lambda ledger: _tested(ledger, channel))
+        if test.state != "SENT":
+            _fail(f"{test.state}: {test.why}", code=1)
+        typer.echo(test.why)
+        return
     from speedtrap_bots.serve import open_channels  # noqa: PLC0415 - charts take seconds to load
 
     try:
@@ -276,6 +300,16 @@ def send_test(
         _fail(str(error), code=2)
     except BotsError as error:
         _fail(str(error), code=1)
+
+
+async def _tested(ledger: Ledger, channel: str) -> ChannelTest:
+    """Asks for a test and waits for its end, which graph sees to."""
+    test = await ledger.send_test(channel)
+    while test.state in {"ASKED", "SENDING"}:
+        await asyncio.sleep(TEST_POLL_S)
+        marks = await ledger.channels()
+        test = next((m.last_test for m in marks if m.name == channel and m.last_test), test)
+    return test
 
 
 def _ask(
@@ -322,6 +356,20 @@ def _fetch(notice_id: str, url: str, key: str, key_file: Path | None) -> Notice:
 def _line(notice: Notice) -> str:
     whom = notice.recipient or "(nobody configured)"
     return f"{notice.status:<10} {notice.stage:<8} {notice.channel} to {whom}  {notice.reference}"
+
+
+def _print_channel(channel: ChannelMark) -> None:
+    state = channel.state or "never heard of"
+    life = f"{state}, {channel.workers} running" if channel.alive else f"{state}, none running"
+    why = f": {channel.why}" if channel.why else ""
+    typer.echo(f"{channel.name}  {life}{why}")
+    typer.echo(
+        f"  to {channel.recipient or '(nobody configured)'};"
+        f" {channel.waiting} wait for leave, {channel.due} for their turn, {channel.sent} sent,"
+        f" {channel.unknown} unknown, {channel.dead} dead"
+    )
+    if test := channel.last_test:
+        typer.echo(f"  last test {test.state}{f': {test.why}' if test.why else ''}")
 
 
 def _print(notice: Notice) -> None:

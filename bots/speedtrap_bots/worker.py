@@ -5,6 +5,7 @@ an unfinished claim expires, an unfinished delivery becomes UNKNOWN and is never
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,17 +25,27 @@ from speedtrap_bots.errors import (
 )
 from speedtrap_bots.lease import MARGIN_S, Lease, now_s
 from speedtrap_bots.ledger import Ledger
-from speedtrap_bots.model import Breach, BreachMark, Claim, SettleOutcome, Stage
+from speedtrap_bots.model import (
+    Breach,
+    BreachMark,
+    ChannelState,
+    Claim,
+    SettleOutcome,
+    Stage,
+)
 from speedtrap_bots.plan import missing_stage
+from speedtrap_bots.presence import Presence
 
 log = logging.getLogger(__name__)
 
 RETRY_LADDER_S = (5 * 60, 15 * 60, 3600, 4 * 3600, 24 * 3600)
 """Greylisting answers after minutes, a broken server after hours."""
 WRITE_TIMEOUT_S = 60.0
-QUIET_CHECK_S = 60.0
 LOOK_AGAIN_S = 15 * 60.0
 """After a look-up that failed itself."""
+ATTEND_EVERY_S = 2.0
+"""Between two looks for a test that somebody asked for."""
+FAREWELL_S = 2.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 FROM_THE_BEGINNING = "0"
 
@@ -83,6 +94,7 @@ class Worker:
         self._clock = clock
         self._stopping = asyncio.Event()
         self._consumer = f"bots-{channel.name}"
+        self._presence = Presence(ledger, channel, name, clock)
 
     def stop(self) -> None:
         """Takes nothing new on; a delivery that has begun is finished and settled."""
@@ -93,22 +105,30 @@ class Worker:
             group.create_task(self._until_stopped(self._watch))
             group.create_task(self._until_stopped(self._patrol))
             group.create_task(self._send_what_is_due())
+            group.create_task(self._attend())
             if self._channel.looks_up and self._channel.recipient:
                 group.create_task(self._until_stopped(self._look_up_what_is_unknown))
 
     async def run_once(self) -> None:
         """One look at everything that can be done now."""
         await self.reconcile()
-        channel = self._channel
-        if not channel.recipient:
-            return
-        while channel.looks_up and await self._look_up_one():
-            continue
-        while channel.quiet_until(self._clock()) is None:
-            asked_at_s = now_s()
-            claim = await self._ledger.claim(channel.name, self._name)
-            if claim is None or not await self.send(claim, asked_at_s):
-                return
+        if self._channel.recipient:
+            while self._channel.looks_up and await self._look_up_one():
+                continue
+            while await self._send_one():
+                continue
+        await self._presence.attend()
+
+    async def _send_one(self) -> bool:
+        """Whether there was one, and may be another."""
+        if self._presence.stopped_why or self._channel.quiet_until(self._clock()):
+            return False
+        asked_at_s = now_s()
+        claim = await self._ledger.claim(self._channel.name, self._name)
+        if claim is None:
+            return False
+        await self.send(claim, asked_at_s)
+        return True
 
     async def reconcile(self) -> None:
         """Plans what is missing for breaches that are open or lately resolved, and the digest."""
@@ -203,25 +223,34 @@ class Worker:
             return
         backoff = Backoff()
         while not self._stopping.is_set():
-            if quiet := self._channel.quiet_until(self._clock()):
-                await self._pause(min((quiet - self._clock()).total_seconds(), QUIET_CHECK_S))
-                continue
-            asked_at_s = now_s()
             try:
-                claim = await self._ledger.claim(self._channel.name, self._name)
+                if not await self._send_one():
+                    await self._pause(self._poll_s)
                 backoff.reset()
             except LedgerError as error:
                 pause_s = backoff.next_s()
                 log.warning("%s: %s; next try in %.1f s", self._channel.name, error, pause_s)
                 await self._pause(pause_s)
-                continue
-            if claim is None:
-                await self._pause(self._poll_s)
-            elif not await self.send(claim, asked_at_s):
-                return
 
-    async def send(self, claim: Claim, asked_at_s: float) -> bool:
-        """Delivers the claimed notice and settles it. False when the channel must stop.
+    async def _attend(self) -> None:
+        """Beside all else: a test that was begun is finished and settled."""
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                await self._presence.attend()
+                backoff.reset()
+                await self._pause(ATTEND_EVERY_S)
+            except LedgerAway:
+                await self._pause(backoff.next_s())  # who sends and who watches say so
+            except LedgerRefused as error:
+                log.warning("%s: does not say how it is: %s", self._channel.name, error)
+                await self._pause(BACKOFF_MAX_S)
+        with contextlib.suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await self._presence.report(ChannelState.ENDED)
+
+    async def send(self, claim: Claim, asked_at_s: float) -> None:
+        """Delivers the claimed notice and settles it.
 
         *asked_at_s* is when the claim was asked for: its lease began no earlier.
         """
@@ -236,29 +265,31 @@ class Worker:
                 claim.sending_lease_s,
             )
             await self._pause(self._poll_s)
-            return True
+            return
         lease = Lease(now_s(), claim.sending_lease_s)
         try:
             if not await self._ledger.begin(claim):
                 log.info("%s: %s may not be sent now", self._channel.name, claim.notice.reference)
-                return True
+                return
         except LedgerError as error:
             # It may have been recorded, but nothing has left: say so, or it would end as UNKNOWN.
             await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=str(error), retry_s=1)
-            return True
+            return
         if lease.left_s < needed_s:
             detail = "the ledger's answer came too late to begin"
             await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=detail, retry_s=1)
-            return True
-        return await self._deliver(claim, lease)
+            return
+        await self._deliver(claim, lease)
 
     async def _look_up_what_is_unknown(self) -> None:
         if not await self._look_up_one():
             await asyncio.sleep(self._poll_s)
 
     async def _look_up_one(self) -> bool:
-        """Whether there was one whose time had come."""
+        """Whether there was one whose time had come, and may be another."""
         channel = self._channel
+        if self._presence.stopped_why:
+            return False
         claim = await self._ledger.claim_check(channel.name, self._name)
         if claim is None:
             return False
@@ -269,6 +300,8 @@ class Worker:
             detail = f"could not be looked up: {str(error) or 'no answer in time'}"
             retry_s = getattr(error, "retry_after_s", None) or self._look_again_s
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail, retry_s=retry_s)
+            if isinstance(error, Unavailable) and error.stops_channel:
+                self._presence.stop(error)
             return True
         if reference is None:
             detail = "looked it up, and it is not there"
@@ -278,7 +311,7 @@ class Worker:
             await self._settle(claim, SettleOutcome.SENT, reference=reference, detail=detail)
         return True
 
-    async def _deliver(self, claim: Claim, lease: Lease) -> bool:
+    async def _deliver(self, claim: Claim, lease: Lease) -> None:
         try:
             async with asyncio.timeout(self._channel.timeout_s):
                 reference = await self._channel.deliver(claim.notice, lease.gate)
@@ -288,8 +321,7 @@ class Worker:
             retry_s = error.retry_after_s or self._ladder_s(claim.notice.attempts)
             await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=str(error), retry_s=retry_s)
             if error.stops_channel:
-                log.error("%s: stopped until the next start: %s", self._channel.name, error)  # noqa: TRY400 - one clear line for the operator
-                return False
+                self._presence.stop(error)
         except Unknown as error:
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=str(error))
         except TimeoutError:
@@ -297,7 +329,6 @@ class Worker:
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail)
         else:
             await self._settle(claim, SettleOutcome.SENT, reference=reference)
-        return True
 
     async def _settle(
         self,

@@ -112,9 +112,11 @@ class Road:
     def statuses(self) -> set[tuple[str, str, str]]:
         return {(n["channel"], n["stage"], n["status"]) for n in self.notices()}
 
-    def approve_all(self) -> None:
+    def approve_all(self, *channels: str) -> None:
+        """Of these channels, or of all."""
         for notice in self.notices():
-            if notice["status"] == "PLANNED":
+            wanted = not channels or notice["channel"] in channels
+            if wanted and notice["status"] == "PLANNED":
                 self.service.query(APPROVE, {"id": notice["id"], "digest": notice["digest"]})
 
     def wait(self, what: str, holds: Callable[[], bool]) -> None:

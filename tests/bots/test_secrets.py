@@ -46,6 +46,8 @@ PLAN = (
 AS_THEY_ARE = JSONOptions(uuid_representation=UuidRepresentation.STANDARD)
 NOTICES = "{ notices { nodes { id channel status digest steps { why } } } }"
 APPROVE = "mutation($id: ID!, $digest: String!) { approveNotice(id: $id, digest: $digest) { id } }"
+SEND_TEST = "mutation($channel: String!) { sendTest(channel: $channel) { state } }"
+TESTS = "{ channels { name lastTest { state why } } }"
 AT_ONCE = [{"$set": {"due_at": {"$subtract": ["$$NOW", 1000]}}}]
 IN_BASE64 = re.compile(rb"[A-Za-z0-9+/]{64,}={0,2}")
 
@@ -182,6 +184,8 @@ def test_no_secret_is_kept_when_everything_fails(
         for notice in service.query(NOTICES)["notices"]["nodes"]:
             if notice["status"] == "PLANNED":
                 service.query(APPROVE, {"id": notice["id"], "digest": notice["digest"]})
+        for channel in sorted(kinds()):
+            service.query(SEND_TEST, {"channel": channel})
         once(smtp, SPEEDTRAP_BOTS_MAIL_CA_FILE=str(stranger))
         for server in (bare, smtp):
             database.notices.update_many({"channel": "mail"}, AT_ONCE)
@@ -194,7 +198,9 @@ def test_no_secret_is_kept_when_everything_fails(
     assert {n["channel"] for n in notices} == {"mail", "twitter", "webhook", "apprise"}
     assert x.refused_signatures > 0
     assert x.posts == []
-    said = json.dumps(notices)
+    tests = {one["name"]: one["lastTest"] for one in service.query(TESTS)["channels"]}
+    assert {name: test["state"] for name, test in tests.items()} == dict.fromkeys(kinds(), "FAILED")
+    said = json.dumps([notices, tests])
     for failure in (
         "CERTIFICATE_VERIFY_FAILED",
         "STARTTLS",
