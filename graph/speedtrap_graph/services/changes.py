@@ -4,29 +4,41 @@ Times would not do: a run from last week may arrive now, and then the newest run
 """
 
 import hashlib
+from collections.abc import AsyncIterator
 
 from pymongo import DESCENDING
 
-from speedtrap_graph.store.database import Store
+from speedtrap_graph.services.leave import IN_FLIGHT, MAY_HAVE_ARRIVED, WAITING, NoticeStatus
+from speedtrap_graph.store.database import Row, Store
 
 _NEWEST_NOTICES = 50
-"""Older ones are settled, or their recipient's number moves with them."""
+"""Of those that are settled, older ones change with their probe or their recipient only."""
+_UNSETTLED = sorted(WAITING | IN_FLIGHT | MAY_HAVE_ARRIVED - {NoticeStatus.SENT})
+_NOTICE = {"status": 1, "fence": 1, "attempts": 1, "due_at": 1}
 
 
 async def changes(store: Store) -> str:
     """The sum of what only ever grows, and a digest of what also goes back (a silence)."""
     grown = 0
-    for collection in ("probes", "recipients"):
+    # The versions grow with every plan and every rule that is set or deleted.
+    for collection in ("probes", "recipients", "standard_versions"):
         async for row in store[collection].find({}, {"seq": 1}):
             grown += row.get("seq", 0)
     state = hashlib.sha256()
-    silences = store["silences"].find({}, {"until": 1, "reason": 1}, sort=[("_id", 1)])
-    shown = {"status": 1, "fence": 1, "attempts": 1, "due_at": 1}
-    newest = store["notices"].find(
-        {}, shown, sort=[("planned_at", DESCENDING), ("_id", DESCENDING)], limit=_NEWEST_NOTICES
-    )
-    for rows in (silences, newest):
-        async for row in rows:
-            state.update(repr(sorted(row.items())).encode())
-    state.update(repr(await store["plans"].count_documents({})).encode())
+    async for row in _shown(store):
+        state.update(repr(sorted(row.items())).encode())
     return f"{grown}-{state.hexdigest()[:16]}"
+
+
+async def _shown(store: Store) -> AsyncIterator[Row]:
+    for collection in ("silences", "switches"):
+        async for row in store[collection].find({}, sort=[("_id", 1)]):
+            yield row
+    # By channel, as the index begins with it.
+    channels = await store["notices"].distinct("channel")
+    unsettled = {"channel": {"$in": channels}, "status": {"$in": _UNSETTLED}}
+    async for row in store["notices"].find(unsettled, _NOTICE, sort=[("_id", 1)]):
+        yield row
+    newest = [("planned_at", DESCENDING), ("_id", DESCENDING)]
+    async for row in store["notices"].find({}, _NOTICE, sort=newest, limit=_NEWEST_NOTICES):
+        yield row

@@ -140,6 +140,7 @@ class Ledger(Sending):
             row = await self.row(key, session)
             if row["status"] not in {NoticeStatus.SENT, NoticeStatus.UNKNOWN}:
                 raise ConflictError(f"this notice is {row['status']}, not SENT", field="id")
+            await self.bump_recipient(row["recipient"], session)
             await self.advance_to(
                 row, NoticeStatus.DEAD, by, why, session, fence=row["fence"] + 1, check_at=None
             )
