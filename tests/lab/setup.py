@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,9 @@ PROGRAMS = (
 MAIL_SERVERS = ("postfix", "exim4-daemon-light", "libnss-wrapper")
 """Only unpacked, never installed: as packages they exclude each other, and would serve here."""
 UNPACKED = Path(sys.prefix) / "mail-servers"
+MONITORS = ("prometheus", "mosquitto")
+"""Only unpacked, too: installed they would serve here, and Prometheus' page wants ten packages."""
+MONITORS_UNPACKED = Path(sys.prefix) / "monitors"
 
 
 def apt_prefix() -> list[str] | None:
@@ -64,9 +68,9 @@ def install(prefix: list[str], packages: list[str]) -> bool:
     return True
 
 
-def unpack_mail_servers(prefix: list[str] | None) -> bool:
-    """Whether both are there, with the libraries that they need."""
-    if all((UNPACKED / name / "usr").is_dir() for name in MAIL_SERVERS):
+def unpack(prefix: list[str] | None, packages: Sequence[str], into: Path) -> bool:
+    """Whether all are there, with the libraries that they need."""
+    if all((into / name / "usr").is_dir() for name in packages):
         return True
     if prefix is None or shutil.which("dpkg-deb") is None:
         return False
@@ -76,22 +80,22 @@ def unpack_mail_servers(prefix: list[str] | None) -> bool:
         # Where apt may write as its own user, it does not warn that it cannot.
         Path(folder).chmod(0o777)
         fetched = subprocess.run(
-            ["apt-get", "-q", "download", *MAIL_SERVERS],
+            ["apt-get", "-q", "download", *packages],
             cwd=folder,
             check=False,
             stdout=subprocess.DEVNULL,
         )
         archives = sorted(Path(folder).glob("*.deb"))
-        if fetched.returncode != 0 or len(archives) != len(MAIL_SERVERS):
+        if fetched.returncode != 0 or len(archives) != len(packages):
             return False
         libraries = sorted({name for archive in archives for name in _libraries_of(archive)})
         if not install(prefix, libraries):
             return False
         for archive in archives:
-            target = UNPACKED / archive.name.split("_")[0]
+            target = into / archive.name.split("_")[0]
             target.mkdir(parents=True, exist_ok=True)
             subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)
-    for program in UNPACKED.glob("*/usr/sbin/*"):
+    for program in into.glob("*/usr/sbin/*"):
         if not program.is_symlink():
             program.chmod(0o755)  # what is unpacked here needs no setuid bit
     return True
@@ -101,7 +105,7 @@ def _libraries_of(archive: Path) -> list[str]:
     asked = ["dpkg-deb", "-f", str(archive), "Depends"]
     depends = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
     names = [part.strip().split(" ")[0] for part in depends.split(",")]
-    return [name for name in names if name.startswith("lib")]
+    return [name for name in names if name.startswith("lib") and not name.startswith("libjs-")]
 
 
 def main() -> int:
@@ -110,11 +114,17 @@ def main() -> int:
     if missing and prefix is not None:
         install(prefix, [program.apt_package for program in missing])
         missing = [program for program in missing if not program.present()]
-    if not unpack_mail_servers(apt_prefix()):
+    if not unpack(apt_prefix(), MAIL_SERVERS, UNPACKED):
         print(
             LINE,
             "postfix and exim4 are missing: tests/bots need them and will fail. They are only",
             "unpacked, which takes Debian or Ubuntu and the right to install their libraries.",
+        )
+    if not unpack(apt_prefix(), MONITORS, MONITORS_UNPACKED):
+        print(
+            LINE,
+            "prometheus and mosquitto are missing: tests/graph, tests/gateway and tests/monitoring",
+            "need them and will fail. They are only unpacked, as the mail servers are.",
         )
     for program in missing:
         print(
