@@ -169,9 +169,14 @@ class Previewing:
         """The notices that say what would no longer be so."""
         wanted: Row = {"$or": [{"breach": before.id}, {"covers": before.id}]}
         if after is not None:
-            if after.resolved_at is not None or before.status == "OPEN":
+            is_open, was_open = after.resolved_at is None, before.status == "OPEN"
+            if is_open == was_open:
                 return []
             wanted = {"breach": before.id, "stage": Stage.RECOVERY.value}
+            if was_open:
+                waiting = {"$in": sorted(WAITING)}
+                stages = {"$nin": [Stage.RECOVERY.value, Stage.DIGEST.value]}
+                wanted = {"breach": before.id, "stage": stages, "status": waiting}
         rows = self.store["notices"].find(wanted, {"attachments.content": 0})
         return [NoticeDocument.model_validate(row) async for row in rows]
 

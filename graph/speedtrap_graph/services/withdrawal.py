@@ -50,6 +50,9 @@ class Withdrawal:
                 await self._give_back(notice, RECOVERED_FIRST, "the line has not recovered")
             elif is_recovery:
                 await self._give_back(notice, NOT_RECOVERED, "the line has recovered")
+            elif notice["stage"] != Stage.DIGEST and notice["status"] in WAITING:
+                # One that was read was true when it was written.
+                await self._take_back(notice, RECOVERED_FIRST)
 
     async def _take_back(self, notice: Row, why: str) -> None:
         if notice["status"] in WAITING:

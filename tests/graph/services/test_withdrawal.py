@@ -1,15 +1,18 @@
 """What becomes of notices when the breach that they tell of is not what it was."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from speedtrap_graph.rules.model import Rule
+from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.errors import ConflictError
 from speedtrap_graph.services.leave import NOT_RECOVERED, RECOVERED_FIRST, WAITING, Stage
+from speedtrap_graph.services.ledger import Claim
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 
-from tests.graph.services.post import GOOD, SLOW, Post, a_draft
+from tests.graph.services.post import DESK, GOOD, SENT, SLOW, Post, a_draft
 from tests.lab.line import Line
 
 
@@ -46,6 +49,59 @@ async def a_late_good_pair(post: Post) -> None:
     assert await post.line.breaches() == []
 
 
+async def a_run_is_deleted(post: Post) -> None:
+    """One of the six; five are no breach."""
+    row = await post.line.store["runs"].find_one({})
+    assert row is not None
+    deletion = Deletion(post.line.store, post.line.clock)
+    await deletion.delete(row["_id"], "measured on another line", "operator")
+
+
+async def the_plan_was_smaller(post: Post) -> None:
+    """Of 200 Mbps, 120 are above half."""
+    await post.line.buy(200)
+
+
+async def the_rule_is_milder(post: Post) -> None:
+    await post.line.plans.set_rule(None, Rule(below_ratio=0.1, recovered_after=2))
+
+
+async def the_rule_asks_for_more(post: Post) -> None:
+    await post.line.plans.set_rule(None, Rule(below_ratio=0.5, more_than=6, recovered_after=2))
+
+
+WAYS = {
+    "planned": "a@isp.example",
+    "due": "b@isp.example",
+    "claimed": "c@isp.example",
+    "sending": "d@isp.example",
+    "mail": DESK,
+    "approved": DESK,
+}
+"""Each channel's notice has got as far as the channel is called; the one by mail is sent, so that
+its recipient's rest keeps the approved one waiting."""
+
+
+async def notices_of_every_state(post: Post) -> dict[str, Claim]:
+    """Openings about the same breach; the claims on those that are under way."""
+    breach = await post.slow()
+    await post.sent(breach)
+    for way, recipient in WAYS.items():
+        draft = a_draft(breach, channel=way, recipient=recipient)
+        notice = await post.ledger.plan(draft, "bot")
+        if way not in {"planned", "mail"}:
+            await post.ledger.approve(notice.id, notice.digest, "operator")
+    claims = {way: await post.claimed(way) for way in ("claimed", "sending")}
+    sending = claims["sending"]
+    assert await post.ledger.begin_sending(sending.notice.id, sending.fence, "bot")
+    assert await states() == {**{way: way.upper() for way in WAYS}, "mail": "SENT"}
+    return claims
+
+
+async def states() -> dict[str, str]:
+    return {notice.channel: notice.status for notice in await NoticeDocument.find_all().to_list()}
+
+
 async def read_again(notice: NoticeDocument) -> NoticeDocument:
     found = await NoticeDocument.get(notice.id)
     assert found is not None
@@ -55,13 +111,16 @@ async def read_again(notice: NoticeDocument) -> NoticeDocument:
 async def test_an_opening_that_a_seeming_recovery_held_back_comes_back_with_the_breach(
     post: Post,
 ) -> None:
-    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    breach = await post.slow()
+    notice = await post.approved(breach)
+    unread = await post.ledger.plan(a_draft(breach, channel="twitter"), "bot")
     await recovered(post)
-    held = await post.ledger.approve(notice.id, notice.digest, "operator")
-    assert (held.status, held.steps[-1].why) == ("SUPPRESSED", RECOVERED_FIRST)
+    for held in (await read_again(notice), await read_again(unread)):
+        assert (held.status, held.steps[-1].why) == ("SUPPRESSED", RECOVERED_FIRST)
     await a_late_slow_run(post)
     back = await read_again(notice)
     assert (back.status, back.steps[-1].why) == ("APPROVED", "the line has not recovered")
+    assert (await read_again(unread)).status == "PLANNED", "it had no leave before"
     claim = await post.ledger.claim("mail", "worker")
     assert claim is not None
     assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
@@ -118,6 +177,70 @@ async def test_a_claim_on_a_letter_whose_breach_falls_cannot_begin(post: Post) -
     await a_late_good_pair(post)
     assert not await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
     assert (await read_again(claim.notice)).status == "SUPPRESSED"
+
+
+TAKEN_BACK = [
+    a_late_good_pair,
+    a_run_is_deleted,
+    the_plan_was_smaller,
+    the_rule_is_milder,
+    the_rule_asks_for_more,
+]
+
+
+@pytest.mark.parametrize("take_back", TAKEN_BACK)
+async def test_whatever_takes_a_breach_back_takes_every_letter_that_waits(
+    post: Post, take_back: Callable[[Post], Awaitable[None]]
+) -> None:
+    claims = await notices_of_every_state(post)
+    await take_back(post)
+    assert await post.line.breaches() == []
+    gone = await states()
+    assert {gone[way] for way in ("planned", "approved", "due")} == {"SUPPRESSED"}
+    claimed = claims["claimed"]
+    assert not await post.ledger.begin_sending(claimed.notice.id, claimed.fence, "bot")
+    assert (await states())["claimed"] == "SUPPRESSED"
+    for notice in await NoticeDocument.find_all().to_list():
+        may_be_read = notice.channel in {"mail", "sending"}
+        assert (notice.contradicted_at is not None) == may_be_read
+        assert "does not stand" in (notice.contradicted_why or notice.steps[-1].why or "")
+        post.line.clock.advance(days=4)
+        assert await post.ledger.claim(notice.channel, "worker") is None
+    sending = claims["sending"]
+    await post.ledger.settle(sending.notice.id, sending.fence, SENT, "bot")
+
+
+async def test_a_breach_that_resolves_before_approval_is_never_announced_as_open(
+    post: Post,
+) -> None:
+    """Nor after it, as long as no byte has left."""
+    claims = await notices_of_every_state(post)
+    await recovered(post)
+    gone = await states()
+    assert {gone[way] for way in ("planned", "approved", "due")} == {"SUPPRESSED"}
+    claimed = claims["claimed"]
+    assert not await post.ledger.begin_sending(claimed.notice.id, claimed.fence, "bot")
+    for notice in await NoticeDocument.find_all().to_list():
+        assert notice.contradicted_at is None, "what was sent was true"
+        if notice.channel not in {"mail", "sending"}:
+            assert (notice.status, notice.steps[-1].why) == ("SUPPRESSED", RECOVERED_FIRST)
+    post.line.clock.advance(days=4)
+    assert [await post.ledger.claim(way, "worker") for way in WAYS] == [None] * len(WAYS)
+
+
+async def test_a_rule_by_which_the_line_has_recovered_withdraws_what_it_said_it_would(
+    post: Post,
+) -> None:
+    await notices_of_every_state(post)
+    await post.good()
+    milder = Rule(below_ratio=0.5, recovered_after=1)
+    preview = await post.line.plans.preview(None, (None, milder), None)
+    [change] = preview.changes
+    assert {notice.channel for notice in change.withdrawn} == {"planned", "due", "approved"}
+    assert change.contradicted == []
+    await post.line.plans.set_rule(None, milder)
+    gone = {way for way, status in (await states()).items() if status == "SUPPRESSED"}
+    assert gone == {notice.channel for notice in change.withdrawn}
 
 
 async def test_planning_and_taking_back_at_once_leave_nothing_that_waits(post: Post) -> None:
