@@ -122,6 +122,7 @@ class PlanDocument(NamedDocument):
 
     class Settings:
         name = "plans"
+        indexes: ClassVar = [IndexModel([("probe", ASCENDING)])]
 
 
 class RuleDocument(NamedDocument):
@@ -142,6 +143,7 @@ class RuleDocument(NamedDocument):
 
     class Settings:
         name = "rules"
+        indexes: ClassVar = [IndexModel([("probe", ASCENDING)])]
 
 
 class StandardVersionDocument(NamedDocument):
@@ -305,6 +307,7 @@ class NoticeDocument(NamedDocument):
             IndexModel([("breach", ASCENDING), ("planned_at", DESCENDING)]),
             IndexModel([("covers", ASCENDING)]),
             IndexModel(NOTICES_OF_A_CHANNEL),
+            IndexModel([("status", ASCENDING)]),
             IndexModel([("recipient_key", ASCENDING)], sparse=True),
         ]
 
