@@ -33,6 +33,7 @@ from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.ledger import Ledger
 from speedtrap_graph.services.plans import Plans
 from speedtrap_graph.services.rolling import Rolling
+from speedtrap_graph.services.sightings import Sightings
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.store.database import Store, connect, prepare
 
@@ -45,8 +46,12 @@ class _Running:
     watcher: asyncio.Task[None] | None = None
     rolling: asyncio.Task[None] | None = None
     silences: asyncio.Task[None] | None = None
+    sightings: asyncio.Task[None] | None = None
     exports: list[asyncio.Task[None]] = field(default_factory=list)
     scrape: Scrape | None = None
+
+    def tasks(self) -> list[asyncio.Task[None] | None]:
+        return [self.watcher, self.rolling, self.silences, self.sightings, *self.exports]
 
     def current(self) -> Services:
         if self.services is None:
@@ -74,27 +79,27 @@ def create_app(settings: GraphSettings) -> Starlette:
     """
     running = _Running()
     exporters = configured()
-    quotas = Quotas(settings.quotas)
+    quotas, callers = Quotas(settings.quotas), _callers(settings)
+    sightings = Sightings()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         store = connect(settings.uri, settings.database, settings.username, settings.password)
         try:
             await prepare(store)
-            running.services = _services(store, settings)
+            running.services = _services(store, settings, callers)
             running.scrape = _scrape(running.services, quotas, settings)
             running.watcher = asyncio.create_task(running.services.events.watch())
             running.rolling = asyncio.create_task(Rolling(store).forever())
             watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
             running.silences = asyncio.create_task(watch.forever())
+            running.sightings = asyncio.create_task(sightings.forever(store))
             running.exports = [
                 asyncio.create_task(Export(store, exporter).forever()) for exporter in exporters
             ]
             yield
         finally:
-            for task in filter(
-                None, (running.watcher, running.rolling, running.silences, *running.exports)
-            ):
+            for task in filter(None, running.tasks()):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -109,13 +114,12 @@ def create_app(settings: GraphSettings) -> Starlette:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
-    callers = _callers(settings)
     view = GraphQLView(running.current, settings.limits, quotas)
-    gate = Gate(view, callers, settings.max_body_bytes, quotas)
+    gate = Gate(view, callers, settings.max_body_bytes, quotas, sightings=sightings)
     exports = [
         Route(
             f"/export/runs.{form}",
-            Gate(ExportView(running.current, form), callers, settings.max_body_bytes, quotas),
+            replace(gate, app=ExportView(running.current, form)),
             methods=["GET"],
         )
         for form in Format
@@ -151,7 +155,7 @@ def _callers(settings: GraphSettings) -> Callers:
     return keys
 
 
-def _services(store: Store, settings: GraphSettings) -> Services:
+def _services(store: Store, settings: GraphSettings, callers: Callers) -> Services:
     return Services(
         store=store,
         clock=system_clock,
@@ -160,6 +164,7 @@ def _services(store: Store, settings: GraphSettings) -> Services:
         plans=Plans(store, system_clock),
         ledger=Ledger(store, system_clock, _terms(settings)),
         events=Events(store),
+        callers=callers,
     )
 
 

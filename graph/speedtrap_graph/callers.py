@@ -5,7 +5,7 @@ A line of the file reads `"<key>" "<name>:<role>";`. The gateway reads the same 
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +41,9 @@ class Callers(Protocol):
     """Finds the caller of a request by its headers (names in lower case)."""
 
     def identify(self, headers: Mapping[str, str]) -> Caller | None: ...
+
+    def known(self) -> Sequence[Caller] | None:
+        """All who have a key, as far as there is a file to read that in; None without one."""
 
 
 def parse_caller(text: str) -> Caller | None:
@@ -97,6 +100,9 @@ class KeyFile:
         """Whether any key of the file is still this caller's."""
         return caller in self._current().values()
 
+    def known(self) -> Sequence[Caller]:
+        return sorted(set(self._current().values()), key=lambda caller: (caller.name, caller.role))
+
     def check(self) -> None:
         """Raises where the file is missing or malformed; for the start of the service."""
         self._load(self._stamp())
@@ -135,6 +141,9 @@ class Gateway:
         if caller is None or (self.keys is not None and not self.keys.knows(caller)):
             return None
         return caller
+
+    def known(self) -> Sequence[Caller] | None:
+        return None if self.keys is None else self.keys.known()
 
 
 def _digest(key: str) -> bytes:

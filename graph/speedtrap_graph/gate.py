@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from speedtrap_graph.api.errors import public
 from speedtrap_graph.callers import Caller, Callers
 from speedtrap_graph.quotas import Quotas, rate_limited
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.sightings import Sightings
 from speedtrap_graph.unpacking import BadGzipError, TooLargeError, Unpacking
 
 _UNAUTHENTICATED = {
@@ -40,6 +42,7 @@ class Gate:
     max_body_bytes: int
     quotas: Quotas
     recheck_s: float = 2.0
+    sightings: Sightings = field(default_factory=Sightings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
@@ -47,6 +50,7 @@ class Gate:
         if caller is None:
             await _refuse(401, _UNAUTHENTICATED, scope, receive, send)
             return
+        self._note(caller)
         wait_s = self.quotas.take(caller)
         if wait_s is not None:
             error = public(rate_limited(caller, wait_s)).formatted
@@ -71,11 +75,15 @@ class Gate:
                     close = {"type": "websocket.close", "code": REVOKED_CODE, "reason": reason}
                     await send(close)
                     return
+                self._note(caller)
             await open_socket
         finally:
             open_socket.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await open_socket
+
+    def _note(self, caller: Caller) -> None:
+        self.sightings.note(caller.name, caller.role, system_clock())
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         encoding = Headers(scope=scope).get("content-encoding", "identity").lower()

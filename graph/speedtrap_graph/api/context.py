@@ -10,7 +10,7 @@ from strawberry.types import Info as StrawberryInfo
 
 from speedtrap_graph.api.limits import Limits
 from speedtrap_graph.api.timing import Timing
-from speedtrap_graph.callers import Caller, Role
+from speedtrap_graph.callers import Caller, Callers, Gateway, Role
 from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import Clock
@@ -38,6 +38,7 @@ class Services:
     ledger: Ledger
     events: Events
     timing: Timing = field(default_factory=Timing)
+    callers: Callers = field(default_factory=Gateway)
 
 
 @dataclass

@@ -79,6 +79,8 @@ WEIGHTS: Mapping[str, Weight] = {
     "Query.channels": Weight(reads=50, items=5),
     "Query.sending": Weight(reads=20, items=20),
     "Query.stops": Weight(reads=20, items=20),
+    "Query.keys": Weight(reads=20, items=20),
+    "Query.retention": Weight(reads=2),
     "Probe.plan": ONE,
     "Probe.plans": Weight(reads=1, items=5),
     "Probe.rules": Weight(reads=1, items=5),

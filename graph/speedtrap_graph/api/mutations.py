@@ -6,6 +6,7 @@ from uuid import UUID
 
 import strawberry
 
+from speedtrap_graph.api.care import Retention
 from speedtrap_graph.api.channels import ChannelTest, channels_of
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import ChannelState, Role, SettleOutcome
@@ -17,6 +18,7 @@ from speedtrap_graph.services.channels import Report
 from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.heartbeats import beat
 from speedtrap_graph.services.ingest import Submission
+from speedtrap_graph.services.retention import set_retention as set_retention_to
 from speedtrap_graph.services.settling import Settlement
 from speedtrap_graph.services.submission import Rejection
 
@@ -226,6 +228,14 @@ class Mutation:
     async def set_sending(self, info: Info, on: bool, reason: str) -> SendingSwitch:
         by = info.context.caller.name
         return SendingSwitch.of(await info.context.services.ledger.set_sending(on, reason, by))
+
+    @strawberry.mutation(
+        description="How many days runs are kept one by one, at least 90; null, as at first: for "
+        "ever. Older ones are taken out in the background, and what has gone does not come back."
+    )
+    async def set_retention(self, info: Info, days: int | None = None) -> Retention:
+        services, by = info.context.services, info.context.caller.name
+        return Retention.of(await set_retention_to(services.store, services.clock, days, by))
 
     @strawberry.mutation
     async def save_event_cursor(self, info: Info, consumer: str, cursor: str) -> bool:

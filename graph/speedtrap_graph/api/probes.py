@@ -45,6 +45,10 @@ class Probe:
     first_run_at: datetime | None
     last_seen_at: datetime | None
     silent_since: datetime | None
+    raw_since: datetime | None = strawberry.field(
+        description="From when on its runs are kept one by one; null: from the first. Hours before "
+        "then stay as they were judged."
+    )
     expected_at: datetime | None = strawberry.field(
         description="When the probe said that its next run is due."
     )
@@ -57,6 +61,7 @@ class Probe:
             first_run_at=probe.first_run_at,
             last_seen_at=probe.last_seen_at,
             silent_since=probe.silent_since,
+            raw_since=probe.raw_since,
             expected_at=probe.next_run_at,
         )
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from speedtrap_graph.api.care import Key, Retention
 from speedtrap_graph.api.channels import Channel, channels_of
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
@@ -32,6 +33,8 @@ from speedtrap_graph.services.heartbeats import probe_events as probe_events_of
 from speedtrap_graph.services.history import HistoryQuery
 from speedtrap_graph.services.history import history as history_of
 from speedtrap_graph.services.report import service_report as report_on
+from speedtrap_graph.services.retention import retention as retention_of
+from speedtrap_graph.services.sightings import last_seen
 
 
 @strawberry.type
@@ -257,6 +260,24 @@ class Query:
     async def due_for_digest(self, info: Info, channel: str, recipient: str) -> list[Breach]:
         found = await info.context.services.ledger.due_for_digest(channel, recipient)
         return [Breach.of(breach) for breach in found]
+
+    @strawberry.field(
+        description="Everybody in the key file, by name; where this service reads none, everybody "
+        "who was ever heard of."
+    )
+    async def keys(self, info: Info) -> list[Key]:
+        services = info.context.services
+        seen = await last_seen(services.store)
+        known = services.callers.known()
+        who = list(seen) if known is None else [(caller.name, caller.role) for caller in known]
+        return [
+            Key(name=name, role=Role(role), last_seen_at=seen.get((name, role)))
+            for name, role in who
+        ]
+
+    @strawberry.field
+    async def retention(self, info: Info) -> Retention:
+        return Retention.of(await retention_of(info.context.services.store))
 
     @strawberry.field(description="Who asked for no more, newest first.")
     async def stops(self, info: Info) -> list[Stop]:

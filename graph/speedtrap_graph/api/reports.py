@@ -11,6 +11,11 @@ from speedtrap_graph.rules import report
 from speedtrap_graph.services import history
 from speedtrap_graph.store.documents import PlanDocument
 
+_EXACT = (
+    "Every figure is of the runs themselves. Otherwise it is put together from rolled-up hours, "
+    "days and months, as it always is where runs are no longer kept: percentiles are within 1 %."
+)
+
 
 @strawberry.type(
     description="Columnar, one entry a bucket; empty buckets are null, so that a gap stays a gap."
@@ -33,6 +38,7 @@ class History:
     outages: list[int]
     inconclusive: list[int]
     subscribed_mbps: list[float | None]
+    exact: bool = strawberry.field(description=_EXACT)
 
     @classmethod
     def of(cls, found: history.History) -> Self:
@@ -52,6 +58,7 @@ class History:
             outages=list(found.outages),
             inconclusive=list(found.inconclusive),
             subscribed_mbps=list(found.subscribed_mbps),
+            exact=found.exact,
         )
 
 
@@ -134,6 +141,7 @@ class ServiceReport:
         description="Of the observations, in steps of 5 %: least, 5 %, ... greatest; "
         "empty without observations."
     )
+    exact: bool = strawberry.field(description=_EXACT)
 
     @classmethod
     def of(cls, found: report.ServiceReport, plan: PlanDocument | None) -> Self:
@@ -161,4 +169,5 @@ class ServiceReport:
             tools=[ToolFigure.of(figure) for figure in found.tools],
             hours=[HourFigure.of(figure) for figure in found.hours],
             percentiles=list(found.percentiles),
+            exact=found.exact,
         )

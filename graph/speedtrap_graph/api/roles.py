@@ -44,14 +44,14 @@ ROOTS: Mapping[str, Mapping[May, str]] = {
         May.READ: "changes notices notice dueForDigest stops sending channels",
         May.LOOK: "deletedRun deletedRuns plans",
         May.POST: "eventCursor",
-        May.RULE: "rejudgePreview",
+        May.RULE: "rejudgePreview keys retention",
     },
     "Mutation": {
         May.MEASURE: "submitRuns heartbeat",
         May.POST: "planNotice claimNotice beginSending settleNotice claimCheck recordBounce "
         "stopRecipient saveEventCursor reportChannel claimTest settleTest",
         May.RULE: "deleteRun setPlan setRule deleteRule rejudge silence approveNotice rejectNotice "
-        "resolveNotice setSending sendTest",
+        "resolveNotice setSending setRetention sendTest",
     },
     "Subscription": {
         May.OWN: "runs",
@@ -81,11 +81,12 @@ FOLLOWING: Mapping[str, str] = {
     "Figure": "median n",
     "Finding": "probe tool metric rule since lastRunAt endedAt count median others",
     "History": "probe metric tool t bucketS median p10 p90 min max n below outages inconclusive "
-    "subscribedMbps",
+    "subscribedMbps exact",
     "HourFigure": "weekday hour median n",
     "Measurement": "tool toolVersion startedAt durationS downloadMbps uploadMbps latencyMs "
     "jitterMs packetLossRatio loadedLatencyDownMs loadedLatencyUpMs bytesReceived bytesSent server "
     "resultUrl failure",
+    "Key": "name role lastSeenAt",
     "Notice": "id reference stage channel recipient status subject text html attachments digest "
     "plannedAt approvedAt sentAt dueAt attempts externalReference contradictedAt contradictedWhy "
     "steps breach",
@@ -96,10 +97,11 @@ FOLLOWING: Mapping[str, str] = {
     "OutageSummary": "count durationS",
     "PageInfo": "hasNextPage endCursor",
     "Plan": "id probe provider downloadMbps uploadMbps timeZone since",
-    "Probe": "name runCount firstRunAt lastSeenAt silentSince expectedAt silent plan plans rules "
-    "lastRun streak openBreach silence",
+    "Probe": "name runCount firstRunAt lastSeenAt silentSince rawSince expectedAt silent plan "
+    "plans rules lastRun streak openBreach silence",
     "ProbeEvent": "cursor kind probe silentSince at",
     "RejectedRun": "id index field message",
+    "Retention": "days at by sweptAt removedRuns",
     "RejudgePreview": "probes runs runsChanged appearing vanishing changing changes",
     "Rule": "id probe name metric tool belowRatio belowMbps aboveMs aboveRatio moreThan outOf "
     "onlyAtPeak recoveredAfter",
@@ -111,7 +113,7 @@ FOLLOWING: Mapping[str, str] = {
     "Server": "id name host location",
     "ServiceReport": "probe since until plan verdict n outageRuns inconclusiveRuns medianMbps "
     "medianRatio fccBand consistentMbps consistentRatio peak offPeak belowCount belowShare outages "
-    "longestStreak currentStreak tools hours percentiles",
+    "longestStreak currentStreak tools hours percentiles exact",
     "Silence": "probe until reason by",
     "Stop": "recipient at by reason",
     "SubmitRunsResult": "accepted duplicates rejected",

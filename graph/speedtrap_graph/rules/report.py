@@ -120,7 +120,8 @@ class ServiceReport:
     `n` counts the MEASURED runs; `below_count` and `below_share` the observations that broke the
     rule, outages included, the latter over all that broke or kept it. `hours` has the hours with
     observations only, in the order of the week. `percentiles` are those of `PERCENTILE_STEPS`, or
-    none without observations.
+    none without observations. `exact`: every figure is of the runs themselves; otherwise
+    percentiles are within 1 %.
     """
 
     probe: str
@@ -146,6 +147,7 @@ class ServiceReport:
     tools: tuple[ToolFigure, ...]
     hours: tuple[HourFigure, ...]
     percentiles: tuple[float, ...]
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

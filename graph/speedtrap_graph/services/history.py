@@ -60,7 +60,8 @@ class History:
     `t` is each bucket's start in seconds since the epoch; where they are local days or months,
     `bucket_s` is how long they usually are, and `t` says how long each is. `n` counts figures;
     `below` the runs that broke the rule, outages included; `outages` and `inconclusive` runs with
-    that outcome. `subscribed_mbps` is of the plan in force as the bucket ends.
+    that outcome. `subscribed_mbps` is of the plan in force as the bucket ends. `exact`: every
+    figure is of the runs themselves.
     """
 
     probe: str
@@ -78,6 +79,7 @@ class History:
     outages: tuple[int, ...]
     inconclusive: tuple[int, ...]
     subscribed_mbps: tuple[float | None, ...]
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,10 @@ async def history(
         axis = _as_asked(query, rollups.grid)
         bound = _bound(query, plans, rules.get(query.metric))
         filled = await _from_runs(database, query, axis, bound)
-        return _columns(query, axis, filled, plans)
+        return _columns(query, axis, filled, plans, exact=True)
     axis = _of_rollups(query, rollups.grid)
-    return _columns(query, axis, await _from_rollups(rollups, query, axis), plans)
+    filled = await _from_rollups(rollups, query, axis)
+    return _columns(query, axis, filled, plans, exact=False)
 
 
 def _check(query: HistoryQuery) -> None:
@@ -390,7 +393,12 @@ def _bucket(summary: Summary, series: Series, *, judged: bool) -> Bucket:
 
 
 def _columns(
-    query: HistoryQuery, axis: _Axis, filled: Mapping[int, Bucket], plans: Sequence[Plan]
+    query: HistoryQuery,
+    axis: _Axis,
+    filled: Mapping[int, Bucket],
+    plans: Sequence[Plan],
+    *,
+    exact: bool,
 ) -> History:
     nothing = Bucket()
     buckets = [filled.get(number, nothing) for number in range(len(axis.starts))]
@@ -413,4 +421,5 @@ def _columns(
         subscribed_mbps=tuple(
             subscribed(plan_at(plans, end - _MILLISECOND), query.metric) for end in ends
         ),
+        exact=exact,
     )

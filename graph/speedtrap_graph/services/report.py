@@ -2,6 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -39,12 +40,14 @@ async def service_report(
         raise BadInputError("until must be later than since", field="until")
     rule = rules.get(Metric.DOWNLOAD, DEFAULT_RULE)
     rollups = Rollups(database, probe, plans, rules)
-    if await is_small(database, probe, since, until):
+    exact = await is_small(database, probe, since, until)
+    if exact:
         parts = await _exact(rollups, since, until)
     else:
         parts = await _rolled_up(rollups, since, until)
     # Arithmetic for some milliseconds: the event loop goes on meanwhile.
-    return await to_thread(report_of, probe, since, until, parts, plans, rule)
+    report = await to_thread(report_of, probe, since, until, parts, plans, rule)
+    return replace(report, exact=exact)
 
 
 async def _exact(rollups: Rollups, since: datetime, until: datetime) -> list[Part]:

@@ -28,6 +28,8 @@ class ProbeDocument(NamedDocument):
     next_run_at: datetime | None = None
     silent_since: datetime | None = None
     """Absent while it is heard of."""
+    raw_since: datetime | None = None
+    """Runs that started before then are in the rolled-up hours only."""
 
     class Settings:
         name = "probes"
@@ -398,6 +400,41 @@ class CursorDocument(NamedDocument):
         name = "cursors"
 
 
+class CallerDocument(NamedDocument):
+    """`_id` is `<name>:<role>`: when somebody with this key was last heard of."""
+
+    name: str
+    role: str
+    last_seen_at: datetime
+
+    class Settings:
+        name = "callers"
+
+
+class RetentionDocument(NamedDocument):
+    """`_id` is "runs": after how many days they go, None for never."""
+
+    days: int | None = None
+    at: datetime | None = None
+    by: str | None = None
+    swept_at: datetime | None = None
+
+    class Settings:
+        name = "retention"
+
+
+class PastRunDocument(Document):
+    """A run whose time was over: what keeps it from being counted again."""
+
+    id: UUID  # type: ignore[assignment] # Beanie's base class knows ObjectIds only
+    probe: str
+    started_at: datetime
+
+    class Settings:
+        name = "past_runs"
+        indexes: ClassVar = [IndexModel([("probe", ASCENDING)])]
+
+
 class RollupDocument(NamedDocument):
     """A rolled-up bucket: see `store.rollups`, which alone reads and writes them."""
 
@@ -445,6 +482,9 @@ DOCUMENTS: list[type[Document]] = [
     ChannelWorkerDocument,
     ChannelTestDocument,
     CursorDocument,
+    CallerDocument,
+    RetentionDocument,
+    PastRunDocument,
     RollupDocument,
     RollupMarkDocument,
     RollupStateDocument,

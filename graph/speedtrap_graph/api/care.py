@@ -1,0 +1,40 @@
+"""What an operator looks after: who has a key, and how long runs are kept."""
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from speedtrap_graph.api.enums import Role
+from speedtrap_graph.services import retention
+
+
+@strawberry.type(description="Who may call; the key itself is never shown.")
+class Key:
+    name: str
+    role: Role
+    last_seen_at: datetime | None = strawberry.field(
+        description="To ten minutes; null: never, as far as is known."
+    )
+
+
+@strawberry.type(
+    description="How long runs are kept one by one. Older ones go into hours, days and months, "
+    "which are kept for ever."
+)
+class Retention:
+    days: int | None = strawberry.field(description="Null: for ever.")
+    at: datetime | None = strawberry.field(description="When this was decided; null: it never was.")
+    by: str | None
+    swept_at: datetime | None = strawberry.field(description="When old runs were last looked for.")
+    removed_runs: int = strawberry.field(description="All that have gone so far.")
+
+    @classmethod
+    def of(cls, found: retention.Retention) -> Self:
+        return cls(
+            days=found.days,
+            at=found.at,
+            by=found.by,
+            swept_at=found.swept_at,
+            removed_runs=found.removed_runs,
+        )
