@@ -53,14 +53,20 @@ class Plan(_Answer):
 
 
 class Rule(_Answer):
-    """When the line counts as broken; exactly one bound is set."""
+    """When the line counts as broken; exactly one bound is set.
+
+    More than `more_than` in a row, or of the last `out_of`; with a `tool`, by its figures alone.
+    """
 
     metric: str = "DOWNLOAD"
+    tool: str | None = None
     below_ratio: float | None = None
     below_mbps: float | None = None
     above_ms: float | None = None
     above_ratio: float | None = None
     more_than: int = 5
+    out_of: int | None = None
+    only_at_peak: bool = False
     recovered_after: int = 1
 
 

@@ -24,6 +24,7 @@ query($probe: String!) {
   } }
 }
 """
+RUNS_OF_A_BREACH = "query($id: ID!) { breach(id: $id) { runs { startedAt } } }"
 PREVIEW = """
 query($plan: PlanInput, $rule: RuleInput, $deleteRule: ID) {
   rejudgePreview(plan: $plan, rule: $rule, deleteRule: $deleteRule) {
@@ -206,6 +207,11 @@ def test_a_rule_for_the_peak_hears_weekday_evenings_only(line: Line) -> None:
     line.says(*[SLOW] * 24, ends=monday + timedelta(days=1))
     (breach,) = line.breaches()
     assert (breach["count"], breach["firstRunAt"]) == (4, "2026-03-02T19:00:00.000Z")
+    line.says(*[SLOW] * 24, ends=monday + timedelta(days=2))
+    (breach,) = line.breaches()
+    listed = line.service.query(RUNS_OF_A_BREACH, {"id": breach["id"]})["breach"]["runs"]
+    assert breach["count"] == 8
+    assert [run["startedAt"][11:13] for run in listed] == ["19", "20", "21", "22"] * 2
 
 
 def test_a_rule_for_one_tool_stands_beside_the_main_one(line: Line) -> None:

@@ -40,6 +40,7 @@ def letter(
 ) -> Content:
     """The mail: *sender* signs it, *contact* is where answers and an opt-out go."""
     evidence, csv = gather(breach), runs_csv(breach, covered)
+    episodes = [episode_of(other) for other in covered or [breach]]
     names = {
         "e": asdict(evidence),
         "csv_sha256": hashlib.sha256(csv).hexdigest(),
@@ -47,7 +48,9 @@ def letter(
         "contact": clean(contact, 254),
         "chart_alt": chart_in_words(evidence),
         "has_pack": stage is Stage.REMINDER,
-        "episodes": [asdict(episode_of(other)) for other in covered or [breach]],
+        "episodes": [asdict(episode) for episode in episodes],
+        "one_rule": len({(e.rule, e.plan) for e in episodes}) == 1,
+        "one_probe": len({e.probe for e in episodes}) == 1,
     }
     subject, text, html = _render(
         names, *(f"{stage.value.lower()}.{kind}" for kind in ("subject.txt", "txt", "html"))

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 from speedtrap_bots.letter.clean import clean
-from speedtrap_bots.letter.evidence import all_runs, figure, threshold
-from speedtrap_bots.model import Breach, Run
+from speedtrap_bots.letter.evidence import all_runs, figure
+from speedtrap_bots.letter.wording import threshold
+from speedtrap_bots.model import Breach, Rule, Run
 
 _INK, _GREEN, _RED, _GREY = "#1f2937", "#15803d", "#b91c1c", "#6b7280"
 _STYLE: dict[Any, Any] = {
@@ -48,7 +49,7 @@ def chart_svg(breach: Breach) -> str:
 
 def hours_svg(breach: Breach) -> str:
     """Each run over its hour of the day in the plan's zone, the evening's peak shaded."""
-    metric, zone = breach.rule.metric, ZoneInfo(breach.plan.time_zone)
+    rule, zone = breach.rule, ZoneInfo(breach.plan.time_zone)
     ids = {run.id for run in breach.runs}
     with mpl.rc_context(_STYLE):
         canvas = FigureCanvasAgg(Figure(figsize=(10, 3.6), dpi=100, layout="constrained"))
@@ -58,13 +59,13 @@ def hours_svg(breach: Breach) -> str:
             seen = [
                 (_hour(run.started_at.astimezone(zone)), f)
                 for run in all_runs(breach)
-                if (run.id in ids) == inside and (f := figure(run, metric)) is not None
+                if (run.id in ids) == inside and (f := figure(run, rule)) is not None
             ]
             if seen:
                 hours, figures = zip(*seen, strict=True)
                 axes.plot(hours, figures, marker, color=colour, markersize=7, label=label, zorder=3)
         _lines(axes, breach)
-        _finish(axes, metric)
+        _finish(axes, rule.metric)
         axes.set_xlim(0, 24)
         axes.set_xticks(range(0, 25, 3))
         axes.set_xlabel(f"Hour of the day, {clean(breach.plan.time_zone, 40)}")
@@ -76,14 +77,14 @@ def _hour(moment: datetime) -> float:
 
 
 def _over_time(breach: Breach) -> FigureCanvasAgg:
-    metric = breach.rule.metric
+    rule = breach.rule
     runs = all_runs(breach)
     ids = {run.id for run in breach.runs}
     canvas = FigureCanvasAgg(Figure(figsize=(10, 4.2), dpi=100, layout="constrained"))
     axes = canvas.figure.add_subplot()
     zone = ZoneInfo(breach.plan.time_zone)
     for inside, colour, marker, label in _KINDS:
-        _points(axes, [r for r in runs if (r.id in ids) == inside], metric, colour, marker, label)
+        _points(axes, [r for r in runs if (r.id in ids) == inside], rule, colour, marker, label)
     _outages(axes, runs)
     _lines(axes, breach)
     _labels(axes, breach, zone)
@@ -102,8 +103,8 @@ def _drawable(text: str) -> str:
     return "".join(c if font.get_char_index(ord(c)) else "?" for c in text)
 
 
-def _points(axes: Axes, runs: list[Run], metric: str, colour: str, marker: str, label: str) -> None:
-    seen = [(r.started_at, f) for r in runs if (f := figure(r, metric)) is not None]
+def _points(axes: Axes, runs: list[Run], rule: Rule, colour: str, marker: str, label: str) -> None:
+    seen = [(r.started_at, f) for r in runs if (f := figure(r, rule)) is not None]
     if seen:
         times, figures = zip(*seen, strict=True)
         axes.plot(times, figures, marker, color=colour, markersize=8, label=label, zorder=3)
@@ -134,8 +135,9 @@ def _lines(axes: Axes, breach: Breach) -> None:
 def _labels(axes: Axes, breach: Breach, zone: ZoneInfo) -> None:
     metric = breach.rule.metric
     name = _finish(axes, metric)
+    tool = _drawable(clean(breach.rule.tool, 30)) or "best tool"
     axes.set_title(
-        f"{_drawable(clean(breach.plan.provider, 40))}: {name.lower()}, best tool of each run"
+        f"{_drawable(clean(breach.plan.provider, 40))}: {name.lower()}, {tool} of each run"
         f" ({clean(breach.reference, 20)})",
         loc="left",
         fontsize=12,

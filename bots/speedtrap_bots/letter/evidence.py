@@ -10,20 +10,25 @@ from statistics import median
 from zoneinfo import ZoneInfo
 
 from speedtrap_bots.letter.clean import MAX_SENTENCE_CHARACTERS, clean, clean_for_post, csv_cell
+from speedtrap_bots.letter.wording import (
+    METRICS,
+    amount,
+    broken_in_words,
+    is_in_a_row,
+    kept_in_words,
+    metric_in_words,
+    number,
+    plain,
+    rule_in_words,
+    share_of,
+    threshold,
+    times_in_words,
+)
 from speedtrap_bots.model import Breach, Figure, Measurement, Rule, Run
 
 LOCAL_TOOL = "lan"
 """Measures the home network, not the internet line."""
 
-_METRICS = {
-    "DOWNLOAD": ("download", "Mbps"),
-    "UPLOAD": ("upload", "Mbps"),
-    "LATENCY": ("latency", "ms"),
-    "JITTER": ("jitter", "ms"),
-    "PACKET_LOSS": ("packet loss", "%"),
-    "LOADED_LATENCY_DOWN": ("latency under download load", "ms"),
-    "LOADED_LATENCY_UP": ("latency under upload load", "ms"),
-}
 _FAILURES = {
     "NO_NETWORK": "no network",
     "TIMEOUT": "timed out",
@@ -66,12 +71,17 @@ class Episode:
     """One breach as a line of a digest."""
 
     reference: str
+    probe: str
+    plan: str
+    rule: str
     first_at: str
     last_at: str
     duration: str
     count: int
+    in_a_row: str
     median: str
     share: str
+    subscribed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,11 @@ class Evidence:
     broken: str
     kept: str
     count: int
+    times: str
+    """E.g. "6 measurements in a row"; not in a row where good ones may lie between."""
+    in_a_row: str
+    counted: str
+    figure_of: str
     is_throughput: bool
     subscribed: str
     threshold: str
@@ -125,24 +140,20 @@ class Evidence:
     csv_sha256: str
 
 
-def figure(run: Run, metric: str) -> float | None:
-    """The observation: what the best internet tool gave, None unless the run was MEASURED."""
+def figure(run: Run, rule: Rule) -> float | None:
+    """The observation: what the best internet tool gave, or the one tool that the rule is for.
+
+    None unless the run was MEASURED.
+    """
     if run.outcome != "MEASURED":
         return None
     judged = {"DOWNLOAD": run.download_mbps, "UPLOAD": run.upload_mbps, "LATENCY": run.latency_ms}
-    if metric in judged:
-        return judged[metric]
-    figures = [_tool_figure(m, metric) for m in run.measurements if m.tool != LOCAL_TOOL]
-    return min((f for f in figures if f is not None), default=None)
-
-
-def threshold(breach: Breach) -> float:
-    """The rule's bound in the metric's unit (packet loss as a ratio)."""
-    rule = breach.rule
-    if rule.below_ratio is not None:
-        return rule.below_ratio * breach.subscribed_mbps
-    bounds = (rule.below_mbps, rule.above_ms, rule.above_ratio)
-    return next((bound for bound in bounds if bound is not None), 0.0)
+    if rule.tool is None and rule.metric in judged:
+        return judged[rule.metric]
+    ours = [m for m in run.measurements if m.tool == (rule.tool or m.tool) != LOCAL_TOOL]
+    figures = [f for m in ours if (f := _tool_figure(m, rule.metric)) is not None]
+    best = max if rule.metric in {"DOWNLOAD", "UPLOAD"} else min
+    return best(figures, default=None)
 
 
 def all_runs(breach: Breach) -> list[Run]:
@@ -171,37 +182,40 @@ def runs_csv(breach: Breach, covered: Sequence[Breach] = ()) -> bytes:
 
 def gather(breach: Breach, max_rows: int = 60) -> Evidence:
     """*breach* in words. The tables end after *max_rows*; the CSV has every run."""
-    metric, unit = _METRICS.get(breach.rule.metric, ("download", "Mbps"))
+    unit = METRICS.get(breach.rule.metric, METRICS["DOWNLOAD"])[1]
     zone = ZoneInfo(breach.plan.time_zone)
     ids = {run.id for run in breach.runs}
     window = all_runs(breach)
-    figures = [f for run in window if (f := figure(run, breach.rule.metric)) is not None]
-    own = [f for run in breach.runs if (f := figure(run, breach.rule.metric)) is not None]
+    figures = [f for run in window if (f := figure(run, breach.rule)) is not None]
     rows = [_row(run, breach, zone, run.id in ids) for run in window]
     own_rows = [row for row in rows if row.below]
-    own_median = median(own) if own else None
+    own_median = _median_in(breach)
     return Evidence(
         reference=clean(breach.reference, 20),
         provider=clean(breach.plan.provider),
         provider_in_post=clean_for_post(breach.plan.provider),
         probe=clean(breach.probe),
         zone=clean(breach.plan.time_zone),
-        metric=metric,
+        metric=metric_in_words(breach.rule),
         unit=unit,
         plan=_plan_in_words(breach),
-        rule=_rule_in_words(breach),
-        broken=_broken_in_words(breach),
-        kept=_kept_in_words(breach),
+        rule=rule_in_words(breach),
+        broken=broken_in_words(breach),
+        kept=kept_in_words(breach),
         count=breach.count,
+        times=times_in_words(breach),
+        in_a_row=" in a row" if is_in_a_row(breach.rule) else "",
+        counted=_counted(breach.rule),
+        figure_of="Best figure" if breach.rule.tool is None else clean(breach.rule.tool, 30),
         is_throughput=unit == "Mbps",
-        subscribed=_number(breach.subscribed_mbps),
-        threshold=_amount(threshold(breach), breach.rule.metric),
-        breach_median=_amount(own_median, breach.rule.metric),
-        breach_share=_share(own_median, breach),
-        window_median=_amount(median(figures) if figures else None, breach.rule.metric),
+        subscribed=number(breach.subscribed_mbps),
+        threshold=amount(threshold(breach), breach.rule.metric),
+        breach_median=amount(own_median, breach.rule.metric),
+        breach_share=share_of(own_median, breach),
+        window_median=amount(median(figures) if figures else None, breach.rule.metric),
         window_count=len(window),
         good_count=sum(
-            1 for run in window if run.id not in ids and figure(run, breach.rule.metric) is not None
+            1 for run in window if run.id not in ids and figure(run, breach.rule) is not None
         ),
         first_at=_moment(breach.first_run_at, zone),
         last_at=_moment(breach.last_run_at, zone),
@@ -223,7 +237,7 @@ def chart_in_words(evidence: Evidence) -> str:
     return (
         f"Chart of {evidence.window_count} measurements of our {evidence.provider} line from "
         f"{evidence.window[0].when if evidence.window else evidence.first_at} on: "
-        f"{evidence.count} in a row broke the rule "
+        f"{evidence.count}{evidence.in_a_row} broke the rule "
         f"({evidence.rule}), with a median of {evidence.breach_median}; "
         f"{evidence.good_count} others around them did not."
     )[:1000]
@@ -231,17 +245,35 @@ def chart_in_words(evidence: Evidence) -> str:
 
 def episode_of(breach: Breach) -> Episode:
     zone = ZoneInfo(breach.plan.time_zone)
-    own = [f for run in breach.runs if (f := figure(run, breach.rule.metric)) is not None]
-    middle = median(own) if own else None
+    middle = _median_in(breach)
     return Episode(
         reference=clean(breach.reference, 20),
+        probe=clean(breach.probe),
+        plan=_plan_in_words(breach),
+        rule=rule_in_words(breach),
         first_at=_moment(breach.first_run_at, zone),
         last_at=_moment(breach.last_run_at, zone),
         duration=_duration(breach),
         count=breach.count,
-        median=_amount(middle, breach.rule.metric),
-        share=_share(middle, breach),
+        in_a_row=" in a row" if is_in_a_row(breach.rule) else "",
+        median=amount(middle, breach.rule.metric),
+        share=share_of(middle, breach),
+        subscribed=number(breach.subscribed_mbps),
     )
+
+
+def _median_in(breach: Breach) -> float | None:
+    """Of the runs that broke the rule. Graph lists the newest 500, and knows the median of all."""
+    own = [f for run in breach.runs if (f := figure(run, breach.rule)) is not None]
+    if breach.count > len(breach.runs):
+        return breach.median_mbps
+    return median(own) if own else None
+
+
+def _counted(rule: Rule) -> str:
+    if rule.tool is None:
+        return "each measurement counts with the best of its tools"
+    return f"each measurement counts with what {clean(rule.tool, 30)} gave"
 
 
 _BANDS = {
@@ -340,14 +372,14 @@ def _csv_row(
 
 
 def _row(run: Run, breach: Breach, zone: ZoneInfo, below: bool) -> Row:
-    value = figure(run, breach.rule.metric)
+    value = figure(run, breach.rule)
     shown = {"OUTAGE": "no connection", "INCONCLUSIVE": "not judged"}.get(
-        run.outcome, _amount(value, breach.rule.metric)
+        run.outcome, amount(value, breach.rule.metric)
     )
     return Row(
         when=_moment(run.started_at, zone),
         figure=shown,
-        share=_share(value, breach),
+        share=share_of(value, breach),
         tools=", ".join(_tool_in_words(m, breach.rule.metric) for m in run.measurements[:8]),
         below=below,
     )
@@ -358,7 +390,7 @@ def _tool_in_words(m: Measurement, metric: str) -> str:
     if m.failure:
         return f"{tool} {_FAILURES.get(m.failure.kind, 'failed')}"
     value = _tool_figure(m, metric)
-    return f"{tool} {_plain(value, metric)}" if value is not None else f"{tool} none"
+    return f"{tool} {plain(value, metric)}" if value is not None else f"{tool} none"
 
 
 def _tool_figure(m: Measurement, metric: str) -> float | None:
@@ -385,8 +417,8 @@ def _tool_median(tool: str, runs: Sequence[Run], breach_ids: set[str], metric: s
     in_breach = [f for run, f in figures if run in breach_ids]
     return ToolMedian(
         tool=clean(tool, 30),
-        in_breach=_amount(median(in_breach) if in_breach else None, metric),
-        overall=_amount(median(f for _, f in figures) if figures else None, metric),
+        in_breach=amount(median(in_breach) if in_breach else None, metric),
+        overall=amount(median(f for _, f in figures) if figures else None, metric),
         n=len(figures),
         failures=sum(1 for _, m in ours if m.failure),
     )
@@ -394,43 +426,8 @@ def _tool_median(tool: str, runs: Sequence[Run], breach_ids: set[str], metric: s
 
 def _plan_in_words(breach: Breach) -> str:
     plan = breach.plan
-    upload = f", {_number(plan.upload_mbps)} Mbps up" if plan.upload_mbps is not None else ""
-    return f"{clean(plan.provider)}: {_number(plan.download_mbps)} Mbps down{upload}"
-
-
-def _broken_in_words(breach: Breach) -> str:
-    """E.g. "below half of the subscribed 940 Mbps"."""
-    rule = breach.rule
-    if rule.below_ratio is not None:
-        share = "half" if rule.below_ratio == 0.5 else f"{_number(rule.below_ratio * 100)} %"
-        return f"below {share} of the subscribed {_number(breach.subscribed_mbps)} Mbps"
-    return _limit_in_words(breach)
-
-
-def _kept_in_words(breach: Breach) -> str:
-    """E.g. "at or above 470.0 Mbps"."""
-    side = "above" if _below(breach.rule) else "below"
-    return f"at or {side} {_amount(threshold(breach), breach.rule.metric)}"
-
-
-def _limit_in_words(breach: Breach) -> str:
-    side = "below" if _below(breach.rule) else "above"
-    return f"{side} {_amount(threshold(breach), breach.rule.metric)}"
-
-
-def _below(rule: Rule) -> bool:
-    return rule.below_ratio is not None or rule.below_mbps is not None
-
-
-def _rule_in_words(breach: Breach) -> str:
-    rule = breach.rule
-    metric = _METRICS.get(rule.metric, ("download", "Mbps"))[0]
-    bound = _limit_in_words(breach)
-    if rule.below_ratio is not None:
-        share = _number(rule.below_ratio * 100)
-        limit, subscribed = _number(threshold(breach)), _number(breach.subscribed_mbps)
-        bound = f"below {share} % of the subscribed {subscribed} Mbps ({limit} Mbps)"
-    return f"{metric} {bound} more than {rule.more_than} times in a row"
+    upload = f", {number(plan.upload_mbps)} Mbps up" if plan.upload_mbps is not None else ""
+    return f"{clean(plan.provider)}: {number(plan.download_mbps)} Mbps down{upload}"
 
 
 def _moment(moment: datetime, zone: ZoneInfo) -> str:
@@ -451,23 +448,3 @@ def _media(runs: Sequence[Run]) -> str:
     if media == {"WIRED"}:
         return "over a wired connection"
     return "over Wi-Fi" if media == {"WIFI"} else ""
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
-
-
-def _plain(value: float, metric: str) -> str:
-    return f"{value * 100:.1f}" if metric == "PACKET_LOSS" else f"{value:.1f}"
-
-
-def _amount(value: float | None, metric: str) -> str:
-    if value is None:
-        return "no figure"
-    return f"{_plain(value, metric)} {_METRICS.get(metric, ('', 'Mbps'))[1]}"
-
-
-def _share(value: float | None, breach: Breach) -> str:
-    if value is None or breach.rule.metric not in {"DOWNLOAD", "UPLOAD"}:
-        return ""
-    return f"{value / breach.subscribed_mbps * 100:.0f} %" if breach.subscribed_mbps > 0 else ""

@@ -95,7 +95,7 @@ def _summary(e: Evidence) -> str:
     state = f" It ended {e.resolved_at}, after {e.duration}." if e.resolved_at else ""
     share = f" ({e.breach_share} of the subscribed {e.subscribed} Mbps)" if e.breach_share else ""
     return (
-        f"From {e.first_at} to {e.last_at}, {e.count} measurements in a row of our line's"
+        f"From {e.first_at} to {e.last_at}, {e.times} of our line's"
         f" {e.metric} were {e.broken}, with a median of {e.breach_median}{share}.{state}"
         f" All {e.window_count} measurements of the period are in this document;"
         f" {e.good_count} of them are outside of the breach."
@@ -106,8 +106,8 @@ def _figures(e: Evidence) -> list[list[str]]:
     month = e.month
     rows = [
         ["Provider and plan", e.plan],
-        ["Rule", f"{e.rule}; each run counts with the best of its tools"],
-        ["In the breach", f"{e.count} in a row, median {e.breach_median}"],
+        ["Rule", f"{e.rule}; {e.counted}"],
+        ["In the breach", f"{e.count}{e.in_a_row}, median {e.breach_median}"],
         ["Whole period", f"{e.window_count} runs, median {e.window_median}"],
         ["Lasted", e.duration if e.resolved_at else f"{e.duration} so far"],
     ]

@@ -142,14 +142,18 @@ class Browse:
         return count
 
     async def runs_of_breach(self, breach: BreachDocument) -> list[RunDocument]:
-        """Those that broke the rule and the silent ones between, oldest first; the newest 500."""
+        """Those that broke the rule and the silent ones between, oldest first; the newest 500.
+
+        Without those that the rule is not about, as off-peak ones for a rule of the peak.
+        """
         standards = await load_standards(self.store, breach.probe)
         rule = pure_rule(breach.rule)
         span = {"$gte": breach.first_run_at, "$lte": breach.last_run_at}
         found: list[RunDocument] = []
         newest = self.store["runs"].find({"probe": breach.probe, "started_at": span})
         async for row in newest.sort([("started_at", -1), ("_id", -1)]):
-            if broken(observation_of(row, standards.pure_plans, rule), rule) is False:
+            observation = observation_of(row, standards.pure_plans, rule)
+            if observation.threshold is None or broken(observation, rule) is False:
                 continue
             found.append(RunDocument.model_validate(row))
             if len(found) == MOST_RUNS_OF_A_BREACH:

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 from PIL import Image
 from speedtrap_bots.content import Content
-from speedtrap_bots.letter import letter, post, post_text
+from speedtrap_bots.letter import letter, note, post, post_text
 from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
+from speedtrap_bots.letter.pack import pack_data
 from speedtrap_bots.model import Breach, Failure, Measurement, Plan, Rule, Stage
 from twitter_text import extract_urls, parse_tweet
 
@@ -93,6 +94,62 @@ def test_every_kind_of_rule_reads_well(rule: Rule, words: str) -> None:
     assert words in content.text
     assert words in content.subject
     assert words in post_text(breach, Stage.OPENING)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Rule(below_ratio=0.5, out_of=10), Rule(below_ratio=0.5, recovered_after=2)],
+    ids=["of the last ten", "two to recover"],
+)
+def test_where_good_ones_may_lie_between_nobody_says_in_a_row(rule: Rule) -> None:
+    breach = a_breach(rule=rule)
+    content = a_letter(breach)
+    assert content.subject.startswith("Download on our Example Cable line: 6 measurements below")
+    said = [content.subject, content.text, content.html, post_text(breach, Stage.OPENING)]
+    said += [a_letter(breach, Stage.REMINDER).text, a_letter(breach, Stage.DIGEST).text]
+    said += [str(note(breach, Stage.OPENING)), str(pack_data(breach)["summary"])]
+    assert not any("6 measurements in a row" in str(words) for words in said)
+    assert not any(re.search(r"6\s+in a row", str(words)) for words in said)
+    asked = "in more than 5 of the last 10 measurements" if rule.out_of else "2 in a row keep it"
+    assert asked in " ".join(content.text.split())
+
+
+def test_a_rule_of_the_peak_and_of_one_tool_says_so() -> None:
+    rule = Rule(below_ratio=0.5, tool="speedtest-cli", only_at_peak=True)
+    content = a_letter(a_breach(rule=rule))
+    said = " ".join(content.text.split())
+    assert content.subject.startswith("Download by speedtest-cli on our Example Cable line: 6 meas")
+    assert "6 measurements at peak in a row" in content.subject
+    assert "in a row at peak (weekdays 19:00 to 23:00); each measurement counts with what" in said
+    assert "speedtest-cli gave" in said
+    assert "with a median of 114.8 Mbps" in said, "of that tool's figures, 0.9 of the best"
+
+
+def test_a_breach_of_more_runs_than_are_listed_has_the_median_of_all() -> None:
+    assert "a median of 99.9 Mbps" in a_letter(a_breach(count=700, median_mbps=99.9)).text
+
+
+def test_a_digest_of_episodes_of_several_rules_states_each_ones() -> None:
+    first = a_resolved_breach()
+    other = a_breach(
+        id="b2",
+        reference="ST-AAAAAA",
+        rule=Rule(below_mbps=300, out_of=10),
+        status="RESOLVED",
+        resolved_at=NOON,
+    )
+    content = letter(
+        first, Stage.DIGEST, sender="Jane", contact="jane@home.example", covered=[other, first]
+    )
+    text, html = " ".join(content.text.split()), " ".join((content.html or "").split())
+    for said in (text, html):
+        assert "download below 300.0 Mbps in more than 5 of the last 10 measurements" in said
+        assert "below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times in a" in said
+    assert content.subject.startswith("Measurements on our Example Cable line: 2 more episodes")
+    alike = letter(
+        first, Stage.DIGEST, sender="Jane", contact="jane@home.example", covered=[first, first]
+    )
+    assert alike.text.count("more than 5 times in a row") == 1
 
 
 def test_an_outage_is_no_measured_zero() -> None:
