@@ -232,6 +232,8 @@ class Supervisor:
                 str(Path(__file__).with_name("keeper.py")),
                 stdin=asyncio.subprocess.PIPE,
                 start_new_session=True,
+                # It has no use for our settings, and some of them are secrets.
+                env={name: v for name, v in os.environ.items() if "SPEEDTRAP" not in name},
             )
             for part in self._parts:
                 if part.process is not None and part.process.returncode is None:

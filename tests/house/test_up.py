@@ -19,6 +19,13 @@ from tests.lab.mongo import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(170)]
 
+PLANTED = {
+    "SPEEDTRAP_BOTS_MAIL_PASSWORD": "planted-mail-password",
+    "SPEEDTRAP_BOTS_TWITTER_ACCESS_TOKEN_SECRET": "planted-token-secret",
+    "SPEEDTRAP_BOTS_WEBHOOK_SECRET": "planted-webhook-secret",
+    "SPEEDTRAP_WEB_SESSION_SECRET": "planted-session-secret-of-thirty-two",
+}
+"""Settings that a person gave in the environment, and not as files."""
 PARTS = {"mongod", "speedtrap_up.service", "bots", "probe", "keeper.py"}
 
 
@@ -111,9 +118,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def assert_each_child_knows_its_own_secrets_only(started: Started, folder: Path) -> None:
+    """Command lines may be read by everybody on the machine, environments by its owner."""
+    files = [*(folder / "keys").iterdir(), *(folder / "mongo").glob("*_password")]
+    made = [file.read_text().strip() for file in files]
+    assert len(made) > 3
+    for part, pid in started.children().items():
+        child = psutil.Process(pid)
+        command, environ = " ".join(child.cmdline()), str(child.environ())
+        for secret in (*made, *PLANTED.values()):
+            assert secret not in command, part
+        for secret in made:
+            assert secret not in environ, part
+        for name, secret in PLANTED.items():
+            # The session's secret has a file of its own here, which comes first.
+            assert (secret in environ) == (part == "bots" and "_BOTS_" in name), (part, name)
+
+
 def test_up_ends_with_a_page_and_sigterm_leaves_nobody(folder: Path) -> None:
-    with up(folder) as started:
+    with up(folder, **PLANTED) as started:
         started.wait()
+        until(lambda: started.children().keys() == PARTS)
+        assert_each_child_knows_its_own_secrets_only(started, folder)
         assert httpx.get(f"{started.url}/healthz").status_code == 200
         page = httpx.get(started.url)
         assert page.status_code == 200
@@ -124,6 +150,7 @@ def test_up_ends_with_a_page_and_sigterm_leaves_nobody(folder: Path) -> None:
             assert file.stat().st_mode & 0o777 == 0o600
             for word in file.read_text().split():
                 assert len(word) < 30 or word not in started.said()
+        assert "planted" not in started.said()
         assert folder.stat().st_mode & 0o777 == 0o700
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=60) == 0
