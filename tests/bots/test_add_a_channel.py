@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.mongo import Mongod, free_port
+from tests.lab.nursery import Nursery, forked_service
 from tests.lab.runs import SUBMIT, slow_runs
-from tests.lab.service import running_service
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = (
@@ -28,16 +28,17 @@ APPROVE = "mutation($id: ID!, $digest: String!) { approveNotice(id: $id, digest:
 pytestmark = pytest.mark.timeout(500)
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bots and their tests with one new file, as CONTRIBUTING shows it."""
+    folder = tmp_path_factory.mktemp("copy")
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition("## Add a channel")[2].partition("\n## ")[0]
     [channel] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     for part in ("bots/speedtrap_bots", "tests/lab", "tests/bots"):
-        shutil.copytree(ROOT / part, tmp_path / part)
-    (tmp_path / "bots/speedtrap_bots/channels/pager.py").write_text(channel, encoding="utf-8")
-    return tmp_path
+        shutil.copytree(ROOT / part, folder / part)
+    (folder / "bots/speedtrap_bots/channels/pager.py").write_text(channel, encoding="utf-8")
+    return folder
 
 
 def run_in(copy: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -85,10 +86,12 @@ def test_a_new_channel_passes_the_table(copy: Path) -> None:
     assert "7 passed" in done.stdout
 
 
-def test_a_new_channel_delivers(copy: Path, mongod: Mongod, database_name: str) -> None:
+def test_a_new_channel_delivers(
+    copy: Path, mongod: Mongod, database_name: str, nursery: Nursery, tmp_path: Path
+) -> None:
     main = "from speedtrap_bots.cli import main; main()"
     with (
-        running_service(mongod, database_name, copy / "graph") as service,
+        forked_service(nursery, mongod, database_name, tmp_path) as service,
         a_pager() as (url, told),
     ):
         service.query(PLAN)

@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import re
+import sys
 from base64 import b64encode
 from datetime import timedelta
 from email import message_from_bytes, policy
-from email.message import Message
+from email.message import EmailMessage, Message
 from hashlib import sha256
 from html.parser import HTMLParser
 
@@ -139,12 +140,38 @@ def test_it_reaches_the_post_harmless(name: str) -> None:
     assert not CONTROLS.search(text)
 
 
-def test_it_reaches_the_subscriber_harmless() -> None:
-    """A chat would ring everybody at `@everyone`."""
-    content = note(a_hostile_breach(STRINGS["mention"]), Stage.OPENING)
-    assert "@" not in content.subject + content.text
+@pytest.mark.parametrize("name", [*IN_A_SUBJECT, "mention", "html", "link", "bidi"])
+def test_it_reaches_the_subscriber_harmless(name: str) -> None:
+    """By webhook and apprise. A chat would ring everybody at `@everyone`."""
+    content = note(a_hostile_breach(STRINGS[name]), Stage.OPENING)
+    said = content.subject + content.text
+    assert not set("@#$\uff20\uff03") & set(said)
+    assert extract_urls(said) == []
+    for text in (content.subject, content.text):
+        assert not UNSEEN.search(text)
+        assert not CONTROLS.search(text)
     document = json.loads(body_of(frozen(content, Stage.OPENING)))
-    assert document["text"] == content.text
+    assert (document["subject"], document["text"]) == (content.subject, content.text)
+
+
+NAIVE = "=?utf-8?q?a=0D=0ABcc:_e@e.example?="
+
+
+def test_a_python_that_makes_a_header_of_a_subject_sends_none_of_ours() -> None:
+    """CPython before 3.11.10 (3.11.7 among them) does so, CVE-2024-6923: seen here where it does.
+
+    Neither a provider's name nor a notice that somebody wrote into the ledger gets that far.
+    """
+    if sys.version_info < (3, 11, 10):
+        naive = EmailMessage(policy=policy.SMTP)
+        naive["Subject"] = NAIVE
+        assert b"\r\nBcc: e@e.example" in naive.as_bytes()
+    assert_harmless_mail(a_hostile_breach(NAIVE), Stage.OPENING)
+    with pytest.raises(Refused, match="encoded word"):
+        message_bytes(a_notice(subject=NAIVE), MAIL)
+    for field in ("reference", "recipient"):
+        with pytest.raises(Refused):
+            message_bytes(a_notice(**{field: NAIVE}), MAIL)
 
 
 def test_all_at_once_reach_the_csv_harmless(every_run_hostile: Breach) -> None:

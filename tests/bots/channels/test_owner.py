@@ -21,6 +21,7 @@ from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Stage
 
 from tests.bots.builders import a_breach, a_notice, no_gate
+from tests.bots.hostile import STRINGS, a_hostile_breach
 from tests.lab.mongo import free_port
 
 SECRET = "planted-webhook-secret"
@@ -149,6 +150,20 @@ async def test_apprise_tells_the_subscriber(receiver: Receiver) -> None:
     [(_, body)] = receiver.heard
     assert json.loads(body)["title"].startswith("Your Example Cable line is slow")
     assert "ST-7K2M9Q" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("name", ["mention", "html", "line break"])
+async def test_what_a_hostile_probe_says_reaches_a_chat_as_it_was_cleaned(
+    receiver: Receiver, name: str
+) -> None:
+    apprise = Apprise(AppriseSettings.model_validate({"urls": f"json://127.0.0.1:{receiver.port}"}))
+    content = apprise.write(a_hostile_breach(STRINGS[name]), Stage.OPENING)
+    await apprise.deliver(a_notice(subject=content.subject, text=content.text), no_gate)
+    [(_, body)] = receiver.heard
+    told = json.loads(body)
+    assert told["title"] == content.subject
+    assert told["message"].split() == content.text.split()
+    assert "@" not in told["title"] + told["message"]
 
 
 @pytest.mark.parametrize(("repeat", "error"), [(True, Unavailable), (False, Unknown)])
