@@ -88,7 +88,8 @@ def create_app(settings: GraphSettings) -> Starlette:
         try:
             await prepare(store)
             running.services = _services(store, settings, callers)
-            running.scrape = _scrape(running.services, quotas, settings)
+            at_work = frozenset(exporter.name for exporter in exporters)
+            running.scrape = _scrape(running.services, quotas, settings, at_work)
             running.watcher = asyncio.create_task(running.services.events.watch())
             running.rolling = asyncio.create_task(Rolling(store).forever())
             watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
@@ -144,8 +145,11 @@ def _metrics(figures: Callable[[], Scrape], gate: Gate) -> ASGIApp:
     return replace(gate, app=MetricsView(figures))
 
 
-def _scrape(services: Services, quotas: Quotas, settings: GraphSettings) -> Scrape:
-    return Scrape(services, quotas, settings.metrics_probes, settings.metrics_timeout_s)
+def _scrape(
+    services: Services, quotas: Quotas, settings: GraphSettings, exporters: frozenset[str]
+) -> Scrape:
+    most, timeout_s = settings.metrics_probes, settings.metrics_timeout_s
+    return Scrape(services, quotas, most, timeout_s, exporters)
 
 
 def _callers(settings: GraphSettings) -> Callers:

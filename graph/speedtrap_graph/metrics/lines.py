@@ -1,6 +1,6 @@
 """The census as samples."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from speedtrap_graph.metrics.names import Sheet
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
@@ -116,7 +116,7 @@ def put_week(sheet: Sheet, probe: str, report: ServiceReport) -> None:
         sheet.put("speedtrap_report_tool_failures", tool.failures, *by_tool)
 
 
-def put_house(sheet: Sheet, house: House, most: int) -> None:
+def put_house(sheet: Sheet, house: House, most: int, exporters: Container[str]) -> None:
     sheet.put("speedtrap_probes", house.probes)
     sheet.put("speedtrap_probes_left_out", max(0, house.probes - most))
     sheet.put("speedtrap_silent_probes", house.silent_probes)
@@ -129,8 +129,9 @@ def put_house(sheet: Sheet, house: House, most: int) -> None:
     for stream, seq in house.events.items():
         sheet.put("speedtrap_events_total", seq, stream)
     for exporter, at in sorted(house.exports.items()):
-        name = "speedtrap_exporter_reached_timestamp_seconds"
-        sheet.put(name, at.timestamp(), exporter)
+        if exporter in exporters:
+            name = "speedtrap_exporter_reached_timestamp_seconds"
+            sheet.put(name, at.timestamp(), exporter)
 
 
 def put_disk(sheet: Sheet, disk: Disk) -> None:

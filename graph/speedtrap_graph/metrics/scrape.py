@@ -22,6 +22,7 @@ from speedtrap_graph.metrics.lines import put_disk, put_house, put_line, put_wee
 from speedtrap_graph.metrics.names import NAMES, PROCESS, Sheet
 from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.census import Census
+from speedtrap_graph.services.errors import CODES
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +45,15 @@ class Families(Collector):
 
 @dataclass
 class Scrape:
-    """`most_probes` bounds the number of series, `timeout_s` how long MongoDB is waited for."""
+    """`most_probes` bounds the number of series, `timeout_s` how long MongoDB is waited for;
+    `exporters` are those at work, for their places outlive them.
+    """
 
     services: Services
     quotas: Quotas
     most_probes: int
     timeout_s: float
+    exporters: frozenset[str] = frozenset()
     process: str = field(default_factory=_process_name)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -59,7 +63,7 @@ class Scrape:
         limit_s = min(self.timeout_s, patience_s or self.timeout_s)
         house = Sheet(name for name in NAMES.values() if not name.of_process)
         own = Sheet(name for name in NAMES.values() if name.of_process)
-        reading = _Reading(self.services, house, self.most_probes)
+        reading = _Reading(self.services, house, self.most_probes, self.exporters)
         try:
             # One at a time: many that ask at once must not read the database as often.
             async with asyncio.timeout(limit_s), self._turn:
@@ -84,8 +88,9 @@ class Scrape:
             sheet.put("speedtrap_runs_submitted_total", count, result, me)
         for reason, count in sorted(tally.rejected.items()):
             sheet.put("speedtrap_runs_rejected_total", count, reason, me)
-        for code, count in sorted(TOLD.items()):
-            sheet.put("speedtrap_errors_total", count, code, me)
+        for code in sorted({*CODES, *TOLD}):
+            # From 0 on: the first error must show as a rise.
+            sheet.put("speedtrap_errors_total", TOLD[code], code, me)
         sheet.put("speedtrap_requests_refused_total", self.quotas.refused_count, me)
         following = self.services.events.following()
         sheet.put("speedtrap_subscribers", following.of_breaches, "breaches", me)
@@ -105,6 +110,7 @@ class _Reading:
     services: Services
     sheet: Sheet
     most_probes: int
+    exporters: frozenset[str]
     is_up: bool = False
     is_complete: bool = False
     newest_event: int | None = None
@@ -115,7 +121,7 @@ class _Reading:
         self.is_up = True
         census = Census(self.services.store, self.services.clock())
         house = await census.house()
-        put_house(self.sheet, house, self.most_probes)
+        put_house(self.sheet, house, self.most_probes, self.exporters)
         self.newest_event = house.events["breaches"]
         put_disk(self.sheet, await census.disk())
         lines = await census.lines(self.most_probes) if self.most_probes else []

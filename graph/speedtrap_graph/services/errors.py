@@ -56,3 +56,8 @@ class TooSlowError(GraphError):
     """It took longer than an operation may."""
 
     code = "TIMEOUT"
+
+
+_KINDS: list[type[GraphError]] = [GraphError, *GraphError.__subclasses__()]
+CODES = tuple(sorted(kind.code for kind in _KINDS))
+"""Every code that a caller may be told."""
