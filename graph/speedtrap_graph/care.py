@@ -18,6 +18,7 @@ from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.restoring import RestoreError, restore
 from speedtrap_graph.settings import StoreSettings
 from speedtrap_graph.store.database import Store, connect
+from speedtrap_graph.store.shards import SHARD_KEYS, lay_out
 
 FILE_HELP = "Where the backup is, e.g. speedtrap.backup.gz; `-` is the standard output, or input."
 REPLACE_HELP = "Whatever is in the database now is lost."
@@ -72,6 +73,12 @@ def say_restore(settings: StoreSettings, file: Path, *, replace: bool) -> None:
         f"Restored what was there at {contents.taken_at}: {runs} runs, {contents.total} documents. "
         "Start the service again if it runs."
     )
+
+
+def say_shard(settings: StoreSettings) -> None:
+    for collection, is_new in with_store(settings, lay_out).items():
+        key = ", ".join(SHARD_KEYS[collection])
+        typer.echo(f"{collection} by {key}: {'sharded' if is_new else 'was sharded already'}")
 
 
 @contextmanager

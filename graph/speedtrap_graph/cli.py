@@ -67,6 +67,12 @@ def restore(file: BackupFile, *, replace: Replace = False) -> None:
 
 
 @app.command()
+def shard() -> None:
+    """Spreads what grows with the probes over a cluster's shards. The URI must lead to a mongos."""
+    care.say_shard(_settings(StoreSettings))
+
+
+@app.command()
 def schema() -> None:
     """Prints the schema (graph/schema.graphql is this output)."""
     sys.stdout.write(SCHEMA.as_str() + "\n")

@@ -75,7 +75,8 @@ class Deletion:
         document = await bump_probe(self.store, session, probe)
         tombstone: Row = {**run, "deleted_at": now, "by": by, "reason": reason}
         await self.store[TOMBSTONES].insert_one(tombstone, session=session)
-        await self.store["runs"].delete_one({"_id": run["_id"]}, session=session)
+        known = {"_id": run["_id"], "probe": probe}
+        await self.store["runs"].delete_one(known, session=session)
         await mark(self.store.database, session, probe, [run["started_at"]])
         standards = await load_standards(self.store, probe, session)
         if is_current(document, standards):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -27,10 +27,13 @@ from speedtrap_graph.services.submission import (
 from speedtrap_graph.services.tally import Tally
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.probes import TOMBSTONES, bump_probe, ensure_probe
+from speedtrap_graph.store.shards import claim_ids
 
 _RACES = 5
 """How often the same id may arrive elsewhere between our look and our insert."""
 _DUPLICATE_KEY = 11000
+_STANDARDS_KEPT = 10_000
+"""Of so many probes, at some 10 kB each; of more, those that came first are read again."""
 
 Indexed = tuple[int, SubmittedRun]
 
@@ -80,6 +83,8 @@ class Ingest:
     tally: Tally = field(default_factory=Tally)
     _lanes: WeakValueDictionary[str, _Lane] = field(default_factory=WeakValueDictionary)
     _standards: dict[str, Standards] = field(default_factory=dict)
+    is_cluster: bool | None = None
+    """Whether runs lie on several shards; None: to be asked."""
 
     async def submit(self, raw_runs: Sequence[object], only_probe: str | None) -> Submission:
         """Stores what is good. *only_probe* is the one name that this caller may submit for."""
@@ -125,20 +130,32 @@ class Ingest:
         if probe not in self._standards:
             # Made beforehand, so that a duplicate key in the transaction can only be a run's.
             await ensure_probe(self.store, probe)
-        found, current = await self._in_transaction(probe, group)
+            if len(self._standards) >= _STANDARDS_KEPT:
+                del self._standards[next(iter(self._standards))]
+        others = await self._others(probe, [run.id for item in group for _, run in item.runs])
+        found, current = await self._in_transaction(probe, group, others)
         if not current:
             await Rejudge(self.store, self.clock).probe(probe)
         for item, part in zip(group, found, strict=True):
             item.done = part
 
+    async def _others(self, probe: str, ids: list[UUID]) -> Mapping[UUID, str] | None:
+        """On a cluster those of *ids* that are other probes'; elsewhere `_id` itself tells."""
+        if self.is_cluster is None:
+            self.is_cluster = await self.store.is_cluster()
+        if not self.is_cluster:
+            return None
+        owners = await claim_ids(self.store, probe, ids)
+        return {run_id: owner for run_id, owner in owners.items() if owner != probe}
+
     async def _in_transaction(
-        self, probe: str, group: list[_Waiting]
+        self, probe: str, group: list[_Waiting], others: Mapping[UUID, str] | None
     ) -> tuple[list[Submission], bool]:
         """What became of each of *group*, and whether the breaches are up to date."""
         careful = False
 
         async def work(session: Session) -> tuple[list[Submission], bool]:
-            turn = _Turn(self.store, session, probe, self.clock(), self._standards)
+            turn = _Turn(self.store, session, probe, self.clock(), self._standards, others)
             return await turn.take([item.runs for item in group], careful=careful)
 
         for _ in range(_RACES):
@@ -153,13 +170,16 @@ class Ingest:
 
 @dataclass
 class _Turn:
-    """One transaction on one probe. *cache* has the standards of probes, as last read."""
+    """One transaction on one probe. *cache* has the standards of probes, as last read; *others* are
+    the ids that are known to be other probes', if that is known.
+    """
 
     store: Store
     session: Session
     probe: str
     now: datetime
     cache: dict[str, Standards]
+    others: Mapping[UUID, str] | None = None
 
     async def take(
         self, batches: Sequence[list[Indexed]], *, careful: bool
@@ -220,9 +240,11 @@ class _Turn:
         self, ids: list[UUID], collections: tuple[str, ...]
     ) -> dict[UUID, str | None]:
         """Whose the runs are that are, or were, here already."""
-        owners: dict[UUID, str | None] = {}
+        owners: dict[UUID, str | None] = dict(self.others or {})
+        wanted: Row = {"_id": {"$in": ids}}
+        if self.others is not None:
+            wanted["probe"] = self.probe  # which leads to its shard
         for collection in collections:
-            wanted = {"_id": {"$in": ids}}
             found = self.store[collection].find(wanted, {"probe": 1}, session=self.session)
             owners |= {row["_id"]: row["probe"] async for row in found}
         return owners

@@ -165,7 +165,7 @@ class _Chunk:
             if any(row.get(name) != fields.get(name) for name in _JUDGED):
                 gone = {name: "" for name in _JUDGED if name in row and name not in fields}
                 update: Row = {"$set": fields} | ({"$unset": gone} if gone else {})
-                changes.append(UpdateOne({"_id": row["_id"]}, update))
+                changes.append(UpdateOne({"_id": row["_id"], "probe": self.probe}, update))
                 moments.append(row["started_at"])
                 row.update(fields)
                 for name in gone:

@@ -50,15 +50,23 @@ class Store:
         hello = await self.database.command("hello", maxTimeMS=2000)
         if not hello.get("isWritablePrimary"):
             raise ConnectionError("MongoDB has no primary that takes writes")
-        if "setName" not in hello:
+        if "setName" not in hello and not _is_router(hello):
             raise ConnectionError(
                 "MongoDB is no replica set, and without one it has no transactions: start mongod "
                 "with --replSet and initiate it (one member is enough)"
             )
         await check_version(self.database)
 
+    async def is_cluster(self) -> bool:
+        """Whether a mongos answers, with shards behind it."""
+        return _is_router(await self.database.command("hello"))
+
     async def close(self) -> None:
         await self.client.close()
+
+
+def _is_router(hello: Row) -> bool:
+    return bool(hello.get("msg") == "isdbgrid")
 
 
 def connect(uri: str, database: str, username: str = "", password: str = "") -> Store:
