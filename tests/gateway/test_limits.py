@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.gateway.conftest import KEYS
 from tests.gateway.test_doors import is_json_error
+from tests.lab.guesser import start_guesser, told_by
 from tests.lab.nginx import Gateway, running_gateway
 
 pytestmark = pytest.mark.gateway
@@ -193,3 +194,24 @@ async def test_good_clients_are_served_while_bad_ones_do_their_worst(
     assert {answer.status_code for answer in answers} == {200}
     assert set.union(*seen[:4]) == {401, 429}
     assert seen[4:] == [{413}, {400}]
+
+
+def test_ten_thousand_guesses_cost_the_good_ones_no_answer(
+    tmp_path: Path, speed_dir: Path, echo_url: str
+) -> None:
+    """Each another key, as fast as they come, from the address of the good ones."""
+    limits = {"STRANGER_RATE": "1r/s", "STRANGER_BURST": "20"}
+    with (
+        running_gateway(tmp_path, echo_url, echo_url, speed_dir, KEYS.known(), **limits) as server,
+        httpx.Client(base_url=server.url, headers={"X-API-Key": KEYS.probe}, timeout=30) as client,
+    ):
+        guesser = start_guesser(server.port, 10_000, 10_000)
+        seen = set()
+        while guesser.poll() is None:
+            seen.add(client.post("/graphql").status_code)
+        statuses, _ = told_by(guesser)
+        assert seen == {200}
+        assert sum(statuses.values()) == 10_000
+        assert statuses[401] < 100
+        assert statuses[429] > 9_900
+        assert client.post("/graphql").status_code == 200
