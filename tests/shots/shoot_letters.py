@@ -67,7 +67,8 @@ def shoot_pack(runs: int) -> None:
     breach = a_full_breach(Stage.OPENING)
     if runs > 16:
         slow = tuple(a_run(n, 100.0 + n % 40) for n in range(runs))
-        breach = breach.model_copy(update={"runs": slow, "count": runs})
+        last = {"last_run_at": slow[-1].started_at}
+        breach = breach.model_copy(update={"runs": slow, "count": runs, **last})
     pdf = FOLDER / f"pack-{runs}.pdf"
     pdf.write_bytes(pack_pdf(breach))
     program = shutil.which("pdftoppm")

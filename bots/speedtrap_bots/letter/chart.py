@@ -1,6 +1,7 @@
 """The chart: runs against the subscribed throughput and the rule. Same breach, same bytes."""
 
 import io
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,8 +15,8 @@ from matplotlib.font_manager import findfont, get_font
 
 from speedtrap_bots.letter.clean import clean
 from speedtrap_bots.letter.evidence import all_runs, figure
-from speedtrap_bots.letter.wording import threshold
-from speedtrap_bots.model import Breach, Rule, Run
+from speedtrap_bots.letter.wording import is_beyond, threshold
+from speedtrap_bots.model import Breach, Run
 
 _INK, _GREEN, _RED, _GREY = "#1f2937", "#15803d", "#b91c1c", "#6b7280"
 _STYLE: dict[Any, Any] = {
@@ -26,7 +27,13 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "speedtrap",  # without it the names in the file are random
 }
-_KINDS = ((False, _GREEN, "o", "kept the rule"), (True, _RED, "v", "broke the rule"))
+KEPT, WORSE, IN_BREACH = "kept the rule", "worse, outside", "in the breach"
+_KINDS = (
+    (KEPT, _GREEN, "o", _GREEN),
+    (WORSE, _RED, "v", "white"),
+    (IN_BREACH, _RED, "v", _RED),
+)
+"""Label, colour, marker and filling."""
 PEAK_HOURS = (19, 23)
 """Weekdays, in the plan's time zone (FCC)."""
 
@@ -49,23 +56,14 @@ def chart_svg(breach: Breach) -> str:
 
 def hours_svg(breach: Breach) -> str:
     """Each run over its hour of the day in the plan's zone, the evening's peak shaded."""
-    rule, zone = breach.rule, ZoneInfo(breach.plan.time_zone)
-    ids = {run.id for run in breach.runs}
+    zone = ZoneInfo(breach.plan.time_zone)
     with mpl.rc_context(_STYLE):
         canvas = FigureCanvasAgg(Figure(figsize=(10, 3.6), dpi=100, layout="constrained"))
         axes = canvas.figure.add_subplot()
         axes.axvspan(*PEAK_HOURS, color="#f3f4f6", label="peak (weekdays)")
-        for inside, colour, marker, label in _KINDS:
-            seen = [
-                (_hour(run.started_at.astimezone(zone)), f)
-                for run in all_runs(breach)
-                if (run.id in ids) == inside and (f := figure(run, rule)) is not None
-            ]
-            if seen:
-                hours, figures = zip(*seen, strict=True)
-                axes.plot(hours, figures, marker, color=colour, markersize=7, label=label, zorder=3)
+        _points(axes, breach, lambda run: _hour(run.started_at.astimezone(zone)), size=7)
         _lines(axes, breach)
-        _finish(axes, rule.metric)
+        _finish(axes, breach.rule.metric)
         axes.set_xlim(0, 24)
         axes.set_xticks(range(0, 25, 3))
         axes.set_xlabel(f"Hour of the day, {clean(breach.plan.time_zone, 40)}")
@@ -77,15 +75,11 @@ def _hour(moment: datetime) -> float:
 
 
 def _over_time(breach: Breach) -> FigureCanvasAgg:
-    rule = breach.rule
-    runs = all_runs(breach)
-    ids = {run.id for run in breach.runs}
     canvas = FigureCanvasAgg(Figure(figsize=(10, 4.2), dpi=100, layout="constrained"))
     axes = canvas.figure.add_subplot()
     zone = ZoneInfo(breach.plan.time_zone)
-    for inside, colour, marker, label in _KINDS:
-        _points(axes, [r for r in runs if (r.id in ids) == inside], rule, colour, marker, label)
-    _outages(axes, runs)
+    _points(axes, breach, lambda run: run.started_at, size=8)
+    _outages(axes, all_runs(breach))
     _lines(axes, breach)
     _labels(axes, breach, zone)
     return canvas
@@ -103,11 +97,28 @@ def _drawable(text: str) -> str:
     return "".join(c if font.get_char_index(ord(c)) else "?" for c in text)
 
 
-def _points(axes: Axes, runs: list[Run], rule: Rule, colour: str, marker: str, label: str) -> None:
-    seen = [(r.started_at, f) for r in runs if (f := figure(r, rule)) is not None]
-    if seen:
-        times, figures = zip(*seen, strict=True)
-        axes.plot(times, figures, marker, color=colour, markersize=8, label=label, zorder=3)
+def _points(axes: Axes, breach: Breach, place: Callable[[Run], Any], size: float) -> None:
+    """Each run's figure over its *place*."""
+    ids = {run.id for run in breach.runs}
+    seen: dict[str, list[tuple[Any, float]]] = {label: [] for label, *_ in _KINDS}
+    for run in all_runs(breach):
+        value = figure(run, breach.rule)
+        if value is not None:
+            kind = IN_BREACH if run.id in ids else WORSE if is_beyond(value, breach) else KEPT
+            seen[kind].append((place(run), value))
+    for label, colour, marker, filling in _KINDS:
+        if seen[label]:
+            places, figures = zip(*seen[label], strict=True)
+            axes.plot(
+                places,
+                figures,
+                marker,
+                color=colour,
+                markerfacecolor=filling,
+                markersize=size,
+                label=label,
+                zorder=3,
+            )
 
 
 def _outages(axes: Axes, runs: list[Run]) -> None:

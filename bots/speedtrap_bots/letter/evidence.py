@@ -14,6 +14,7 @@ from speedtrap_bots.letter.wording import (
     METRICS,
     amount,
     broken_in_words,
+    is_beyond,
     is_in_a_row,
     kept_in_words,
     metric_in_words,
@@ -214,9 +215,7 @@ def gather(breach: Breach, max_rows: int = 60) -> Evidence:
         breach_share=share_of(own_median, breach),
         window_median=amount(median(figures) if figures else None, breach.rule.metric),
         window_count=len(window),
-        good_count=sum(
-            1 for run in window if run.id not in ids and figure(run, breach.rule) is not None
-        ),
+        good_count=sum(1 for f in figures if not is_beyond(f, breach)),
         first_at=_moment(breach.first_run_at, zone),
         last_at=_moment(breach.last_run_at, zone),
         resolved_at=_moment(breach.resolved_at, zone) if breach.resolved_at else "",
@@ -239,7 +238,7 @@ def chart_in_words(evidence: Evidence) -> str:
         f"{evidence.window[0].when if evidence.window else evidence.first_at} on: "
         f"{evidence.count}{evidence.in_a_row} broke the rule "
         f"({evidence.rule}), with a median of {evidence.breach_median}; "
-        f"{evidence.good_count} others around them did not."
+        f"{evidence.good_count} around them kept it."
     )[:1000]
 
 
@@ -295,7 +294,7 @@ def _month(breach: Breach, zone: ZoneInfo) -> Month | None:
         span=f"{since:%Y-%m-%d} to {until:%Y-%m-%d}",
         n=report.n,
         median=_of_subscribed(report.median_mbps, report.median_ratio)
-        + (f"; the FCC's band {band}" if band else ""),
+        + (f"; FCC band: {band}" if band else ""),
         consistent=_of_subscribed(report.consistent_mbps, report.consistent_ratio),
         peak=_median_of(report.peak),
         off_peak=_median_of(report.off_peak),

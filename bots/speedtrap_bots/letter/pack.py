@@ -98,7 +98,7 @@ def _summary(e: Evidence) -> str:
         f"From {e.first_at} to {e.last_at}, {e.times} of our line's"
         f" {e.metric} were {e.broken}, with a median of {e.breach_median}{share}.{state}"
         f" All {e.window_count} measurements of the period are in this document;"
-        f" {e.good_count} of them are outside of the breach."
+        f" {e.good_count} of them kept the rule."
     )
 
 

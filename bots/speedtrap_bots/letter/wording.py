@@ -25,6 +25,12 @@ def threshold(breach: Breach) -> float:
     return next((bound for bound in bounds if bound is not None), 0.0)
 
 
+def is_beyond(value: float, breach: Breach) -> bool:
+    """Whether *value* is on the bad side of the rule's bound."""
+    bound = threshold(breach)
+    return value < bound if _below(breach.rule) else value > bound
+
+
 def broken_in_words(breach: Breach) -> str:
     """E.g. "below half of the subscribed 940 Mbps"."""
     rule = breach.rule
@@ -50,7 +56,7 @@ def _below(rule: Rule) -> bool:
 
 
 def rule_in_words(breach: Breach) -> str:
-    """E.g. "download below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times in a row"."""
+    """E.g. "download below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times ..."."""
     rule = breach.rule
     bound = _limit_in_words(breach)
     if rule.below_ratio is not None:

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from speedtrap_bots.content import Content
 from speedtrap_bots.letter import letter, note, post, post_text
+from speedtrap_bots.letter.chart import KEPT, WORSE, chart_svg
 from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
+from speedtrap_bots.letter.evidence import chart_in_words, gather
 from speedtrap_bots.letter.pack import pack_data
 from speedtrap_bots.model import Breach, Failure, Measurement, Plan, Rule, Stage
 from twitter_text import extract_urls, parse_tweet
@@ -47,7 +49,7 @@ def test_the_order_of_the_runs_changes_nothing() -> None:
 
 @pytest.mark.parametrize("part", ["text", "html"])
 def test_the_letter_can_be_checked(opening: Content, part: str) -> None:
-    said = str(getattr(opening, part))
+    said = " ".join(str(getattr(opening, part)).split())
     for words in (
         "Example Cable: 940 Mbps down, 35 Mbps up",
         "below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times in a row",
@@ -123,6 +125,33 @@ def test_a_rule_of_the_peak_and_of_one_tool_says_so() -> None:
     assert "in a row at peak (weekdays 19:00 to 23:00); each measurement counts with what" in said
     assert "speedtest-cli gave" in said
     assert "with a median of 114.8 Mbps" in said, "of that tool's figures, 0.9 of the best"
+
+
+def test_a_slow_run_outside_of_the_breach_is_not_said_to_have_kept_the_rule() -> None:
+    breach = a_breach()
+    slow = a_run(9, 200.0)
+    evidence = gather(a_breach(window=(*breach.window, slow)))
+    assert (evidence.window_count, evidence.good_count) == (17, 10)
+    assert "10 around them kept it" in chart_in_words(evidence)
+    assert KEPT in chart_svg_labels(breach)
+    assert WORSE not in chart_svg_labels(breach)
+    assert WORSE in chart_svg_labels(a_breach(window=(*breach.window, slow)))
+
+
+def chart_svg_labels(breach: Breach) -> set[str]:
+    """The words of the chart's legend: in the file they are comments beside the curves."""
+    return set(re.findall(r"<!-- (.*?) -->", chart_svg(breach)))
+
+
+def test_no_line_of_the_text_is_wider_than_a_mail_program(opening: Content) -> None:
+    tools = [a_measurement(f"tool-{n}", 100.0 + n) for n in range(8)]
+    run = a_run(5, 107.0, measurements=tools)
+    breach = a_breach()
+    many = a_letter(a_breach(runs=(*breach.runs[:-1], run), window=(*breach.window[:-1], run)))
+    digest = a_letter(a_resolved_breach(), Stage.DIGEST)
+    for content in (opening, many, digest, a_letter(a_resolved_breach(), Stage.RECOVERY)):
+        wide = [line for line in content.text.splitlines() if len(line) > 86]
+        assert wide == []
 
 
 def test_a_breach_of_more_runs_than_are_listed_has_the_median_of_all() -> None:

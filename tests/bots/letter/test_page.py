@@ -38,7 +38,7 @@ def test_no_letter_is_wider_than_a_phone() -> None:
 def test_the_letter_sums_up_the_month_before() -> None:
     content = letter(a_breach(report=REPORT), Stage.OPENING, sender="", contact="")
     for words in (
-        "903.0 Mbps (96 %); the FCC's band at least 95 % of the subscribed speed",
+        "903.0 Mbps (96 %); FCC band: at least 95 % of the subscribed speed",
         "120.0 Mbps (13 %): 80 % of the measurements at peak reach it",
         "140.0 Mbps, n = 22",
         "920.0 Mbps, n = 98",
