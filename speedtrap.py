@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,22 @@ KeysFile = Annotated[
     Path | None,
     typer.Option("--file", help="The key file; default: the one of `speedtrap up`."),
 ]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speedtrap {version('speedtrap')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
+    """Measures your line against what you purchased, keeps the evidence, complains politely."""
 
 
 @app.command()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -24,9 +25,20 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speedtrap-bots {version('speedtrap-bots')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _bots() -> None:
-    """Keeps `run` a command of its own."""
+def _bots(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
+    """Writes the complaint, waits for leave, and sends it once."""
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -25,8 +26,19 @@ Replace = Annotated[bool, typer.Option("--replace", help=care.REPLACE_HELP)]
 app = typer.Typer(help="The GraphQL service.", no_args_is_help=True)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speedtrap-graph {version('speedtrap-graph')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
     """The GraphQL service."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -45,6 +46,22 @@ app = typer.Typer(
 
 
 app.add_typer(scheduling.app, name="schedule")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speedtrap-probe {version('speedtrap-probe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _probe(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
+    """Measures the line, keeps every run until the service has it."""
 
 
 Key = Annotated[

@@ -1,5 +1,6 @@
 """`speedtrap-web serve`, and `speedtrap web serve`."""
 
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +13,19 @@ from speedtrap_web.settings import WebSettings
 app = typer.Typer(no_args_is_help=True, help="The page: are you getting what you pay for?")
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speedtrap-web {version('speedtrap-web')}")
+        raise typer.Exit
+
+
 @app.callback()
-def web() -> None:
+def web(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
     """The page: are you getting what you pay for?"""
 
 
