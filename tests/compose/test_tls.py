@@ -1,32 +1,35 @@
 """The same stack with a domain: a certificate by itself, keys by TLS only, renewal, no gap."""
 
 import ssl
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 from cryptography import x509
+from playwright.sync_api import sync_playwright
 
-from tests.compose.conftest import DOMAIN, SUBSCRIBED_MBPS, Stack, a_run, becomes_true
-from tests.compose.test_stack import PLAN, stored, under_load
+from tests.compose.load import under_load
+from tests.compose.stack import DOMAIN, Stack, becomes_true
+from tests.lab.browser import FLAGS, chromium_path, log_in
+from tests.lab.smtp import SmtpServer
 
 pytestmark = pytest.mark.system
+
+RECIPIENT = "complaints@isp.example"
 
 
 @pytest.fixture(scope="module")
 def stack_with_tls(stack: Stack) -> Stack:
-    stack.turn_to_tls()
+    """To another recipient: one a day is all that anybody gets."""
+    stack.turn_to_tls(SPEEDTRAP_BOTS_MAIL_TO=RECIPIENT)
     return stack
 
 
 @pytest.fixture(scope="module")
-def probe_key(stack_with_tls: Stack) -> str:
-    stack_with_tls.speedtrap(
-        "keys", "add", "cellar", "--role", "probe", "--file", "secrets/api_keys"
-    )
-    lines = stack_with_tls.secret("api_keys").splitlines()
-    key = next(line for line in lines if line.endswith('"cellar:probe";')).split('"')[1]
-    assert becomes_true(lambda: stack_with_tls.post(key, "{ me { name } }").status_code == 200)
-    return key
+def trusting(stack_with_tls: Stack) -> ssl.SSLContext:
+    """Trusts the tests' certificate authority and nobody else."""
+    return ssl.create_default_context(cafile=stack_with_tls.folder / "acme-root.pem")
 
 
 def certificate(stack: Stack) -> x509.Certificate:
@@ -35,40 +38,88 @@ def certificate(stack: Stack) -> x509.Certificate:
 
 
 def test_up_waits_for_the_certificate_and_plain_http_takes_no_key_any_more(
-    stack_with_tls: Stack, probe_key: str
+    stack_with_tls: Stack, trusting: ssl.SSLContext
 ) -> None:
     names = certificate(stack_with_tls).extensions.get_extension_for_class(
         x509.SubjectAlternativeName
     )
     assert names.value.get_values_for_type(x509.DNSName) == [DOMAIN]
-    page = stack_with_tls.get("/")
+    with httpx.Client(verify=trusting) as client:
+        page = client.get(f"{stack_with_tls.url}/", extensions={"sni_hostname": DOMAIN})
     assert page.status_code == 200
     assert page.headers.get_list("strict-transport-security") == ["max-age=31536000"]
     plain = f"http://127.0.0.1:{stack_with_tls.port}"
     assert httpx.get(plain).status_code == 308
-    refused = httpx.post(f"{plain}/graphql", headers={"X-API-Key": probe_key})
+    refused = httpx.post(f"{plain}/graphql", headers={"X-API-Key": stack_with_tls.admin})
     assert refused.json()["error"]["code"] == "HTTPS_ONLY"
 
 
-def test_six_slow_runs_open_a_breach_by_tls_and_the_page_shows_it(
-    stack_with_tls: Stack, probe_key: str
+def test_the_road_by_tls_from_six_slow_runs_of_the_probe_to_one_letter(
+    stack_with_tls: Stack, mail_server: SmtpServer
 ) -> None:
-    plan = {
-        "probe": "cellar",
-        "provider": "Example Cable",
-        "downloadMbps": SUBSCRIBED_MBPS,
-        "uploadMbps": 35.0,
-        "timeZone": "America/Denver",
-    }
-    stack_with_tls.graphql(stack_with_tls.secret("admin_key"), PLAN, plan=plan)
-    for number in range(6):
-        run = a_run("cellar", 120, minutes_ago=60 - 5 * number)
-        assert stack_with_tls.submit(probe_key, run)["accepted"] == [run["id"]]
-    query = '{ breaches(probe: "cellar") { nodes { status count reference } } }'
-    data = stack_with_tls.graphql(stack_with_tls.secret("admin_key"), query)
-    (breach,) = data["breaches"]["nodes"]
+    stack = stack_with_tls
+    stack.plan("home")
+    (stack.folder / "slow.csv").write_text(six_slow_runs(), encoding="utf-8")
+    stack.environment |= {"SPEEDTRAP_PROBE_URL": f"https://{DOMAIN}:{stack.tls_port}"}
+    told = by_the_probe(stack, "import", "/slow.csv")
+    assert "6 runs read" in told
+    (breach,) = stack.breaches("home")
     assert (breach["status"], breach["count"]) == ("OPEN", 6)
-    assert breach["reference"] in stack_with_tls.get("/breaches").text
+    assert breach["reference"] in stack.get("/breaches").text
+
+    mine = {"channel": "mail", "stage": "OPENING", "reference": breach["reference"]}
+    assert becomes_true(lambda: len(stack.notices(status="PLANNED", **mine)) == 1), stack.compose(
+        "logs", "bot-mail"
+    )
+    letters = len(mail_server.letters)
+    (notice,) = stack.notices(**mine)
+    approve_on_the_page(stack, notice)
+    assert becomes_true(lambda: len(stack.notices(status="SENT", **mine)) == 1), stack.compose(
+        "logs", "bot-mail"
+    )
+    # Told again of everything, bots know what was sent.
+    assert "6 runs read" in by_the_probe(stack, "import", "/slow.csv")
+    stack.compose("restart", "bot-mail", "graph")
+    stack.up()
+    assert len(stack.notices(**mine)) == 1
+    (letter,) = mail_server.letters[letters:]
+    assert (letter.over_tls, letter.recipients) == (True, (RECIPIENT,))
+    assert breach["reference"] in str(letter.message["Subject"])
+
+
+def six_slow_runs() -> str:
+    """As the probe's own table has them."""
+    head = (
+        "timestamp,run_id,probe,tool,download_mbps,upload_mbps,"
+        "latency_ms,jitter_ms,packet_loss_ratio,server,failure"
+    )
+    now = datetime.now(UTC).replace(microsecond=0)
+    moments = [now - timedelta(minutes=60 - 5 * number) for number in range(6)]
+    rows = [f"{moment.isoformat()},,home,turnkey,120.5,,,,,," for moment in moments]
+    return "\n".join([head, *rows]) + "\n"
+
+
+def by_the_probe(stack: Stack, *words: str) -> str:
+    """`speedtrap-probe …` in the container of the profile, with the key of `secrets init`."""
+    mount = f"{stack.folder}/slow.csv:/slow.csv:ro"
+    command = ("run", "--rm", "--no-TTY", "--volume", mount, "probe", "speedtrap-probe", *words)
+    return stack.compose("--profile", "probe", *command)
+
+
+def approve_on_the_page(stack: Stack, notice: dict[str, Any]) -> None:
+    """In a real browser, as the subscriber: log in, read, approve."""
+    page_url = f"https://{DOMAIN}:{stack.tls_port}"
+    flags = [*FLAGS, f"--host-resolver-rules=MAP {DOMAIN} 127.0.0.1"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=flags)
+        # Nobody but this test knows the authority; the chain was looked at before.
+        page = browser.new_context(ignore_https_errors=True).new_page()
+        log_in(page, page_url, stack.admin)
+        page.goto(f"{page_url}/notices/{notice['id']}")
+        assert notice["subject"] in page.inner_text("main")
+        page.click("#approve")
+        page.wait_for_load_state()
+        browser.close()
 
 
 def test_a_renewed_certificate_is_served_and_no_run_is_lost_meanwhile(
@@ -78,15 +129,62 @@ def test_a_renewed_certificate_is_served_and_no_run_is_lost_meanwhile(
     # Certbot renews what ends within a month; here it is told that even this one is due.
     conf = "/var/lib/speedtrap/letsencrypt/config/renewal/own.conf"
     due = f"sed -i '1i renew_before_expiry = 9999 days' {conf}"
-    with under_load(stack_with_tls, probe_key, "cellar") as load:
+    with under_load(stack_with_tls, probe_key) as load:
         stack_with_tls.compose("exec", "--no-TTY", "certbot", "sh", "-c", due)
         stack_with_tls.compose("restart", "certbot")
         assert becomes_true(lambda: certificate(stack_with_tls).serial_number != before), (
             stack_with_tls.compose("logs", "certbot")
         )
-        again = len(load.acknowledged)
-        assert becomes_true(lambda: len(load.acknowledged) > again + 5)
-    assert stored(stack_with_tls, load.acknowledged) == set(load.acknowledged)
+        assert load.goes_on()
+    load.check()
+
+
+def said_by_certbot(stack: Stack, **settings: str) -> str:
+    """What the log of the certbot service says until it rests, with a state of its own."""
+    told = {"SPEEDTRAP_CERTBOT_STATE": "/tmp/state", **settings}  # noqa: S108 - in a container
+    named = [word for name, value in told.items() for word in ("--env", f"{name}={value}")]
+    until_it_rests = (
+        "python3 /opt/speedtrap/certificates.py >/tmp/said 2>&1 & "
+        "until grep -q 'next try' /tmp/said; do sleep 1; done; cat /tmp/said"
+    )
+    once = ("run", "--rm", "--no-deps", "--no-TTY", *named, "--entrypoint", "sh", "certbot")
+    return stack.compose(*once, "-c", until_it_rests)
+
+
+@pytest.mark.parametrize(
+    ("domain", "told"),
+    [
+        ("nobody.invalid", "DNS: nobody.invalid has no address. Make an A record"),
+        ("pebble", "Port 80: nothing answers at pebble ("),
+    ],
+)
+def test_what_keeps_a_certificate_away_is_said_with_what_to_do(
+    stack_with_tls: Stack, domain: str, told: str
+) -> None:
+    said = said_by_certbot(stack_with_tls, SPEEDTRAP_DOMAIN=domain)
+    assert told in said
+    assert "next try in 60 minutes" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("staging", "asked"),
+    [
+        ("true", "acme-staging-v02.api.letsencrypt.org"),
+        ("false", "acme-v02.api.letsencrypt.org"),
+    ],
+)
+def test_the_switch_says_which_of_lets_encrypts_doors_is_asked(
+    stack_with_tls: Stack, staging: str, asked: str
+) -> None:
+    """By a proxy that is not there, so that nobody is asked in earnest."""
+    said = said_by_certbot(
+        stack_with_tls,
+        SPEEDTRAP_ACME_SERVER="",
+        SPEEDTRAP_ACME_STAGING=staging,
+        HTTPS_PROXY="http://127.0.0.1:9",
+    )
+    assert f"host='{asked}'" in said
 
 
 def test_the_private_key_is_in_no_log(stack_with_tls: Stack) -> None:
