@@ -43,8 +43,6 @@ RETRY_LADDER_S = (5 * 60, 15 * 60, 3600, 4 * 3600, 24 * 3600)
 WRITE_TIMEOUT_S = 60.0
 LOOK_AGAIN_S = 15 * 60.0
 """After a look-up that failed itself."""
-ATTEND_EVERY_S = 2.0
-"""Between two looks for a test that somebody asked for."""
 FAREWELL_S = 2.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 FROM_THE_BEGINNING = "0"
@@ -239,7 +237,7 @@ class Worker:
             try:
                 await self._presence.attend()
                 backoff.reset()
-                await self._pause(ATTEND_EVERY_S)
+                await self._pause(self._poll_s)
             except LedgerAway:
                 await self._pause(backoff.next_s())  # who sends and who watches say so
             except LedgerRefused as error:
