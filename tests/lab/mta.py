@@ -1,6 +1,6 @@
-"""Postfix and Exim from Debian, unpacked by `setup`, run from folders of their own on high ports.
+"""Postfix (with Postgrey) and Exim from Debian, unpacked by `setup`, run from folders of their own.
 
-Both take mail for isp.example and bücher.example over TLS, know one login, and put what they
+Both listen on high ports, take mail for isp.example and bücher.example over TLS, know one login, and put what they
 accept into a maildir. They must be started by root, as mail servers are.
 """
 
@@ -16,7 +16,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
@@ -31,6 +31,7 @@ INBOXES = ("support", "grey")
 """Who may get mail at isp.example; nobody else is known there."""
 DOMAINS = ("isp.example", "b\u00fccher.example", "xn--bcher-kva.example")
 _POSTFIX = UNPACKED / "postfix/usr"
+_POSTGREY = UNPACKED / "postgrey/usr/sbin/postgrey"
 _EXIM = UNPACKED / "exim4-daemon-light/usr/sbin/exim4"
 _FOLDERS = [
     "active",
@@ -83,7 +84,10 @@ smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = inet:127.0.0.1:{login_port}
 smtpd_relay_restrictions = reject_unauth_destination
-smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:{policy_port}
+smtpd_restriction_classes = greylisting
+greylisting = check_policy_service inet:127.0.0.1:{policy_port}
+smtpd_recipient_restrictions =
+  check_recipient_access inline:{{ {{ grey@isp.example = greylisting }} }}
 """
 _MASTER_CF = """
 {port} inet n - n - - smtpd
@@ -163,7 +167,6 @@ class MailServer:
     port: int
     implicit_port: int
     ca_file: Path
-    greylist: "Greylist"
 
     def inbox(self) -> list[bytes]:
         files = [*self.folder.glob("inbox/new/*"), *self.folder.glob("inbox/cur/*")]
@@ -184,31 +187,41 @@ class MailServer:
             file.unlink()
 
 
-@dataclass
-class Greylist:
-    """Postfix's policy protocol: who writes to `grey@` for the first time must come again."""
-
-    defer_for_s: float = 0.5
-    _first_seen: dict[tuple[str, str, str], float] = field(default_factory=dict)
-
-    def answer(self, request: dict[str, str]) -> str:
-        if not request.get("recipient", "").startswith("grey@"):
-            return "DUNNO"
-        now = time.monotonic()
-        who = (request["client_address"], request["sender"], request["recipient"])
-        if now - self._first_seen.setdefault(who, now) < self.defer_for_s:
-            return "DEFER_IF_PERMIT Greylisted, come again in a minute"
-        return "DUNNO"
+@contextmanager
+def postgrey(folder: Path, port: int) -> Iterator[None]:
+    """Defers whoever writes for the first time by the shortest delay that it knows, a second."""
+    folder.mkdir()
+    shutil.chown(folder, "mail", "mail")
+    with (folder / "console.log").open("wb") as console:
+        process = subprocess.Popen(
+            [
+                *("perl", "-T", str(_POSTGREY), f"--inet=127.0.0.1:{port}", "--delay=1"),
+                *("--user=mail", "--group=mail", f"--dbdir={folder}"),
+                *("--whitelist-clients=/dev/null", "--whitelist-recipients=/dev/null"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            env={"PATH": "/usr/bin:/bin"},
+        )
+    try:
+        log = (folder / "console.log").read_text
+        _wait(lambda: _listens(port), "postgrey", log)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=START_TIMEOUT_S)
 
 
 @contextmanager
 def postfix() -> Iterator[MailServer]:
-    greylist = Greylist()
+    """Mail for grey@isp.example is greylisted."""
     with ExitStack() as stack:
         folder = stack.enter_context(_folder("postfix"))
-        policy_port = stack.enter_context(_listener(_policy(greylist)))
+        policy_port = free_port()
+        stack.enter_context(postgrey(folder / "postgrey", policy_port))
         login_port = stack.enter_context(_listener(_Login))
-        server = _server("postfix", folder, greylist)
+        server = _server("postfix", folder)
         for name in ("spool", "data", "inbox", *(f"spool/{name}" for name in _FOLDERS)):
             (folder / name).mkdir()
             shutil.chown(folder / name, "root" if name in {"spool", "spool/pid"} else "uucp")
@@ -235,7 +248,7 @@ def postfix() -> Iterator[MailServer]:
 def exim() -> Iterator[MailServer]:
     with ExitStack() as stack:
         folder = stack.enter_context(_folder("exim"))
-        server = _server("exim", folder, Greylist())
+        server = _server("exim", folder)
         for name in ("spool", "inbox"):
             (folder / name).mkdir()
             shutil.chown(folder / name, "mail", "mail")
@@ -264,7 +277,7 @@ def exim() -> Iterator[MailServer]:
         yield server
 
 
-def _server(name: str, folder: Path, greylist: Greylist) -> MailServer:
+def _server(name: str, folder: Path) -> MailServer:
     """Its certificate and ports; it is not started yet."""
     authority = trustme.CA()
     ca_file = folder / "ca.pem"
@@ -273,7 +286,7 @@ def _server(name: str, folder: Path, greylist: Greylist) -> MailServer:
     certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
     if name == "exim":  # reads it as its own user, Postfix as root
         shutil.chown(folder / "server.pem", "mail")
-    return MailServer(name, folder, free_port(), free_port(), ca_file, greylist)
+    return MailServer(name, folder, free_port(), free_port(), ca_file)
 
 
 @contextmanager
@@ -303,6 +316,11 @@ def _running(command: list[str], environment: dict[str, str], server: MailServer
     finally:
         process.terminate()
         process.wait(timeout=START_TIMEOUT_S)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _greets(server: MailServer) -> bool:
@@ -339,21 +357,6 @@ class _Login(socketserver.StreamRequestHandler):
             _, user, password = b64decode(given).decode().split("\0")
             right = (user, password) == (USERNAME, PASSWORD)
             self.wfile.write(f"{'OK' if right else 'FAIL'}\t{words[1]}\tuser={user}\n".encode())
-
-
-def _policy(greylist: Greylist) -> type[socketserver.StreamRequestHandler]:
-    class Policy(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            request: dict[str, str] = {}
-            for line in self.rfile:
-                name, equals, value = line.decode(errors="replace").rstrip("\n").partition("=")
-                if equals:
-                    request[name] = value
-                    continue
-                self.wfile.write(f"action={greylist.answer(request)}\n\n".encode())
-                request = {}
-
-    return Policy
 
 
 class _Listener(socketserver.ThreadingTCPServer):

@@ -36,7 +36,7 @@ PROGRAMS = (
 )
 
 
-MAIL_SERVERS = ("postfix", "exim4-daemon-light", "libnss-wrapper")
+MAIL_SERVERS = ("postfix", "exim4-daemon-light", "libnss-wrapper", "postgrey")
 """Only unpacked, never installed: as packages they exclude each other, and would serve here."""
 UNPACKED = Path(sys.prefix) / "mail-servers"
 MONITORS = ("prometheus", "mosquitto")

@@ -140,6 +140,7 @@ async def test_nothing_leaves_in_clear_when_starttls_is_stripped(server: MailSer
 
 
 async def test_a_greylisted_letter_is_taken_later() -> None:
+    """By Postgrey behind Postfix, as providers have it."""
     with postfix() as server:
         notice = a_letter_notice(recipient="grey@isp.example")
         mail = Mail(settings_for(server))
