@@ -19,10 +19,10 @@ COPY web/pyproject.toml web/
 # For each service first what it stands on, which seldom changes, then itself.
 FROM build AS graph-build
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --package speedtrap-graph --no-install-workspace
+    uv sync --frozen --no-dev --package speedtrap-graph --extra mqtt --no-install-workspace
 COPY graph graph
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --package speedtrap-graph --no-editable
+    uv sync --frozen --no-dev --package speedtrap-graph --extra mqtt --no-editable
 
 FROM build AS web-build
 RUN --mount=type=cache,target=/root/.cache/uv \
