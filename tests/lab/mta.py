@@ -1,7 +1,7 @@
 """Postfix (with Postgrey) and Exim from Debian, unpacked by `setup`, run from folders of their own.
 
-Both listen on high ports, take mail for isp.example and bücher.example over TLS, know one login, and put what they
-accept into a maildir. They must be started by root, as mail servers are.
+Both listen on high ports, take mail for isp.example and bücher.example over TLS, know one login,
+and put what they accept into a maildir. They must be started by root, as mail servers are.
 """
 
 import os
