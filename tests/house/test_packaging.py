@@ -2,27 +2,40 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.lab.mongo import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".venv/bin/uv"
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+COMMANDS = ("speedtrap", "speedtrap-probe", "speedtrap-graph", "speedtrap-bots", "speedtrap-web")
 WORKFLOW = ROOT / ".github/workflows/release.yaml"
 
 
-def run(*argv: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def environment(home: Path) -> dict[str, str]:
+    """Nothing of this checkout or of its virtual environment."""
     kept = {name: value for name, value in os.environ.items() if "SPEEDTRAP" not in name}
     kept.pop("VIRTUAL_ENV", None)
+    kept.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))
+    tools = {"UV_TOOL_DIR": str(home / "tools"), "UV_TOOL_BIN_DIR": str(home / "bin")}
+    return kept | tools | {"UV_PYTHON_DOWNLOADS": "never", "HOME": str(home)}
+
+
+def run(*argv: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [str(word) for word in argv],
         cwd=cwd,
-        env={**kept, "UV_PYTHON_DOWNLOADS": "never", "HOME": str(cwd)}
-        | {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))},
+        env=environment(cwd),
         capture_output=True,
         text=True,
         timeout=170,
@@ -53,7 +66,8 @@ def pythons() -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    run(UV, "build", "--quiet", "--out-dir", folder, ROOT / "probe", cwd=folder)
+    # Each wheel is made of its source distribution, so that both are tried.
+    run(UV, "build", "--quiet", "--all-packages", "--out-dir", folder, ROOT, cwd=folder)
     return folder
 
 
@@ -82,14 +96,73 @@ def test_the_probes_wheel_runs_outside_the_repository_on_every_python_here(
         )
 
 
-def test_what_is_published_holds_code_and_licence_and_no_tests(built: Path) -> None:
-    (wheel,) = built.glob("*.whl")
-    (source,) = built.glob("*.tar.gz")
-    names = zipfile.ZipFile(wheel).namelist()
+@pytest.mark.parametrize(
+    ("distribution", "carries"),
+    [
+        ("speedtrap_probe", "submit_runs.graphql"),
+        ("speedtrap_graph", "api/schema.py"),
+        ("speedtrap_bots", "letter/templates/"),
+        ("speedtrap_web", "vendor/uPlot.iife.min.js"),
+        ("speedtrap", "speedtrap_up/operations/"),
+    ],
+)
+def test_what_is_published_holds_code_and_licence_and_no_tests(
+    built: Path, distribution: str, carries: str
+) -> None:
+    (wheel,) = built.glob(f"{distribution}-*.whl")
+    (source,) = built.glob(f"{distribution}-*.tar.gz")
     with tarfile.open(source) as archive:
-        names += archive.getnames()
-    assert not [name for name in names if "/tests/" in name or "captures" in name]
-    assert [name for name in names if name.endswith("submit_runs.graphql")]
+        both = [zipfile.ZipFile(wheel).namelist(), archive.getnames()]
+    for names in both:
+        assert not [name for name in names if "/tests/" in name or "captures" in name]
+        assert [name for name in names if carries in name]
+        assert [name for name in names if name.endswith("LICENSE")]
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+@pytest.fixture(scope="module")
+def tool(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`uv tool install` of the whole, with the versions of the lock; its home."""
+    home = tmp_path_factory.mktemp("home")
+    versions = home / "versions.txt"
+    locked = ["--quiet", "--frozen", "--all-packages", "--no-dev", "--no-hashes"]
+    locked += ["--no-emit-workspace", "--extra", "embedded", "--project", str(ROOT)]
+    run(UV, "export", *locked, "--output-file", versions, cwd=home)
+    from_here = ["--quiet", "--python", sys.executable, "--find-links", str(built)]
+    run(UV, "tool", "install", *from_here, "-c", versions, "speedtrap[embedded]", cwd=home)
+    return home
+
+
+def test_every_command_says_what_it_is_away_from_the_repository(tool: Path) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for command in COMMANDS:
+        program = tool / "tools/speedtrap/bin" / command
+        assert run(program, "--version", cwd=tool).stdout == f"{command} {version}\n"
+    assert "Usage: speedtrap" in run(tool / "bin/speedtrap", "--help", cwd=tool).stdout
+
+
+def test_every_part_carries_the_licence_of_the_whole() -> None:
+    licence = (ROOT / "LICENSE").read_text()
+    for part in ("probe", "graph", "bots", "web"):
+        assert (ROOT / part / "LICENSE").read_text() == licence
+
+
+@pytest.mark.system
+def test_up_runs_from_what_was_installed_in_an_empty_folder(tool: Path) -> None:
+    port, folder = free_port(), tool / "empty"
+    folder.mkdir()
+    argv = [str(tool / "bin/speedtrap"), "up", "--port", str(port), "--data-dir", "data"]
+    with subprocess.Popen(
+        [*argv, "--no-probe"], cwd=folder, env=environment(tool), stdout=subprocess.PIPE, text=True
+    ) as up:
+        assert up.stdout is not None
+        assert any("The page" in line for line in up.stdout)
+        page = httpx.get(f"http://127.0.0.1:{port}/", timeout=30)
+        ready = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
+        up.send_signal(signal.SIGINT)
+        up.communicate()
+    assert (page.status_code, ready.json()) == (200, {"ready": True})
+    assert "<main" in page.text
 
 
 def test_the_list_of_parts_names_what_is_installed(tmp_path: Path) -> None:
