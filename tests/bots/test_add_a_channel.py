@@ -73,7 +73,7 @@ def a_pager() -> Iterator[tuple[str, list[tuple[str, str]]]]:
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/", told

@@ -117,7 +117,7 @@ def failing() -> Iterator[int]:
             """Says nothing."""
 
     away = ThreadingHTTPServer(("127.0.0.1", free_port()), Failing)
-    thread = threading.Thread(target=away.serve_forever)
+    thread = threading.Thread(target=away.serve_forever, args=(0.02,))
     thread.start()
     yield away.server_port
     away.shutdown()

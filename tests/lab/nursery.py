@@ -30,7 +30,17 @@ BOTS, NOTICES, GRAPH = (
     "speedtrap_bots.cli:notices_app",
     "speedtrap_graph.cli:app",
 )
-LOADED = ("speedtrap_bots.cli", "speedtrap_bots.serve", "speedtrap_graph.cli")
+LOADED = (
+    "speedtrap_bots.cli",
+    "speedtrap_bots.serve",
+    "speedtrap_bots.channels.apprise",
+    "speedtrap_bots.channels.mail",
+    "speedtrap_bots.channels.twitter",
+    "speedtrap_bots.channels.webhook",
+    "apprise",
+    "speedtrap_graph.cli",
+)
+"""What a service would load as it starts: here once for all."""
 WAIT_S = 120.0
 """Generous: on a busy machine everything takes its time."""
 

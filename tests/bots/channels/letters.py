@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from speedtrap_bots.channels.mail import Mail, MailSettings
+from speedtrap_bots.content import Content
 from speedtrap_bots.model import Attachment, Notice, Stage
 
 from tests.bots.builders import a_breach, a_notice
@@ -19,8 +21,7 @@ from tests.bots.builders import a_breach, a_notice
 
 def a_letter_notice(stage: Stage = Stage.OPENING, **changes: object) -> Notice:
     """The real letter, frozen as the ledger freezes it."""
-    settings = MailSettings(sender="Jane Doe <jane@home.example>")
-    content = Mail(settings).write(a_breach(), stage)
+    content = _written(stage)
     files = tuple(
         Attachment(
             name=file.name,
@@ -39,6 +40,13 @@ def a_letter_notice(stage: Stage = Stage.OPENING, **changes: object) -> Notice:
         "attachments": files,
     }
     return a_notice(**{**values, **changes})
+
+
+@cache
+def _written(stage: Stage) -> Content:
+    """Drawn once: it is always the same."""
+    settings = MailSettings(sender="Jane Doe <jane@home.example>")
+    return Mail(settings).write(a_breach(), stage)
 
 
 def a_dkim_key() -> tuple[str, Callable[..., bytes]]:

@@ -3,13 +3,16 @@
 import logging
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 
 import pytest
 from pydantic import ValidationError
 from speedtrap_bots.channels.twitter import Twitter, TwitterSettings
+from speedtrap_bots.content import Content
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Attachment, Notice, Stage
@@ -23,6 +26,7 @@ from tests.lab.x_api import (
     CONSUMER_SECRET,
     Fault,
     XApi,
+    x_api,
 )
 
 
@@ -39,9 +43,28 @@ def settings_for(x: XApi, **changes: object) -> TwitterSettings:
     return TwitterSettings.model_validate({**values, **changes})
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[XApi]:
+    with x_api(tmp_path_factory.mktemp("x"), free_port()) as server:
+        yield server
+
+
+@pytest.fixture
+def x(started: XApi) -> XApi:
+    """The same server for all, each time as if it had just started."""
+    vars(started).update(vars(XApi(started.port, started.ca_file)))
+    return started
+
+
+@cache
+def _written() -> Content:
+    """Drawn once: it is always the same."""
+    return Twitter(TwitterSettings()).write(a_breach(), Stage.OPENING)
+
+
 def a_post_notice(**changes: object) -> Notice:
     """The real post, frozen as the ledger freezes it."""
-    content = Twitter(TwitterSettings()).write(a_breach(), Stage.OPENING)
+    content = _written()
     files = tuple(
         Attachment(
             name=file.name,
