@@ -1,8 +1,11 @@
 #!/bin/bash
 # Healthy: the replica set is there, this node takes writes, and graph's user can log in.
-# The first time it sees to that; afterwards a look at the port is enough (a mongosh costs a second
+# The first time it sees to that (a machine that is busy may need a minute); afterwards a look at the port is enough (a mongosh costs a second
 # of processor time, which is too much every few seconds on a small machine).
 set -eu
+
+# While the image's entrypoint makes the root user, another mongod is there for a moment.
+[ "$(cat /proc/1/comm)" = mongod ]
 
 ready=/run/speedtrap/ready
 if [ -e "$ready" ] || [ -n "${SPEEDTRAP_DB_JOINS:-}" ]; then
