@@ -1,7 +1,7 @@
 #!/bin/bash
 # Healthy: the replica set is there, this node takes writes, and graph's user can log in.
-# The first time it sees to that (a machine that is busy may need a minute); afterwards a look at the port is enough (a mongosh costs a second
-# of processor time, which is too much every few seconds on a small machine).
+# The first time it sees to that: half a minute on a busy machine. Afterwards a look at the port is
+# enough (a mongosh costs a second of processor time, too much every few seconds on a small machine).
 set -eu
 
 # While the image's entrypoint makes the root user, another mongod is there for a moment.
