@@ -249,6 +249,18 @@ def test_it_is_valid_and_every_metric_says_what_it_means(
         assert key not in told.text
 
 
+def test_whoever_has_no_time_is_told_what_is_known_without_mongodb(service: Service) -> None:
+    """Prometheus says how long it waits; a late answer would be none."""
+    headers = {
+        "X-API-Key": service.keys["viewer"],
+        "X-Prometheus-Scrape-Timeout-Seconds": "0.000001",
+    }
+    told = scraped(f"{service.base_url}/metrics", headers)
+    assert told.one("speedtrap_scrape_complete") == 0
+    assert not told.of("speedtrap_probes")
+    assert told.of("process_resident_memory_bytes")
+
+
 def test_it_comes_packed_to_whoever_can_unpack_it(service: Service) -> None:
     headers = {"X-API-Key": service.keys["viewer"]}
     url = f"{service.base_url}/metrics"
