@@ -23,6 +23,10 @@ keys_app = typer.Typer(no_args_is_help=True, help="Who may call the service.")
 secrets_app = typer.Typer(no_args_is_help=True, help="The secret files that compose needs.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(secrets_app, name="secrets")
+probes_app = typer.Typer(
+    no_args_is_help=True, help="One probe with everything of it: export, delete."
+)
+app.add_typer(probes_app, name="probes")
 
 DataDir = Annotated[Path | None, typer.Option(help="The data folder of `speedtrap up`.")]
 KeysFile = Annotated[
@@ -92,6 +96,33 @@ def restore(
     from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
 
     care.restore(Home(data_dir or default_folder()), file, replace=replace)
+
+
+ProbeName = Annotated[str, typer.Argument(help="The probe's name, e.g. pi-attic.")]
+
+
+@probes_app.command("export")
+def probes_export(
+    name: ProbeName,
+    to: Annotated[Path, typer.Option(help="Where it goes, e.g. pi-attic.zip; - for the output.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Writes everything of one probe into one zip, while all goes on."""
+    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+
+    care.export_probe(Home(data_dir or default_folder()), name, to)
+
+
+@probes_app.command("delete")
+def probes_delete(
+    name: ProbeName,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with when and how much.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Takes a probe out with everything of it. There is no way back but a backup."""
+    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+
+    care.delete_probe(Home(data_dir or default_folder()), name, reason)
 
 
 @app.command()

@@ -26,6 +26,20 @@ def restore(home: Home, file: Path, *, replace: bool) -> None:
         raise UpError(_with_a_hint(str(error), home)) from error
 
 
+def export_probe(home: Home, name: str, file: Path) -> None:
+    try:
+        care.say_probe_export(store_settings(home, os.environ), name, file)
+    except care.CareError as error:
+        raise UpError(_with_a_hint(str(error), home)) from error
+
+
+def delete_probe(home: Home, name: str, reason: str) -> None:
+    try:
+        care.say_probe_deletion(store_settings(home, os.environ), name, reason)
+    except care.CareError as error:
+        raise UpError(_with_a_hint(str(error), home)) from error
+
+
 def store_settings(home: Home, environ: Mapping[str, str]) -> StoreSettings:
     """Those of the environment where it names a database, else of the one of `speedtrap up`."""
     try:

@@ -34,6 +34,7 @@ from speedtrap_graph.services.ledger import Ledger
 from speedtrap_graph.services.plans import Plans
 from speedtrap_graph.services.rolling import Rolling
 from speedtrap_graph.services.sightings import Sightings
+from speedtrap_graph.services.thinning import Thinning
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.store.database import Store, connect, prepare
 
@@ -47,11 +48,19 @@ class _Running:
     rolling: asyncio.Task[None] | None = None
     silences: asyncio.Task[None] | None = None
     sightings: asyncio.Task[None] | None = None
+    thinning: asyncio.Task[None] | None = None
     exports: list[asyncio.Task[None]] = field(default_factory=list)
     scrape: Scrape | None = None
 
     def tasks(self) -> list[asyncio.Task[None] | None]:
-        return [self.watcher, self.rolling, self.silences, self.sightings, *self.exports]
+        return [
+            self.watcher,
+            self.rolling,
+            self.silences,
+            self.sightings,
+            self.thinning,
+            *self.exports,
+        ]
 
     def current(self) -> Services:
         if self.services is None:
@@ -94,6 +103,8 @@ def create_app(settings: GraphSettings) -> Starlette:
             running.rolling = asyncio.create_task(Rolling(store).forever())
             watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
             running.silences = asyncio.create_task(watch.forever())
+            thinning = Thinning(store, system_clock)
+            running.thinning = asyncio.create_task(thinning.forever())
             running.sightings = asyncio.create_task(sightings.forever(store))
             running.exports = [
                 asyncio.create_task(Export(store, exporter).forever()) for exporter in exporters

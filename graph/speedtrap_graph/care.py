@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from pymongo.errors import PyMongoError
@@ -15,13 +15,21 @@ from pymongo.errors import PyMongoError
 from speedtrap_graph.services.archive import DamagedBackupError
 from speedtrap_graph.services.backup import BackupError, back_up, write_backup
 from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.errors import GraphError
+from speedtrap_graph.services.probe_export import ProbeExport
+from speedtrap_graph.services.removal import DeletedProbe, Removal
 from speedtrap_graph.services.restoring import RestoreError, restore
 from speedtrap_graph.settings import StoreSettings
-from speedtrap_graph.store.database import Store, connect
+from speedtrap_graph.store.database import Store, connect, prepare
 from speedtrap_graph.store.shards import SHARD_KEYS, lay_out
 
 FILE_HELP = "Where the backup is, e.g. speedtrap.backup.gz; `-` is the standard output, or input."
 REPLACE_HELP = "Whatever is in the database now is lost."
+PROBES_HELP = "One probe with everything of it: export, delete."
+EXPORT_HELP = "Where it goes, e.g. pi-attic.zip; `-` is the standard output."
+ProbeName = Annotated[str, typer.Argument(help="The probe's name, e.g. pi-attic.")]
+ExportFile = Annotated[Path, typer.Option("--to", help=EXPORT_HELP)]
+Reason = Annotated[str, typer.Option(help="Why; it is kept with when and how much.")]
 
 T = TypeVar("T")
 
@@ -47,7 +55,9 @@ def with_store(settings: StoreSettings, work: Callable[[Store], Awaitable[T]]) -
         raise CareError(
             "MongoDB does not answer at SPEEDTRAP_GRAPH_MONGODB_URI, or refuses the login"
         ) from error
-    except (BackupError, ConnectionError, DamagedBackupError, RestoreError) as error:
+    except (
+        BackupError, ConnectionError, DamagedBackupError, GraphError, RestoreError,
+    ) as error:  # fmt: skip
         raise CareError(str(error)) from error
 
 
@@ -92,3 +102,31 @@ def _readable_twice(file: Path) -> Iterator[Path]:
         with kept.open("wb") as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
         yield kept
+
+
+def say_probe_export(settings: StoreSettings, name: str, file: Path) -> None:
+    async def work(store: Store) -> dict[str, int]:
+        await store.ping()
+        export = ProbeExport(store, system_clock, name)
+        return await (export.write(sys.stdout.buffer) if str(file) == "-" else export.to(file))
+
+    counts = with_store(settings, work)
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    typer.echo(f"{file}: everything of {name}: {listed or 'nothing but its name'}.", err=True)
+
+
+def say_probe_deletion(settings: StoreSettings, name: str, reason: str) -> None:
+    async def work(store: Store) -> DeletedProbe:
+        await store.ping()
+        await prepare(store)
+        removal = Removal(store, system_clock)
+        begun = await removal.begin(name, reason, "the command line")
+        return await removal.finish(begun)
+
+    counts = with_store(settings, work).counts
+    listed = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    typer.echo(
+        f"Gone with {name}: {listed}. Take its key back too (`speedtrap keys revoke {name}`), or "
+        "it begins anew.",
+        err=True,
+    )

@@ -24,6 +24,8 @@ BackupFile = Annotated[Path, typer.Argument(help=care.FILE_HELP)]
 Replace = Annotated[bool, typer.Option("--replace", help=care.REPLACE_HELP)]
 
 app = typer.Typer(help="The GraphQL service.", no_args_is_help=True)
+probes_app = typer.Typer(help=care.PROBES_HELP, no_args_is_help=True)
+app.add_typer(probes_app, name="probes")
 
 
 def _say_version(wanted: bool) -> None:
@@ -82,6 +84,18 @@ def restore(file: BackupFile, *, replace: Replace = False) -> None:
 def shard() -> None:
     """Spreads what grows with the probes over a cluster's shards. The URI must lead to a mongos."""
     care.say_shard(_settings(StoreSettings))
+
+
+@probes_app.command("export")
+def probes_export(name: care.ProbeName, to: care.ExportFile) -> None:
+    """Writes everything of one probe into one zip, while the service goes on."""
+    care.say_probe_export(_settings(StoreSettings), name, to)
+
+
+@probes_app.command("delete")
+def probes_delete(name: care.ProbeName, reason: care.Reason) -> None:
+    """Takes a probe out with everything of it. There is no way back but a backup."""
+    care.say_probe_deletion(_settings(StoreSettings), name, reason)
 
 
 @app.command()

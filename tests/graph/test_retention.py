@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.lab.runs import SUBMIT, a_run
 from tests.lab.service import Service
 
 GET = "{ retention { days at by sweptAt removedRuns } }"
@@ -26,3 +27,28 @@ def test_a_bad_number_of_days_is_refused_with_what_is_allowed(service: Service, 
     assert error["extensions"]["allowed"] == ["90 to 36500", "null"]
     assert f"not {days}" in error["message"]
     assert service.query(GET)["retention"]["days"] is None
+
+
+DELETE = """
+mutation($name: String!, $reason: String!) {
+  deleteProbe(name: $name, reason: $reason) { name by reason doneAt runs breaches documents }
+}
+"""
+TRACES = "{ deletedProbes { name by runs } probes { name } }"
+
+
+def test_an_admin_deletes_a_probe_and_the_trace_stays(service: Service) -> None:
+    service.query(SUBMIT, {"runs": [a_run(hours_ago=hour) for hour in range(1, 4)]})
+    service.query(SUBMIT, {"runs": [a_run(probe="attic")]})
+    gone = service.query(DELETE, {"name": "laptop", "reason": "moved"})["deleteProbe"]
+    assert (gone["by"], gone["reason"], gone["runs"], gone["breaches"]) == (
+        "operator", "moved", 3, 0
+    )  # fmt: skip
+    assert gone["doneAt"] is not None
+    assert gone["documents"] > 3
+    assert service.query(TRACES) == {
+        "deletedProbes": [{"name": "laptop", "by": "operator", "runs": 3}],
+        "probes": [{"name": "attic"}],
+    }
+    error = service.post(DELETE, {"name": "laptop", "reason": "again"})["errors"][0]
+    assert (error["extensions"]["code"], error["extensions"]["field"]) == ("NOT_FOUND", "name")

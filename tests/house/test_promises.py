@@ -24,7 +24,7 @@ from speedtrap_web.settings import WebSettings
 from typer.main import get_command
 
 from speedtrap import app as house
-from speedtrap import keys_app, secrets_app
+from speedtrap import keys_app, probes_app, secrets_app
 from speedtrap_up import api, plan
 from speedtrap_up import secrets as house_secrets
 
@@ -41,6 +41,7 @@ PARTS = {
     "web": web.app,
     "probe": probe.app,
     "keys": keys_app,
+    "probes": probes_app,
     "secrets": secrets_app,
 }
 """Whose commands `speedtrap` hands on, or that it imports only when they are called."""

@@ -6,7 +6,7 @@ from typing import Self
 import strawberry
 
 from speedtrap_graph.api.enums import Role
-from speedtrap_graph.services import retention
+from speedtrap_graph.services import removal, retention
 
 
 @strawberry.type(description="Who may call; the key itself is never shown.")
@@ -37,4 +37,35 @@ class Retention:
             by=found.by,
             swept_at=found.swept_at,
             removed_runs=found.removed_runs,
+        )
+
+
+@strawberry.type(description="What is left of a probe that was deleted.")
+class DeletedProbe:
+    name: str
+    by: str
+    reason: str
+    at: datetime
+    done_at: datetime | None = strawberry.field(
+        description="Null while some of it is still there: it goes on in the background, also "
+        "after a restart."
+    )
+    runs: int = strawberry.field(description="That went so far, with those rolled up before.")
+    breaches: int
+    notices: int
+    documents: int = strawberry.field(description="All that went so far, of every kind.")
+
+    @classmethod
+    def of(cls, found: removal.DeletedProbe) -> Self:
+        counts = found.counts
+        return cls(
+            name=found.name,
+            by=found.by,
+            reason=found.reason,
+            at=found.at,
+            done_at=found.done_at,
+            runs=counts.get("runs", 0) + counts.get("past_runs", 0),
+            breaches=counts.get("breaches", 0),
+            notices=counts.get("notices", 0),
+            documents=sum(counts.values()),
         )

@@ -71,6 +71,7 @@ WEIGHTS: Mapping[str, Weight] = {
     "Query.changes": ONE,
     "Query.deletedRun": ONE,
     "Query.deletedRuns": _PAGE,
+    "Query.deletedProbes": _PAGE,
     "Query.findings": Weight(reads=1000, items=5),
     "Query.rejudgePreview": Weight(reads=2000),
     "RejudgePreview.changes": Weight(reads=50, items=5),

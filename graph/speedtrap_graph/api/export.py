@@ -10,8 +10,11 @@ from starlette.types import Receive, Scope, Send
 
 from speedtrap_graph.api.context import Context, Services
 from speedtrap_graph.services.errors import BadInputError, ForbiddenError, GraphError
-from speedtrap_graph.services.export import Format, Wanted, export
-from speedtrap_graph.services.moments import parse_moment
+from speedtrap_graph.services.export import Format, Wanted, export, raw_since
+from speedtrap_graph.services.moments import format_moment, parse_moment
+
+RUNS_SINCE = "Speedtrap-Runs-Since"
+"""A header, only where runs are kept for a time: from when on the export has all of them."""
 
 _PARAMETERS = ("probe", "since", "until")
 
@@ -24,10 +27,10 @@ class ExportView:
     form: Format
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._answer(Request(scope, receive))
+        response = await self._answer(Request(scope, receive))
         await response(scope, receive, send)
 
-    def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response:
         context = Context(caller=request.state.caller, services=self.services())
         try:
             wanted = _wanted(request, context)
@@ -36,14 +39,14 @@ class ExportView:
             status = 403 if isinstance(error, ForbiddenError) else 400
             told = {"code": error.code, "message": str(error), "field": error.field}
             return JSONResponse({"error": told}, status)
-        return StreamingResponse(
-            rows,
-            media_type=self.form.media_type,
-            headers={
-                "Content-Disposition": f'attachment; filename="runs.{self.form}"',
-                "Cache-Control": "no-store",
-            },
-        )
+        headers = {
+            "Content-Disposition": f'attachment; filename="runs.{self.form}"',
+            "Cache-Control": "no-store",
+        }
+        since = await raw_since(context.services.store, wanted.probe)
+        if since is not None:
+            headers[RUNS_SINCE] = format_moment(since)
+        return StreamingResponse(rows, media_type=self.form.media_type, headers=headers)
 
 
 def _wanted(request: Request, context: Context) -> Wanted:

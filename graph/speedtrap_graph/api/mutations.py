@@ -1,12 +1,13 @@
 """What may be changed, and by whom."""
 
 from datetime import datetime
+from time import monotonic
 from typing import Self
 from uuid import UUID
 
 import strawberry
 
-from speedtrap_graph.api.care import Retention
+from speedtrap_graph.api.care import DeletedProbe, Retention
 from speedtrap_graph.api.channels import ChannelTest, channels_of
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import ChannelState, Role, SettleOutcome
@@ -18,9 +19,13 @@ from speedtrap_graph.services.channels import Report
 from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.heartbeats import beat
 from speedtrap_graph.services.ingest import Submission
+from speedtrap_graph.services.removal import Removal
 from speedtrap_graph.services.retention import set_retention as set_retention_to
 from speedtrap_graph.services.settling import Settlement
 from speedtrap_graph.services.submission import Rejection
+
+_PATIENCE_S = 15.0
+"""A caller waits so long for a big probe to go; the rest goes in the background."""
 
 
 @strawberry.type
@@ -89,6 +94,17 @@ class Mutation:
         by = info.context.caller.name
         deletion = Deletion(services.store, services.clock)
         return DeletedRun.of(await deletion.delete(id, reason, by))
+
+    @strawberry.mutation(
+        description="Takes a probe out with everything of it: runs, figures, breaches, notices, "
+        "own plans and rules. What was not sent yet is withdrawn. Its key is another matter: "
+        "revoke it, or the probe begins anew."
+    )
+    async def delete_probe(self, info: Info, name: str, reason: str) -> DeletedProbe:
+        services, by = info.context.services, info.context.caller.name
+        removal = Removal(services.store, services.clock)
+        begun, ends = await removal.begin(name, reason, by), monotonic() + _PATIENCE_S
+        return DeletedProbe.of(await removal.finish(begun, lambda: monotonic() > ends))
 
     @strawberry.mutation
     async def set_plan(self, info: Info, plan: PlanInput) -> Plan:

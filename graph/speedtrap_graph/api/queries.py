@@ -7,7 +7,7 @@ from uuid import UUID
 
 import strawberry
 
-from speedtrap_graph.api.care import Key, Retention
+from speedtrap_graph.api.care import DeletedProbe, Key, Retention
 from speedtrap_graph.api.channels import Channel, channels_of
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
@@ -32,6 +32,7 @@ from speedtrap_graph.services.findings import USUAL_RANGE, findings_of
 from speedtrap_graph.services.heartbeats import probe_events as probe_events_of
 from speedtrap_graph.services.history import HistoryQuery
 from speedtrap_graph.services.history import history as history_of
+from speedtrap_graph.services.removal import Removal
 from speedtrap_graph.services.report import service_report as report_on
 from speedtrap_graph.services.retention import retention as retention_of
 from speedtrap_graph.services.sightings import last_seen
@@ -97,6 +98,12 @@ class Query:
         services = info.context.services
         found = await Deletion(services.store, services.clock).tombstones(first)
         return [DeletedRun.of(run) for run in found]
+
+    @strawberry.field(description="The last deleted first.")
+    async def deleted_probes(self, info: Info, first: int = 50) -> list[DeletedProbe]:
+        services = info.context.services
+        found = await Removal(services.store, services.clock).traces(first)
+        return [DeletedProbe.of(trace) for trace in found]
 
     @strawberry.field(description="Every plan there is, newest first, also before the first run.")
     async def plans(self, info: Info) -> list[Plan]:

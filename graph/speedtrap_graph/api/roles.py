@@ -44,14 +44,14 @@ ROOTS: Mapping[str, Mapping[May, str]] = {
         May.READ: "changes notices notice dueForDigest stops sending channels",
         May.LOOK: "deletedRun deletedRuns plans",
         May.POST: "eventCursor",
-        May.RULE: "rejudgePreview keys retention",
+        May.RULE: "rejudgePreview keys retention deletedProbes",
     },
     "Mutation": {
         May.MEASURE: "submitRuns heartbeat",
         May.POST: "planNotice claimNotice beginSending settleNotice claimCheck recordBounce "
         "stopRecipient saveEventCursor reportChannel claimTest settleTest",
-        May.RULE: "deleteRun setPlan setRule deleteRule rejudge silence approveNotice rejectNotice "
-        "resolveNotice setSending setRetention sendTest",
+        May.RULE: "deleteRun deleteProbe setPlan setRule deleteRule rejudge silence approveNotice "
+        "rejectNotice resolveNotice setSending setRetention sendTest",
     },
     "Subscription": {
         May.OWN: "runs",
@@ -76,6 +76,7 @@ FOLLOWING: Mapping[str, str] = {
     "Claim": "notice fence leaseUntil leaseS sendingLeaseS",
     "Conditions": "lineUp medium crossTrafficMbps cpuPercent publicIpHash platform probeVersion "
     "linkMbps vpn onBattery clockOffsetMs notes",
+    "DeletedProbe": "name by reason at doneAt runs breaches notices documents",
     "DeletedRun": "id probe startedAt deletedAt by reason",
     "Failure": "kind message",
     "Figure": "median n",

@@ -18,7 +18,7 @@ Figures = Mapping[Metric, float]
 
 def put_line(sheet: Sheet, line: Line) -> None:
     probe = line.probe
-    sheet.put("speedtrap_runs_total", line.run_count, probe)
+    sheet.put("speedtrap_runs", line.run_count, probe)
     seen = line.last_seen_at
     sheet.put(
         "speedtrap_probe_last_seen_timestamp_seconds",

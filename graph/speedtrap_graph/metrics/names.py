@@ -77,7 +77,7 @@ NAMES: dict[str, Name] = dict(
             "The best round trip under load of it.",
         ),
         _house("speedtrap_observed_packet_loss_ratio", ("probe",), "The least loss of it."),
-        _house("speedtrap_runs_total", ("probe",), "Runs ever stored.", "counter"),
+        _house("speedtrap_runs", ("probe",), "Runs of it that were taken and not deleted."),
         _house(
             "speedtrap_probe_last_seen_timestamp_seconds", ("probe",), "When it was heard of last."
         ),

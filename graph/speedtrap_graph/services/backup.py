@@ -1,6 +1,8 @@
 """Everything in one file, as it was at one moment, while the service goes on."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -23,13 +25,14 @@ class BackupError(RuntimeError):
     """There is no backup, and what was in its place before still is."""
 
 
-async def back_up(store: Store, file: Path, clock: Clock) -> dict[str, int]:
-    """Writes *file*, whole or not at all, for its owner only. How many documents, by collection."""
+@contextmanager
+def whole(file: Path) -> Iterator[IO[bytes]]:
+    """Writes *file*, whole or not at all, for its owner only."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as raw:
-            counts = await write_backup(store, raw, clock)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w+b") as raw:
+            yield raw
             raw.flush()
             os.fsync(raw.fileno())
         draft.replace(file)
@@ -40,7 +43,12 @@ async def back_up(store: Store, file: Path, clock: Clock) -> dict[str, int]:
         raise BackupError(f"{file} cannot be written: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return counts
+
+
+async def back_up(store: Store, file: Path, clock: Clock) -> dict[str, int]:
+    """Writes *file* as `whole` does. How many documents, by collection."""
+    with whole(file) as raw:
+        return await write_backup(store, raw, clock)
 
 
 async def write_backup(store: Store, raw: IO[bytes], clock: Clock) -> dict[str, int]:

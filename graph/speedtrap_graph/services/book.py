@@ -126,7 +126,11 @@ class Book:
         """When other counted notices went to the same recipient."""
         wanted = {"recipient_key": row["recipient"].casefold(), "_id": {"$ne": row["_id"]}}
         found = self.store["notices"].find(wanted, {"counted_at": 1}, session=session)
-        return [other["counted_at"] async for other in found if other.get("counted_at")]
+        moments = [other["counted_at"] async for other in found if other.get("counted_at")]
+        recipient = {"_id": row["recipient"].casefold()}
+        known = await self.store["recipients"].find_one(recipient, session=session) or {}
+        # Of probes that were deleted since.
+        return [*moments, *known.get("counted", ())]
 
     async def breach(self, key: str, session: Session) -> Row:
         row = await self.store["breaches"].find_one({"_id": key}, session=session)

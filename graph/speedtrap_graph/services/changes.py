@@ -31,7 +31,8 @@ async def changes(store: Store) -> str:
 
 
 async def _shown(store: Store) -> AsyncIterator[Row]:
-    for collection in ("silences", "switches"):
+    # A probe that was deleted takes its share of the sum with it.
+    for collection in ("silences", "switches", "deleted_probes"):
         async for row in store[collection].find({}, sort=[("_id", 1)]):
             yield row
     # By channel, as the index begins with it.

@@ -11,11 +11,13 @@ from uuid import UUID
 
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError, NotFoundError
+from speedtrap_graph.services.moments import format_moment
 from speedtrap_graph.services.reconcile import Reconciler
 from speedtrap_graph.services.rejudge import is_current, set_back
 from speedtrap_graph.services.rollups import mark
 from speedtrap_graph.services.standards import load_standards
 from speedtrap_graph.store.database import Row, Session, Store
+from speedtrap_graph.store.past_runs import past_run
 from speedtrap_graph.store.probes import TOMBSTONES, bump_probe
 
 MOST_TOMBSTONES = 500
@@ -65,6 +67,7 @@ class Deletion:
             kept = {"probe": 1, "started_at": 1}
             run = await self.store["runs"].find_one(wanted, kept, session=session)
             if run is None:
+                await self._check_past(await past_run(self.store, run_id, session))
                 raise NotFoundError(f"there is no run {run_id}", field="id")
             return await self._bury(run, reason.strip(), by, session)
 
@@ -73,6 +76,9 @@ class Deletion:
     async def _bury(self, run: Row, reason: str, by: str, session: Session) -> Row:
         probe, now = run["probe"], self.clock()
         document = await bump_probe(self.store, session, probe)
+        raw_since = document.get("raw_since")
+        if raw_since is not None and run["started_at"] < raw_since:
+            await self._check_past(run)
         tombstone: Row = {**run, "deleted_at": now, "by": by, "reason": reason}
         await self.store[TOMBSTONES].insert_one(tombstone, session=session)
         known = {"_id": run["_id"], "probe": probe}
@@ -81,14 +87,26 @@ class Deletion:
         standards = await load_standards(self.store, probe, session)
         if is_current(document, standards):
             because = "a run of it was deleted"
-            reconciler = Reconciler(self.store, session, probe, standards, now, because)
+            reconciler = Reconciler(self.store, session, probe, standards, now, because, raw_since)
             judged = await reconciler.around(document, [(run["started_at"], run["_id"])])
         else:
             judged = set_back(document, run["started_at"])
-        await self._count(probe, judged, session)
+        await self._count(document, judged, session)
         return tombstone
 
-    async def _count(self, probe: str, judged: Row, session: Session) -> None:
+    async def _check_past(self, run: Row | None) -> None:
+        """A run whose time is over is in the rolled-up hours, and cannot be taken out of them."""
+        if run is not None:
+            raise NotFoundError(
+                f"run {run['_id']} of {run['probe']!r} started at "
+                f"{format_moment(run['started_at'])} and is no longer kept: it was rolled up into "
+                "its hour for good, as `retention` says",
+                field="id",
+            )
+
+    async def _count(self, document: Row, judged: Row, session: Session) -> None:
+        probe, first = document["_id"], document.get("first_run_at")
+        raw_since = document.get("raw_since")
         oldest = await self.store["runs"].find_one(
             {"probe": probe}, {"started_at": 1}, sort=[("started_at", 1)], session=session
         )
@@ -96,7 +114,9 @@ class Deletion:
             "$inc": {"run_count": -1},
             "$set": {**judged},
         }
-        if oldest is None:
+        if raw_since is not None and first is not None and first < raw_since:
+            pass  # the first run is among those that were rolled up
+        elif oldest is None:
             update["$unset"] = {"first_run_at": ""}
         else:
             update["$set"]["first_run_at"] = oldest["started_at"]

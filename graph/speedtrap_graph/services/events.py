@@ -14,7 +14,7 @@ from pymongo.errors import InvalidOperation, OperationFailure, PyMongoError
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import BreachDocument
-from speedtrap_graph.store.events import events_after, last_seq
+from speedtrap_graph.store.events import GONE, events_after, last_seq
 
 _log = logging.getLogger(__name__)
 
@@ -248,6 +248,8 @@ class Events:
     async def _told(self, row: Row) -> Event | None:
         """None where the breach was removed by hand: that must not stop what comes after."""
         seq: int = row["_id"]
+        if row["kind"] == GONE:
+            return None
         # Shared by all who are told of this event at the same time, and begun after it happened.
         reading = self._reading.get(seq)
         if reading is None:

@@ -7,6 +7,7 @@ of the one before, so that a reader may take hours: no cursor is held open for h
 import csv
 import io
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,6 +62,15 @@ def export(store: Store, wanted: Wanted, form: Format) -> AsyncIterator[bytes]:
     return _written(store, wanted, header.encode(), _csv)
 
 
+async def raw_since(store: Store, probe: str | None) -> datetime | None:
+    """From when on all runs are there, of *probe* or of every one; None: from the first."""
+    wanted: Row = {"raw_since": {"$exists": True}}
+    if probe is not None:
+        wanted["_id"] = probe
+    row = await store["probes"].find_one(wanted, {"raw_since": 1}, sort=[("raw_since", -1)])
+    return None if row is None else row["raw_since"]
+
+
 async def _written(
     store: Store, wanted: Wanted, head: bytes, write: Callable[[list[Row]], str]
 ) -> AsyncIterator[bytes]:
@@ -106,6 +116,8 @@ def named(value: Any) -> Any:
         return [named(part) for part in value]
     if isinstance(value, datetime):
         return format_moment(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     return str(value) if isinstance(value, UUID) else value
 
 

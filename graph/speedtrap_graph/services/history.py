@@ -20,7 +20,7 @@ from speedtrap_graph.rules.sketch import Sketch
 from speedtrap_graph.rules.summary import Series, Summary
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.figures import FIGURE_KEYS
-from speedtrap_graph.services.rollups import END_MS, FIRST_MS, Rollups, is_small
+from speedtrap_graph.services.rollups import END_MS, FIRST_MS, Rollups
 from speedtrap_graph.store.rollups import milliseconds, moment_of, of_series
 
 MOST_BUCKETS = 2000
@@ -136,7 +136,7 @@ async def history(
     """
     _check(query)
     rollups = Rollups(database, query.probe, plans, rules)
-    if await is_small(database, query.probe, query.since, query.until):
+    if await rollups.may_be_exact(query.since, query.until):
         axis = _as_asked(query, rollups.grid)
         bound = _bound(query, plans, rules.get(query.metric))
         filled = await _from_runs(database, query, axis, bound)
@@ -351,14 +351,14 @@ def _level(span_ms: int, buckets: int) -> Level:
 
 async def _from_rollups(rollups: Rollups, query: HistoryQuery, axis: _Axis) -> dict[int, Bucket]:
     """The buckets that hold runs, by their number."""
-    await rollups.refresh()
+    frozen_ms = await rollups.refresh()
     until_ms = min(milliseconds(query.until), END_MS)
-    extent = await rollups.extent(axis.starts[0], until_ms)
+    extent = await rollups.extent(axis.starts[0], until_ms, frozen_ms)
     if extent is None:
         return {}
     series = (query.metric, query.tool)
     spans = cover(rollups.grid, *extent, axis.level or Level.HOUR)
-    found = await rollups.read(spans, of_series(*series))
+    found = await rollups.read(spans, of_series(*series), frozen_ms)
 
     def compute() -> dict[int, Bucket]:
         together: dict[int, Summary] = {}

@@ -14,6 +14,7 @@ from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.heartbeats import heard_of
+from speedtrap_graph.services.moments import format_moment
 from speedtrap_graph.services.reconcile import Reconciler, later
 from speedtrap_graph.services.rejudge import Rejudge, is_current, set_back
 from speedtrap_graph.services.rollups import mark
@@ -26,12 +27,21 @@ from speedtrap_graph.services.submission import (
 )
 from speedtrap_graph.services.tally import Tally
 from speedtrap_graph.store.database import Row, Session, Store
-from speedtrap_graph.store.probes import TOMBSTONES, bump_probe, ensure_probe
+from speedtrap_graph.store.past_runs import PAST_RUNS
+from speedtrap_graph.store.probes import (
+    LEAVING,
+    TOMBSTONES,
+    ProbeVanishedError,
+    bump_probe,
+    ensure_probe,
+)
 from speedtrap_graph.store.shards import claim_ids
 
 _RACES = 5
 """How often the same id may arrive elsewhere between our look and our insert."""
 _DUPLICATE_KEY = 11000
+_EVERYWHERE = ("runs", TOMBSTONES, PAST_RUNS)
+"""Where a run may be, or have been, once some are no longer kept."""
 _STANDARDS_KEPT = 10_000
 """Of so many probes, at some 10 kB each; of more, those that came first are read again."""
 
@@ -161,6 +171,10 @@ class Ingest:
         for _ in range(_RACES):
             try:
                 return await self.store.transaction(work)
+            except ProbeVanishedError:
+                # It was deleted meanwhile: this is its first run.
+                self._standards.pop(probe, None)
+                await ensure_probe(self.store, probe)
             except (DuplicateKeyError, BulkWriteError) as error:
                 if not _is_duplicate(error):
                     raise
@@ -190,11 +204,16 @@ class _Turn:
         """
         document = await bump_probe(self.store, self.session, self.probe)
         ids = [run.id for runs in batches for _, run in runs]
-        owners = await self._owners(ids, ("runs", TOMBSTONES) if careful else (TOMBSTONES,))
+        raw_since: datetime | None = document.get("raw_since")
+        where = ("runs", TOMBSTONES) if careful else (TOMBSTONES,)
+        owners = await self._owners(ids, where if raw_since is None else _EVERYWHERE)
         results = [Submission() for _ in batches]
         fresh: list[SubmittedRun] = []
         for result, runs in zip(results, batches, strict=True):
-            fresh += self._sort_out(runs, owners, result)
+            if LEAVING in document:
+                result.rejected += [_leaving(run, index) for index, run in runs]
+            else:
+                fresh += self._sort_out(runs, owners, result, raw_since)
         standards = await self._standards_for(document)
         current = is_current(document, standards)
         if fresh:
@@ -220,7 +239,10 @@ class _Turn:
         moments = [row["started_at"] for row in rows]
         await mark(self.store.database, self.session, self.probe, moments)
         if current:
-            reconciler = Reconciler(self.store, self.session, self.probe, standards, self.now)
+            reconciler = Reconciler(
+                self.store, self.session, self.probe, standards, self.now,
+                raw_since=document.get("raw_since"),
+            )  # fmt: skip
             fields = await reconciler.take(document, rows)
         else:
             fields = {"newest": later(document, rows)} | set_back(document, min(moments))
@@ -250,13 +272,21 @@ class _Turn:
         return owners
 
     def _sort_out(
-        self, runs: list[Indexed], owners: dict[UUID, str | None], result: Submission
+        self,
+        runs: list[Indexed],
+        owners: dict[UUID, str | None],
+        result: Submission,
+        raw_since: datetime | None,
     ) -> list[SubmittedRun]:
-        """Which runs are new, which are or were here already, and which bear another probe's id."""
+        """Which runs are new, which are or were here already, and which bear another probe's id, or
+        are so old that their hour is closed.
+        """
         fresh: list[SubmittedRun] = []
         for index, run in runs:
             owner = owners.setdefault(run.id, None)
-            if owner is None:
+            if owner is None and raw_since is not None and run.started_at < raw_since:
+                result.rejected.append(_too_old(run, index, raw_since))
+            elif owner is None:
                 owners[run.id] = self.probe
                 fresh.append(run)
                 result.accepted.append(run.id)
@@ -266,6 +296,20 @@ class _Turn:
                 message = "another probe has submitted a run with this id"
                 result.rejected.append(Rejection(str(run.id), index, "id", message))
         return fresh
+
+
+def _leaving(run: SubmittedRun, index: int) -> Rejection:
+    message = f"{run.probe!r} is being deleted with all its runs, and takes no more until that ends"
+    return Rejection(str(run.id), index, "probe", message)
+
+
+def _too_old(run: SubmittedRun, index: int, raw_since: datetime) -> Rejection:
+    message = (
+        f"lies before {format_moment(raw_since)}: older runs of {run.probe!r} have been rolled up "
+        "and are no longer kept one by one, so none can be added to them; allowed is that moment "
+        "or later"
+    )
+    return Rejection(str(run.id), index, "startedAt", message)
 
 
 def _is_duplicate(error: DuplicateKeyError | BulkWriteError) -> bool:

@@ -93,15 +93,19 @@ class Previewing:
     async def of(self, proposal: Proposal) -> Preview:
         preview = Preview()
         wanted = {} if proposal.probe is None else {"_id": proposal.probe}
-        async for row in self.store["probes"].find(wanted, {"_id": 1}).sort("_id", 1):
+        fields = {"raw_since": 1}
+        async for row in self.store["probes"].find(wanted, fields).sort("_id", 1):
             plans, rules = await standard_rows(self.store, row["_id"])
-            await self._probe(row["_id"], proposal.standards_of(row["_id"], plans, rules), preview)
+            await self._probe(row, proposal.standards_of(row["_id"], plans, rules), preview)
         return preview
 
-    async def _probe(self, probe: str, standards: Standards, preview: Preview) -> None:
-        trial = _Trial(standards)
+    async def _probe(self, document: Row, standards: Standards, preview: Preview) -> None:
+        """What lies before the runs that are kept stays as it is."""
+        trial, probe = _Trial(standards), document["_id"]
         rows: list[Row] = []
-        runs = self.store["runs"].find({"probe": probe}, _LOOKED_AT).hint(RUNS_OF_A_PROBE)
+        since = {} if "raw_since" not in document else {"$gte": document["raw_since"]}
+        wanted: Row = {"probe": probe} | ({"started_at": since} if since else {})
+        runs = self.store["runs"].find(wanted, _LOOKED_AT).hint(RUNS_OF_A_PROBE)
         async for row in runs.sort([("started_at", 1), ("_id", 1)]):
             rows.append(row)
             if len(rows) == _AT_ONCE:
@@ -111,7 +115,9 @@ class Previewing:
         preview.probes += 1
         preview.runs += trial.runs
         preview.runs_changed += trial.changed
-        known = {"probe": probe, "status": {"$ne": "RETRACTED"}}
+        known: Row = {"probe": probe, "status": {"$ne": "RETRACTED"}}
+        if since:
+            known["last_run_at"] = since
         stored = [
             BreachDocument.model_validate(row) async for row in self.store["breaches"].find(known)
         ]

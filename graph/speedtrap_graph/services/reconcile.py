@@ -101,6 +101,8 @@ class Reconciler:
     standards: Standards
     now: datetime
     because: str = "a run that came late shows it"
+    raw_since: datetime | None = None
+    """Runs before then are not kept: what happened is closed, and nothing reaches back there."""
     _pending: list[PendingEvent] = field(default_factory=list)
 
     async def take(self, document: Row, rows: Sequence[Row]) -> Row:
@@ -238,12 +240,17 @@ class Reconciler:
         query: Row = {"probe": self.probe}
         if started_at is not None:
             query["started_at"] = started_at
+        if self.raw_since is not None:
+            bounds = query.setdefault("started_at", {})
+            query["started_at"] = bounds | {"$gte": later_of(bounds.get("$gte"), self.raw_since)}
         found = self.store["runs"].find(query, fields, session=self.session)
         return found.sort(order).batch_size(_READ_AHEAD).hint(RUNS_OF_A_PROBE)
 
     async def _starting_in(self, key: str, span: Span) -> list[BreachDocument]:
         bounds = {"$gte": span.first, "$lte": span.last}
         moments = {sign: at[0] for sign, at in bounds.items() if at is not None}
+        if self.raw_since is not None:
+            moments["$gte"] = later_of(moments.get("$gte"), self.raw_since)
         wanted: Row = {"rule_key": key}
         if moments:
             wanted["first_run_at"] = moments
@@ -306,6 +313,10 @@ def later(document: Row, rows: Sequence[Row]) -> Row:
     keys = [(row["started_at"], row["_id"]) for row in rows]
     known = newest_of(document)
     return newest_row(max(keys if known is None else [*keys, known]))
+
+
+def later_of(moment: datetime | None, other: datetime) -> datetime:
+    return other if moment is None else max(moment, other)
 
 
 def newest_row(key: RunKey) -> Row:

@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 from speedtrap_graph.rules.streaks import Tail
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.facts import judged
-from speedtrap_graph.services.reconcile import Reconciler, later
+from speedtrap_graph.services.reconcile import Reconciler, later, later_of
 from speedtrap_graph.services.rollups import mark
 from speedtrap_graph.services.standards import Standards, load_standards
 from speedtrap_graph.store.database import Row, Session, Store
@@ -121,9 +121,12 @@ class _Chunk:
         if work is None or work["version"] != version:
             work = {"version": version, "behind": None, "tails": []}
         standards = await load_standards(store, self.probe, session)
+        raw_since = document.get("raw_since")
+        if raw_since is not None:
+            work = {**work, "behind": later_of(work["behind"], raw_since)}
         rows, end = await self._runs(work["behind"])
         changed = await self._judge_runs(rows, standards)
-        tails = await self._reconcile(work, rows, end, standards)
+        tails = await self._reconcile(work, rows, end, standards, raw_since)
         fields: Row = {"rejudging": {**work, "behind": end, "tails": tail_rows(tails)}}
         update: Row = {"$set": fields}
         if end is None:
@@ -176,11 +179,18 @@ class _Chunk:
         return moments
 
     async def _reconcile(
-        self, work: Row, rows: Sequence[Row], end: datetime | None, standards: Standards
+        self,
+        work: Row,
+        rows: Sequence[Row],
+        end: datetime | None,
+        standards: Standards,
+        raw_since: datetime | None,
     ) -> dict[str, Tail]:
         """The breaches of this part of the line, and where the rules stand behind it."""
         now, store = self.rejudge.clock(), self.rejudge.store
-        reconciler = Reconciler(store, self.session, self.probe, standards, now, _BECAUSE)
+        reconciler = Reconciler(
+            store, self.session, self.probe, standards, now, _BECAUSE, raw_since
+        )
         rules = reconciler.rules
         if work["tails"] is None:
             tails = {
@@ -198,7 +208,8 @@ class _Chunk:
                 if breach.id not in standing and not goes_on and _is_over(breach, end):
                     await reconciler.retract(breach)
         if end is None:
-            for breach in await reconciler.stored({"rule_key": {"$nin": list(rules)}}):
+            others = {"rule_key": {"$nin": list(rules)}, **_touching(raw_since, None)}
+            for breach in await reconciler.stored(others):
                 await reconciler.retract(breach)
         await reconciler.announce()
         return tails

@@ -16,7 +16,7 @@ from speedtrap_graph.rules.report import Part, ServiceReport, report_of
 from speedtrap_graph.rules.summary import Summariser, Summary
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.figures import FigureReader
-from speedtrap_graph.services.rollups import Rollups, is_small
+from speedtrap_graph.services.rollups import Rollups
 from speedtrap_graph.store import rollups as stored
 from speedtrap_graph.store.rollups import milliseconds
 
@@ -31,7 +31,8 @@ async def service_report(
 ) -> ServiceReport:
     """What *probe*'s line delivered in [*since*, *until*), by the download rule.
 
-    Up to `rollups.EXACT_RUNS` runs every figure is exact. A longer report is put together from
+    Up to `rollups.EXACT_RUNS` runs every figure is exact. A longer report, or one that reaches back
+    beyond the runs that are kept, is put together from
     rolled-up months, with days, hours and runs at its ends and where a plan changes: then counts,
     shares and streaks are still exact, percentiles within 1 %, and the work depends on the number
     of months.
@@ -40,7 +41,7 @@ async def service_report(
         raise BadInputError("until must be later than since", field="until")
     rule = rules.get(Metric.DOWNLOAD, DEFAULT_RULE)
     rollups = Rollups(database, probe, plans, rules)
-    exact = await is_small(database, probe, since, until)
+    exact = await rollups.may_be_exact(since, until)
     if exact:
         parts = await _exact(rollups, since, until)
     else:
@@ -71,8 +72,8 @@ async def _exact(rollups: Rollups, since: datetime, until: datetime) -> list[Par
 
 
 async def _rolled_up(rollups: Rollups, since: datetime, until: datetime) -> list[Part]:
-    await rollups.refresh()
-    extent = await rollups.extent(milliseconds(since), milliseconds(until))
+    frozen_ms = await rollups.refresh()
+    extent = await rollups.extent(milliseconds(since), milliseconds(until), frozen_ms)
     if extent is None:
         return []
     spans = [
@@ -80,7 +81,7 @@ async def _rolled_up(rollups: Rollups, since: datetime, until: datetime) -> list
         for _, start, end in rollups.eras.between(*extent)
         for span in cover(rollups.grid, start, end, Level.MONTH)
     ]
-    found = await rollups.read(spans, stored.of_report(Metric.DOWNLOAD))
+    found = await rollups.read(spans, stored.of_report(Metric.DOWNLOAD), frozen_ms)
 
     def compute() -> list[Part]:
         parts = _Parts(rollups.eras)

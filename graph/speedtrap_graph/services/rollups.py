@@ -4,6 +4,9 @@ Whoever stores or changes runs leaves a mark in the same transaction (`mark`). W
 buckets rolls up what is marked first (`Rollups.refresh`): from the runs, so that neither their
 order nor a repetition shows, and in one transaction with the removal of the marks it saw, so that
 a crash at any point leaves the marks of what is not done.
+
+Where runs are kept for a time only, hours before some moment are frozen: they are never recomputed,
+and a run in one of them counts where the hour begins.
 """
 
 from asyncio import gather, to_thread
@@ -93,29 +96,52 @@ class Rollups:
         """The calendar of the newest plan."""
         return grid_of(self.eras.all[-1].time_zone)
 
-    async def refresh(self) -> None:
-        """Rolls up whatever is not: month by month, a transaction each."""
+    async def may_be_exact(self, since: datetime, until: datetime) -> bool:
+        """Whether the runs of a range are all there, and few enough to be read one by one."""
+        small, state = await gather(
+            is_small(self.database, self.probe, since, until),
+            self.database[STATES].find_one({"_id": self.probe}, {"frozen_before": 1}),
+        )
+        frozen_ms = stored.frozen_of(state)
+        return small and (frozen_ms == 0 or milliseconds(since) >= frozen_ms)
+
+    async def refresh(self) -> int:
+        """Rolls up whatever is not: month by month, a transaction each. Before which moment
+        (milliseconds since the epoch) there are hours instead of runs.
+        """
         state, marked = await gather(
             self.database[STATES].find_one({"_id": self.probe}),
             self.database[MARKS].find_one({"probe": self.probe}),
         )
-        if state is None or not self._is_mine(state):
+        if state is None or not self.is_mine(state):
             await self._adopt()
         elif marked is None:
-            return
+            return stored.frozen_of(state)
         while await self._transaction(self._roll_up_a_month):
             pass
+        return stored.frozen_of(state)
 
     async def read(
-        self, spans: Iterable[tuple[Level | None, int, int]], projection: Mapping[str, int]
+        self,
+        spans: Iterable[tuple[Level | None, int, int]],
+        projection: Mapping[str, int],
+        frozen_ms: int,
     ) -> list[tuple[int, Summary]]:
         """The summaries of *spans* (of `grid.cover`) with their starts, in order of time.
 
-        What no bucket fills is summed up from the runs.
+        What no bucket fills is summed up from the runs, and before *frozen_ms*, where there are
+        none, has the hours that begin in it.
         """
-        wanted = list(spans)
-        whole = [(level, start, end) for level, start, end in wanted if level is not None]
-        parts = [(start, end) for level, start, end in wanted if level is None]
+        whole: list[stored.Span] = []
+        parts: list[tuple[int, int]] = []
+        for level, start, end in spans:
+            if level is not None:
+                whole.append((level, start, end))
+                continue
+            if start < frozen_ms:
+                whole.append((Level.HOUR, start, min(end, frozen_ms)))
+            if end > frozen_ms:
+                parts.append((max(start, frozen_ms), end))
         rows, runs = await gather(self._buckets(whole, projection), self._runs(parts))
 
         def compute() -> list[tuple[int, Summary]]:
@@ -126,12 +152,22 @@ class Rollups:
         return await to_thread(compute)
 
     async def extent(
-        self, since_ms: int, until_ms: int, session: Session | None = None
+        self, since_ms: int, until_ms: int, frozen_ms: int, session: Session | None = None
     ) -> tuple[int, int] | None:
-        """From the first run's start of a range to just after the last one's."""
+        """From the first run's start of a range to just after the last one's; in frozen time it is
+        the hours' starts.
+        """
         since_ms, until_ms = max(since_ms, FIRST_MS), min(until_ms, END_MS)
-        if since_ms >= until_ms:
-            return None
+        ends: list[int] = []
+        if since_ms < min(until_ms, frozen_ms):
+            ends += await self._ends_of_hours(since_ms, min(until_ms, frozen_ms), session)
+        if max(since_ms, frozen_ms) < until_ms:
+            ends += await self._ends_of_runs(max(since_ms, frozen_ms), until_ms, session)
+        return (min(ends), max(ends) + 1) if ends else None
+
+    async def _ends_of_runs(
+        self, since_ms: int, until_ms: int, session: Session | None
+    ) -> list[int]:
         ends: list[int] = []
         for direction in (ASCENDING, DESCENDING):
             row = await self.database["runs"].find_one(
@@ -142,9 +178,22 @@ class Rollups:
             )
             if row is not None:
                 ends.append(milliseconds(row["started_at"]))
-        return (ends[0], ends[1] + 1) if ends else None
+        return ends
 
-    def _is_mine(self, state: Row) -> bool:
+    async def _ends_of_hours(
+        self, since_ms: int, until_ms: int, session: Session | None
+    ) -> list[int]:
+        hours = stored.within(self.probe, [(Level.HOUR, since_ms, until_ms)])
+        ends: list[int] = []
+        for direction in (ASCENDING, DESCENDING):
+            row = await self.database[ROLLUPS].find_one(
+                hours, {"_id": 1}, sort=[("_id", direction)], session=session
+            )
+            if row is not None:
+                ends.append(stored.start_of(row))
+        return ends
+
+    def is_mine(self, state: Row) -> bool:
         return self._has_my_calendar(state) and _eras_of(state).standard == self.eras.standard
 
     def _has_my_calendar(self, state: Row) -> bool:
@@ -159,17 +208,21 @@ class Rollups:
 
     async def _adopt_in(self, session: Session) -> None:
         state = await self._next_turn(session)
-        if self._is_mine(state):
+        frozen_ms = stored.frozen_of(state)
+        if self.is_mine(state):
             return
         if self._has_my_calendar(state):
-            changed = self.eras.differing(_eras_of(state))
+            # What is frozen was judged by the plans and rules of then.
+            differing = self.eras.differing(_eras_of(state))
+            changed = [(max(since, frozen_ms), until) for since, until in differing]
         else:
-            # Other days and hours, or none so far.
+            # Other days and hours, or none so far; frozen hours go into other days and months.
             changed = [(FIRST_MS, END_MS)]
-            await self.database[ROLLUPS].delete_many(stored.all_of(self.probe), session=session)
+            others = stored.all_but_hours_before(self.probe, frozen_ms)
+            await self.database[ROLLUPS].delete_many(others, session=session)
         marks: list[Row] = []
         for since_ms, until_ms in changed:
-            extent = await self.extent(since_ms, until_ms, session)
+            extent = await self.extent(since_ms, until_ms, frozen_ms, session)
             if extent is not None:
                 since, until = moment_of(extent[0]), moment_of(extent[1] - 1)
                 marks.append({"probe": self.probe, "since": since, "until": until})
@@ -199,8 +252,8 @@ class Rollups:
             return False
         first_ms = min(max(milliseconds(marks[0]["since"]), FIRST_MS), END_MS)
         month, month_end = grid.bounds(Level.MONTH, first_ms)
-        spans = _hours_of(grid, marks, month, month_end)
-        await self._roll_up(session, grid, eras, (month, month_end), spans)
+        work = _Work(grid, eras, stored.frozen_of(state), (month, month_end))
+        await self._roll_up(session, work, _hours_of(grid, marks, month, month_end))
         await self._clear(session, marks, month_end)
         return True
 
@@ -219,31 +272,26 @@ class Rollups:
             )
 
     async def _roll_up(
-        self,
-        session: Session,
-        grid: Grid,
-        eras: Eras,
-        month: tuple[int, int],
-        spans: Sequence[tuple[int, int]],
+        self, session: Session, work: "_Work", spans: Sequence[tuple[int, int]]
     ) -> None:
         """The hours in *spans* of one month from their runs, the days from their hours, the month
         from its days.
         """
-        days = _days_of(grid, spans)
-        runs = await self._runs(spans, session)
+        days = _days_of(work.grid, spans)
+        runs = await self._runs(work.thawed(spans), session)
         hour_rows = await self._buckets([(Level.HOUR, *day) for day in days], {}, session)
-        day_rows = await self._buckets([(Level.DAY, *month)], {}, session)
+        day_rows = await self._buckets([(Level.DAY, *work.month)], {}, session)
 
         def compute() -> list[Write]:
-            starts = [hour for span in spans for hour in grid.starts(Level.HOUR, *span)]
+            starts, month = work.hours(spans), work.month[0]
             day_starts = [start for start, _ in days]
-            hours = self._summed_up(eras, runs, starts)
+            hours = self._summed_up(work.eras, runs, starts)
             whole_days = _joined(_kept(hour_rows, starts) | hours, day_starts)
-            months = _joined(_kept(day_rows, day_starts) | whole_days, [month[0]])
+            months = _joined(_kept(day_rows, day_starts) | whole_days, [month])
             return [
                 *self._writes(Level.HOUR, starts, hours),
                 *self._writes(Level.DAY, day_starts, whole_days),
-                *self._writes(Level.MONTH, [month[0]], months),
+                *self._writes(Level.MONTH, [month], months),
             ]
 
         writes = await to_thread(compute)
@@ -313,6 +361,30 @@ class Rollups:
                 write_concern=WriteConcern(w="majority"),
                 read_preference=ReadPreference.PRIMARY,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """On one month of a probe's buckets, [start, end)."""
+
+    grid: Grid
+    eras: Eras
+    frozen_ms: int
+    month: tuple[int, int]
+
+    def thawed(self, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        return [(max(start, self.frozen_ms), end) for start, end in spans if end > self.frozen_ms]
+
+    def hours(self, spans: Iterable[tuple[int, int]]) -> list[int]:
+        """The starts of those that are computed. After a change of the zone by half an hour one may
+        be frozen in part: it begins where that ends.
+        """
+        return [
+            max(hour, self.frozen_ms)
+            for span in spans
+            for hour in self.grid.starts(Level.HOUR, *span)
+            if hour >= self.frozen_ms or self.grid.bounds(Level.HOUR, hour)[1] > self.frozen_ms
+        ]
 
 
 def _start(found: tuple[int, Summary]) -> int:

@@ -37,5 +37,15 @@ async def standing(store: Store, breach: Row, session: Session) -> str:
             break
     found = episodes(seen, rule)
     if not found or found[0].first_run_at != breach["first_run_at"]:
-        return RETRACTED
+        return await _closed(store, breach, session)
     return OPEN if found[0].resolved_at is None else RESOLVED
+
+
+async def _closed(store: Store, breach: Row, session: Session) -> str:
+    """Of one whose runs do not bear it out: where they are no longer kept, it stays as it was. An
+    open breach keeps its runs.
+    """
+    probe = await store["probes"].find_one({"_id": breach["probe"]}, session=session) or {}
+    raw_since = probe.get("raw_since")
+    is_past = raw_since is not None and breach["first_run_at"] < raw_since
+    return RESOLVED if is_past and breach["status"] == RESOLVED else RETRACTED

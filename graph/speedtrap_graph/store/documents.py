@@ -435,6 +435,20 @@ class PastRunDocument(Document):
         indexes: ClassVar = [IndexModel([("probe", ASCENDING)])]
 
 
+class DeletedProbeDocument(NamedDocument):
+    """What is left of a probe: who deleted it, when and why; `counts` by collection."""
+
+    probe: str
+    by: str
+    reason: str
+    at: datetime
+    done_at: datetime | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
+
+    class Settings:
+        name = "deleted_probes"
+
+
 class RollupDocument(NamedDocument):
     """A rolled-up bucket: see `store.rollups`, which alone reads and writes them."""
 
@@ -485,6 +499,7 @@ DOCUMENTS: list[type[Document]] = [
     CallerDocument,
     RetentionDocument,
     PastRunDocument,
+    DeletedProbeDocument,
     RollupDocument,
     RollupMarkDocument,
     RollupStateDocument,

@@ -10,6 +10,9 @@ from pymongo.read_concern import ReadConcern
 from speedtrap_graph.store.database import Row, Session, Store
 
 COUNTER = "events"
+GONE = "GONE"
+EMPTIED: Row = {"kind": GONE, "breach": "", "probe": ""}
+"""What is left of an event about a probe that was deleted: its number."""
 _LINEARIZABLE = ReadConcern("linearizable")
 _LONGEST_MS = 5000
 """A linearizable read waits for a majority, however long there is none."""

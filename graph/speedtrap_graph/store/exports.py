@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
-
+from speedtrap_graph.store import leases
 from speedtrap_graph.store.database import Row, Store
 
 COLLECTION = "exports"
-LEASE_MS = 30_000
+LEASE_MS = leases.LEASE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +28,8 @@ class Place:
 
 async def claim(store: Store, exporter: str, holder: str) -> Place | None:
     """The lease, anew or renewed; None while another copy has it."""
-    is_free = {"$lte": [{"$ifNull": ["$until", "$$NOW"]}, "$$NOW"]}
-    mine = {"$eq": ["$holder", holder]}
-    taken: Row = {
-        "holder": holder,
-        "until": {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": LEASE_MS}},
-    }
-    # An upsert's predicate takes no $expr: decide in the update, and look who has it then.
-    whole = {"$mergeObjects": ["$$ROOT", taken]}
-    update = [{"$replaceWith": {"$cond": [{"$or": [is_free, mine]}, whole, "$$ROOT"]}}]
-    try:
-        row = await store[COLLECTION].find_one_and_update(
-            {"_id": exporter}, update, upsert=True, return_document=ReturnDocument.AFTER
-        )
-    except DuplicateKeyError:
-        return None  # two first starts at once: the other made the document
-    if row is None or row.get("holder") != holder:
-        return None
-    return Place(row.get("token"), row.get("at"))
+    row = await leases.claim(store[COLLECTION], exporter, holder)
+    return None if row is None else Place(row.get("token"), row.get("at"))
 
 
 async def save(store: Store, exporter: str, holder: str, place: Place) -> bool:
@@ -58,5 +40,4 @@ async def save(store: Store, exporter: str, holder: str, place: Place) -> bool:
 
 
 async def release(store: Store, exporter: str, holder: str) -> None:
-    mine = {"_id": exporter, "holder": holder}
-    await store[COLLECTION].update_one(mine, {"$unset": {"holder": "", "until": ""}})
+    await leases.release(store[COLLECTION], exporter, holder)

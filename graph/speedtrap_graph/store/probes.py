@@ -23,9 +23,16 @@ VERSIONS = "standard_versions"
 TOMBSTONES = "deleted_runs"
 """What is left of runs that were deleted, by their ids, so that none comes back."""
 
+LEAVING = "leaving"
+"""There while the probe is being deleted: it takes no runs."""
+
 Version = tuple[int, int]
 """Of the standards for every probe, and of those of one probe."""
 RunKey = tuple[datetime, UUID]
+
+
+class ProbeVanishedError(OperationFailure):
+    """It was deleted since somebody saw it."""
 
 
 async def ensure_probe(store: Store, name: str) -> None:
@@ -42,7 +49,7 @@ async def bump_probe(store: Store, session: Session, name: str) -> Row:
         {"_id": name}, {"$inc": {"seq": 1}}, return_document=True, session=session
     )
     if probe is None:
-        raise OperationFailure(f"the document of probe {name} has vanished")
+        raise ProbeVanishedError(f"the document of probe {name} has vanished")
     return probe
 
 

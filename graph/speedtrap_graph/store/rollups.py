@@ -67,9 +67,26 @@ def within(probe: str, spans: Iterable[Span]) -> Row:
     }
 
 
+def all_but_hours_before(probe: str, frozen_ms: int) -> Row:
+    """The query for all buckets but the hours that stay as they are."""
+    others = {"$gte": f"{probe}/", "$lt": _key(probe, Level.HOUR, 0)}
+    return {
+        "$or": [
+            {"_id": others},
+            {"_id": {"$gte": _key(probe, Level.HOUR, frozen_ms), "$lt": f"{probe}0"}},
+        ]
+    }
+
+
 def all_of(probe: str) -> Row:
     # "0" follows "/".
     return {"_id": {"$gte": f"{probe}/", "$lt": f"{probe}0"}}
+
+
+def frozen_of(state: Row | None) -> int:
+    """Hours before then (milliseconds since the epoch) stay as they are: their runs are gone."""
+    before = (state or {}).get("frozen_before")
+    return 0 if before is None else milliseconds(before)
 
 
 def start_of(row: Row) -> int:
@@ -115,8 +132,9 @@ def of_report(metric: Metric) -> dict[str, int]:
 
 
 def _key(probe: str, level: Level, start_ms: int) -> str:
-    # Sorted by time as text; no name of a probe has a slash. Bucket starts are whole seconds.
-    return f"{probe}/{level}/{start_ms // 1000:012d}"
+    # Sorted by time as text; no name of a probe has a slash. Bucket starts are whole seconds, and
+    # of any other moment this is the first key that is not before it.
+    return f"{probe}/{level}/{-(-start_ms // 1000):012d}"
 
 
 def _field(tool: str | None) -> str:

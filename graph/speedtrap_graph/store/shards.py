@@ -23,6 +23,7 @@ SHARD_KEYS: Mapping[str, Mapping[str, int]] = {
     "probes": {"_id": 1},
     "runs": {"probe": 1},
     RUN_IDS: {"_id": 1},
+    "past_runs": {"probe": 1},
     "rollups": {"_id": 1},
     "rollup_marks": {"probe": 1},
     "rollup_states": {"_id": 1},
@@ -30,7 +31,7 @@ SHARD_KEYS: Mapping[str, Mapping[str, int]] = {
 """Each is supported by an index that is there anyway. The `_id` of a rolled-up bucket begins with
 its probe's name; a run's is random, and so spreads by itself."""
 
-_HAVE_IDS = ("runs", "deleted_runs")
+_HAVE_IDS = ("runs", "deleted_runs", "past_runs")
 
 
 class ShardingError(ConnectionError):
