@@ -25,7 +25,7 @@ from tests.lab.mongo import free_port
 from tests.lab.setup import UNPACKED
 
 USERNAME, PASSWORD = "subscriber", "planted-smtp-password"
-SIZE_LIMIT_BYTES = 200_000
+SIZE_LIMIT_BYTES = 1_000_000
 START_TIMEOUT_S = 20.0
 INBOXES = ("support", "grey")
 """Who may get mail at isp.example; nobody else is known there."""

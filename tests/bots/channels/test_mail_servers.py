@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import dkim
 import pytest
-from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes
+from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes, message_id
 from speedtrap_bots.errors import Refused, Unavailable
 from speedtrap_bots.model import Attachment, Notice, Stage
 
@@ -77,12 +77,25 @@ async def test_a_letter_arrives_over_implicit_tls(server: MailServer) -> None:
     assert b"esmtpsa" in arrived.lower()
 
 
-async def test_each_recovery_answers_its_opening_in_the_inbox(server: MailServer) -> None:
-    for stage in (Stage.OPENING, Stage.RECOVERY):
-        await Mail(settings_for(server)).deliver(a_letter_notice(stage), no_gate)
-    letters = [message_from_bytes(raw, policy=policy.default) for raw in server.arrived(2)]
-    by_answer = {str(letter["References"]): str(letter["Message-ID"]) for letter in letters}
-    assert by_answer["None"] in by_answer
+async def test_the_letter_of_each_stage_arrives_and_answers_its_opening(
+    server: MailServer,
+) -> None:
+    settings = settings_for(server)
+    for stage in Stage:
+        await Mail(settings).deliver(a_letter_notice(stage), no_gate)
+    bodies = {body_of(message_bytes(a_letter_notice(stage), settings)) for stage in Stage}
+    arrived = server.arrived(len(Stage))
+    assert {body_of(raw) for raw in arrived} == bodies
+    letters = [message_from_bytes(raw, policy=policy.default) for raw in arrived]
+    answers = {str(letter["Message-ID"]): letter["References"] for letter in letters}
+    ids = {stage: message_id(a_letter_notice(stage), stage, settings) for stage in Stage}
+    opening = ids[Stage.OPENING]
+    assert answers == {
+        opening: None,
+        ids[Stage.REMINDER]: opening,
+        ids[Stage.RECOVERY]: opening,
+        ids[Stage.DIGEST]: None,
+    }
 
 
 async def test_a_wrong_password_stops_the_channel(server: MailServer) -> None:
