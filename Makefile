@@ -62,7 +62,7 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-test-compose: $(VENV)/.dev ## the same road in containers; needs a Docker engine, builds the images
+test-compose: $(VENV)/.dev test-tools ## the same road in containers; needs a Docker engine, builds the images
 	SPEEDTRAP_TEST_COMPOSE=1 $(PY) -m pytest -o timeout=900 tests/compose $(ARGS)
 
 test-tools: $(VENV)/.dev

@@ -56,6 +56,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: SmtpServer) -> 
             **{name: mail[name] for name in mail if not name.endswith(("PASSWORD", "CA_FILE"))},
             "SPEEDTRAP_MAIL_SECRETS": "./mail-secrets",
         }
+        stack.build()
         stack.up()
         yield stack
 

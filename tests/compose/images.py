@@ -20,10 +20,13 @@ RUN {INSTALL} prometheus wget && rm -rf /var/lib/apt/lists/* \
  && mkdir /prometheus && chown 65534:65534 /prometheus
 ENTRYPOINT ["prometheus"]
 """,
-    # Grafana is in no distribution. This tells what Grafana itself would read, and answers.
+    # Grafana is in no distribution. This tells what Grafana itself would read, and answers; its
+    # `su` becomes the other user, as that of Alpine does, and does not stay behind as root.
     "grafana/grafana": f"""
 FROM {SMALL}
 RUN {INSTALL} busybox && rm -rf /var/lib/apt/lists/* && ln -s /bin/busybox /usr/local/bin/wget \
+ && printf '%s\\n' '#!/bin/sh' 'exec setpriv --reuid=$3 --regid=0 --clear-groups "$2" -c "$5"' \
+    >/usr/local/bin/su && chmod 755 /usr/local/bin/su \
  && useradd --uid 472 --gid 0 --home-dir /usr/share/grafana grafana \
  && mkdir -p /var/lib/grafana && chown 472:0 /var/lib/grafana \
  && printf '%s\\n' '#!/bin/sh' 'set -eu' 'mkdir -p /tmp/api' \

@@ -18,11 +18,11 @@ from uuid import uuid4
 
 import httpx
 
-from tests.compose.images import docker, provide_images
+from tests.compose import authority
+from tests.compose.images import provide_images
 from tests.lab.mongo import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-DOMAIN = "speedtrap.test"
 SUBSCRIBED_MBPS = 940.0
 
 STRAY = "planted-in-a-file-that-was-forgotten"
@@ -32,33 +32,6 @@ STRAYS = (".env.local", "web/.env", "graph/secrets/api_keys", "docker/notes.txt"
 UNVERIFIED = ssl.create_default_context()
 UNVERIFIED.check_hostname = False
 UNVERIFIED.verify_mode = ssl.CERT_NONE
-
-# The certificate authority of the tests; the name that it, certbot and the probe know the gateway
-# by; and whom the probe trusts.
-TLS_OVERRIDE = """\
-  certbot:
-    environment:
-      REQUESTS_CA_BUNDLE: /etc/ssl/acme-ca.pem
-    volumes:
-      - {folder}/acme-ca.pem:/etc/ssl/acme-ca.pem:ro
-  gateway:
-    networks:
-      acme: {{ aliases: [{domain}] }}
-  pebble:
-    image: letsencrypt/pebble:latest
-    environment: {{ PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "0" }}
-    networks: [acme]
-  probe:
-    extra_hosts: ["{domain}:127.0.0.1"]
-    environment:
-      SSL_CERT_FILE: /etc/ssl/acme-root.pem
-    volumes:
-      - {folder}/acme-root.pem:/etc/ssl/acme-root.pem:ro
-"""
-ROOT_OF_PEBBLE = (
-    "import ssl, urllib.request as r; c = ssl._create_unverified_context(); "
-    "print(r.urlopen('https://pebble:15000/roots/0', context=c).read().decode())"
-)
 
 
 @dataclass
@@ -122,8 +95,11 @@ class Stack:
     def speedtrap(self, *argv: str) -> str:
         return self.run(str(Path(sys.executable).parent / "speedtrap"), *argv)
 
+    def build(self, *services: str) -> None:
+        self.compose("build", *services)
+
     def up(self, *services: str) -> None:
-        self.compose("up", "--build", "--detach", "--wait", *services)
+        self.compose("up", "--detach", "--wait", *services)
 
     def add_key(self, name: str, role: str = "probe") -> str:
         """Made while everything runs; works without a restart of anything."""
@@ -136,19 +112,17 @@ class Stack:
 
     def turn_to_tls(self, **settings: str) -> None:
         """A domain in .env, another `up`; beside it the tests' own certificate authority."""
-        cat = ("run", "--rm", "--entrypoint", "cat", "letsencrypt/pebble:latest")
-        minica = docker(*cat, "/test/certs/pebble.minica.pem").stdout
-        (self.folder / "acme-ca.pem").write_text(minica, encoding="ascii")
+        folder = self.folder / "authority"
         override = self.folder / "compose.override.yaml"
         plain = override.read_text(encoding="utf-8")
-        override.write_text(plain + TLS_OVERRIDE.format(folder=self.folder, domain=DOMAIN))
+        override.write_text(plain + authority.prepare(folder), encoding="utf-8")
         self.environment |= settings | {
-            "SPEEDTRAP_DOMAIN": DOMAIN,
-            "SPEEDTRAP_ACME_SERVER": "https://pebble:14000/dir",
+            "SPEEDTRAP_DOMAIN": authority.DOMAIN,
+            "SPEEDTRAP_ACME_SERVER": authority.SERVER,
         }
         self.up()
-        root = self.compose("exec", "--no-TTY", "certbot", "python3", "-c", ROOT_OF_PEBBLE)
-        (self.folder / "acme-root.pem").write_text(root, encoding="ascii")
+        root = self.compose("exec", "--no-TTY", "certbot", "python3", "-c", authority.ROOT)
+        (folder / "root.pem").write_text(root, encoding="ascii")
 
     def containers(self) -> list[dict[str, Any]]:
         lines = self.compose("ps", "--all", "--format", "json").splitlines()

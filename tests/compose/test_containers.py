@@ -75,7 +75,7 @@ def test_no_secret_no_history_and_no_test_is_in_any_layer_of_any_image(
     stack: Stack, planted: list[str], tmp_path: Path
 ) -> None:
     """They were built in a folder where somebody had left a secret here and there."""
-    stack.compose("build", "probe")
+    stack.build("probe")
     words = [secret.encode() for secret in (*planted, STRAY)]
     tests = tracked("tests/")
     found, files = [], 0

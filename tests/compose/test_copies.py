@@ -25,7 +25,7 @@ def test_a_killed_container_comes_back_with_nothing_lost_and_nothing_doubled(
     with listening(stack) as listener, under_load(stack, probe_key) as load:
         stack.deliver(*slow[:3])
         stack.compose("kill", service)
-        stack.compose("up", "--detach", "--wait")
+        stack.up()
         stack.deliver(*slow[3:])
         assert load.goes_on()
         assert becomes_true(lambda: bool(listener.kinds(line)))

@@ -21,6 +21,7 @@ HELLO = (
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Of its own, for a replica set does not shrink again."""
     with fresh_stack(tmp_path_factory.mktemp("replicas") / "speedtrap") as stack:
+        stack.build("gateway", "graph", *NODES)
         stack.up("gateway", "graph", "db")
         yield stack
 

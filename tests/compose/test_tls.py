@@ -3,14 +3,16 @@
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from cryptography import x509
 from playwright.sync_api import sync_playwright
 
+from tests.compose.authority import DOMAIN
 from tests.compose.load import under_load
-from tests.compose.stack import DOMAIN, Stack, becomes_true
+from tests.compose.stack import Stack, becomes_true
 from tests.lab.browser import FLAGS, chromium_path, log_in
 from tests.lab.smtp import SmtpServer
 
@@ -29,7 +31,7 @@ def stack_with_tls(stack: Stack) -> Stack:
 @pytest.fixture(scope="module")
 def trusting(stack_with_tls: Stack) -> ssl.SSLContext:
     """Trusts the tests' certificate authority and nobody else."""
-    return ssl.create_default_context(cafile=stack_with_tls.folder / "acme-root.pem")
+    return ssl.create_default_context(cafile=stack_with_tls.folder / "authority" / "root.pem")
 
 
 def certificate(stack: Stack) -> x509.Certificate:
@@ -95,7 +97,7 @@ def six_slow_runs() -> str:
     )
     now = datetime.now(UTC).replace(microsecond=0)
     moments = [now - timedelta(minutes=60 - 5 * number) for number in range(6)]
-    rows = [f"{moment.isoformat()},,home,turnkey,120.5,,,,,," for moment in moments]
+    rows = [f"{moment.isoformat()},{uuid4()},home,turnkey,120.5,,,,,," for moment in moments]
     return "\n".join([head, *rows]) + "\n"
 
 
