@@ -286,9 +286,19 @@ class Mail(Channel):
 def message_bytes(notice: Notice, settings: MailSettings) -> bytes:
     """What goes over the wire: a pure function of the frozen notice and our own addresses."""
     try:
-        return _signed(_message(notice, settings).as_bytes(), settings)
+        return _signed(_flat(_message(notice, settings)), settings)
     except (ValueError, LookupError, HeaderParseError) as error:
         raise Refused(f"the notice cannot be made into a mail: {error}") from error
+
+
+def _flat(message: EmailMessage) -> bytes:
+    """The library folds a long subject before its first word, which some programs show.
+
+    So a header of ASCII stays one line; encoded words must be short ones (RFC 2047, 2).
+    """
+    if all(str(value).isascii() for value in message.values()):
+        return message.as_bytes(policy=message.policy.clone(max_line_length=998))
+    return message.as_bytes()
 
 
 def _signed(message: bytes, settings: MailSettings) -> bytes:

@@ -266,3 +266,16 @@ async def test_later_letters_arrive(smtp: SmtpServer, stage: Stage) -> None:
     await Mail(settings_for(smtp)).deliver(a_letter_notice(stage), no_gate)
     message = smtp.letters[0].message
     assert (message["References"] is not None) == (stage is Stage.REMINDER)
+
+
+@pytest.mark.parametrize("name", ["Jane Doe", "Jos\u00e9 Mart\u00ednez"])
+def test_no_line_is_longer_than_mail_may_have_and_a_subject_begins_on_its_own(name: str) -> None:
+    settings = MailSettings(host="mx.example", sender=f"{name} <jane@home.example>")
+    notice = a_letter_notice(Stage.RECOVERY)
+    head, _, body = message_bytes(notice, settings).partition(b"\r\n\r\n")
+    for part in (head, body):
+        assert max(len(line) for line in part.split(b"\r\n")) < 200, "RFC 5322: 998 at most"
+    text = body.partition(b"\r\n\r\n")[2].partition(b"\r\n\r\n")[2].partition(b"--=_")[0]
+    assert max(len(line) for line in text.split(b"\r\n")) <= 76, "RFC 2045, 6.7"
+    if name.isascii():
+        assert f"\r\nSubject: {notice.subject}\r\n".encode() in head
