@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,6 +19,7 @@ from speedtrap_graph.services.deletion import Deletion
 from speedtrap_graph.services.errors import NotFoundError
 from speedtrap_graph.services.export import Format, Wanted, export, raw_since
 from speedtrap_graph.services.history import History, HistoryQuery, history
+from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.report import service_report
 from speedtrap_graph.services.retention import retention, set_retention
 from speedtrap_graph.services.standards import EPOCH, load_standards
@@ -25,6 +27,8 @@ from speedtrap_graph.services.thinning import GRACE, Thinning
 from speedtrap_graph.store.database import Row, Store, connect
 from speedtrap_graph.store.rollups import milliseconds, moment_of
 
+from tests.graph.held import stored_breaches
+from tests.graph.model import World, start
 from tests.graph.services.post import GOOD, SLOW, Post, a_draft
 from tests.lab.line import MIDNIGHT, Line, MovableClock, run_at
 from tests.lab.mongo import Mongod
@@ -77,7 +81,8 @@ class Past:
         return await service_report(database, probe, since, until, plans, rules)
 
     async def breaches(self) -> list[Row]:
-        return await self.store["breaches"].find().sort("_id", 1).to_list()
+        mine = {"probe": self.line.probe}
+        return await self.store["breaches"].find(mine).sort("_id", 1).to_list()
 
 
 def past(store: Store, probe: str = "laptop") -> Past:
@@ -92,8 +97,8 @@ async def measure(line: Line, figures: Sequence[float | None], first_hour: float
         {**run_at(first_hour + slot / 2, mbps), "probe": line.probe}
         for slot, mbps in enumerate(figures)
     ]
-    for start in range(0, len(runs), 100):
-        await line.submit(*runs[start : start + 100])
+    for place in range(0, len(runs), 100):
+        await line.submit(*runs[place : place + 100])
     return runs
 
 
@@ -127,11 +132,18 @@ def plain(found: Any) -> Any:
     zone=ZONES,
     figures=st.lists(FIGURES, min_size=SLOTS, max_size=SLOTS),
     cuts=st.lists(st.tuples(st.integers(0, 79), st.integers(1, 79)), min_size=4, max_size=4),
-    more_than=st.sampled_from([1, 3, 5]),
+    rule=st.builds(
+        Rule,
+        below_ratio=st.just(0.5),
+        more_than=st.sampled_from([1, 3, 5]),
+        out_of=st.sampled_from([None, None, 8]),
+        recovered_after=st.sampled_from([1, 2]),
+    ),
+    late=st.lists(st.tuples(st.integers(0, SLOTS - 1), FIGURES), max_size=12),
     plan_at=st.sampled_from([None, 20, 50]),
 )
 @settings(
-    max_examples=12,
+    max_examples=10,
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -141,18 +153,19 @@ async def test_figures_of_the_past_are_the_same_before_and_after(
     zone: str,
     figures: list[float | None],
     cuts: list[tuple[int, int]],
-    more_than: int,
+    rule: Rule,
+    late: list[tuple[int, float | None]],
     plan_at: int | None,
 ) -> None:
     line = past(store, f"probe-{uuid4().hex}").line
     here = Past(line, past(store).cutoff)
     hours = hours_of(zone)
     sinces = [EPOCH] if plan_at is None else [EPOCH, hours[plan_at]]
-    for place, since in enumerate(sinces):
-        plan = Plan("ISP", 1000.0 - 100 * place, None, zone, since)
+    plans = [Plan("ISP", 1000 - 100 * n, None, zone, since) for n, since in enumerate(sinces)]
+    for plan in plans:
         await line.plans.set_plan(line.probe, plan)
-    await line.plans.set_rule(line.probe, Rule(below_ratio=0.5, more_than=more_than))
-    await measure(line, figures, FIRST_HOUR)
+    await line.plans.set_rule(line.probe, rule)
+    runs = await measure(line, figures, FIRST_HOUR)
     ranges = [
         (hours[min(start, len(hours) - 2)], hours[min(start + length, len(hours) - 1)])
         for start, length in [(0, 79), *cuts]
@@ -173,6 +186,21 @@ async def test_figures_of_the_past_are_the_same_before_and_after(
     # Nothing is judged otherwise when all that is left is judged again.
     await line.plans.rejudge.from_the_start(line.probe)
     assert await here.breaches() == breaches
+    # What comes late makes of the rest what the rest alone calls for.
+    since = raw_since or EPOCH
+    more = [
+        {**run_at(FIRST_HOUR + slot / 2 + 0.1, mbps), "probe": line.probe} for slot, mbps in late
+    ]
+    result = await line.ingest.submit(more, None)
+    taken = {str(run) for run in result.accepted}
+    assert taken == {run["id"] for run in more if start(run) >= since}
+    rest = [run for run in (*runs, *more) if start(run) >= since]
+    called_for = World(rest, plans, {"DOWNLOAD": rule}).breaches()
+    closed = [row for row in breaches if row["first_run_at"] < since]
+    ids = {"_id": {"$in": [row["_id"] for row in closed]}}
+    assert await store["breaches"].find(ids).sort("_id", 1).to_list() == closed
+    stored = await stored_breaches(store, line.probe)
+    assert [each for each in stored if each.first_run_at >= since] == sorted(called_for, key=repr)
 
 
 async def an_old_line(store: Store, *figures: float | None) -> Past:
@@ -358,5 +386,44 @@ async def test_of_several_copies_one_is_at_it(store: Store, mongod: Mongod) -> N
         here.line.clock.now += GRACE
     assert (await retention(store)).removed_runs == 144
     assert await store["past_runs"].count_documents({}) == 144
+    for other in others:
+        await other.close()
+
+
+async def test_while_runs_come_from_all_sides_none_is_lost_and_none_counts_twice(
+    store: Store, mongod: Mongod
+) -> None:
+    here = past(store)
+    await here.line.buy()
+    runs = [run_at(FIRST_HOUR + n / 8, GOOD if n % 7 else SLOW) for n in range(600)]
+    random.Random(7).shuffle(runs)
+    others = [connect(mongod.uri, store.database.name) for _ in range(2)]
+    copies = [Ingest(each, here.line.clock) for each in (store, *others)]
+    accepted: set[UUID] = set()
+    refused: set[str] = set()
+
+    async def deliver(copy: Ingest, mine: list[Row]) -> None:
+        for place in range(0, len(mine), 10):
+            # Every second batch comes twice.
+            for batch in [mine[place : place + 10]] * (1 + place // 10 % 2):
+                result = await copy.submit(batch, None)
+                accepted.update(result.accepted)
+                assert {one.field for one in result.rejected} <= {"startedAt"}
+                refused.update(str(one.id) for one in result.rejected)
+
+    async def thin() -> None:
+        for hour in range(30, 70):
+            cutoff = MIDNIGHT + timedelta(hours=FIRST_HOUR + hour)
+            await here.thinning.move_on("laptop", cutoff)
+            here.line.clock.now += GRACE
+            await here.thinning.remove("laptop")
+
+    await asyncio.gather(thin(), *(deliver(copy, runs[n::3]) for n, copy in enumerate(copies)))
+    await thin()
+    assert {str(run) for run in accepted} | refused == {run["id"] for run in runs}
+    probe = await store["probes"].find_one({"_id": "laptop"}) or {}
+    found = await here.history(MIDNIGHT, MIDNIGHT + timedelta(days=50))
+    assert (sum(found.n), probe["run_count"]) == (len(accepted), len(accepted))
+    assert await store["past_runs"].count_documents({}) > 100
     for other in others:
         await other.close()
