@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 from speedtrap_graph.app import create_app as create_graph
+from speedtrap_graph.garbage import look_seldom
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
@@ -79,6 +80,7 @@ def main() -> None:
         ws_ping_timeout=settings.socket_patience_s,
         timeout_graceful_shutdown=5,
     )
+    look_seldom()
     with socket.socket(fileno=descriptor) as listening:
         uvicorn.Server(config).run(sockets=[listening])
 

@@ -15,6 +15,7 @@ from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
 from speedtrap_graph.exporters import configured
+from speedtrap_graph.garbage import look_seldom
 from speedtrap_graph.settings import GraphSettings, StoreSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_graph.store.database import Store
@@ -54,6 +55,7 @@ def serve(
     _settings(configured)
     _check_keys(settings.keys_file)
     _check_database(settings)
+    look_seldom()
     uvicorn.run(
         create_app(settings),
         host=host or settings.host,

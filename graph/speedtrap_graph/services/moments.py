@@ -13,15 +13,15 @@ EXAMPLE = "2026-11-24T06:00:00+01:00"
 
 def parse_moment(value: object) -> datetime:
     """*value* in UTC; ValueError unless it is a full date and time with an offset."""
+    if isinstance(value, str) and _RFC3339.fullmatch(value):
+        try:
+            # What is finer than microseconds is cut off.
+            return in_milliseconds(datetime.fromisoformat(value.upper()))
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"is no date and time that exists; write it like {EXAMPLE}") from error
     if isinstance(value, datetime) and value.tzinfo is not None:
         return in_milliseconds(value)
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError(f"must be a date and time with an offset, such as {EXAMPLE}")
-    try:
-        # What is finer than microseconds is cut off.
-        return in_milliseconds(datetime.fromisoformat(value.upper()))
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"is no date and time that exists; write it like {EXAMPLE}") from error
+    raise ValueError(f"must be a date and time with an offset, such as {EXAMPLE}")
 
 
 def in_milliseconds(moment: datetime) -> datetime:

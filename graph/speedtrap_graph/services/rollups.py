@@ -57,14 +57,18 @@ async def mark(
     """Has the buckets of runs that started at *moments* rolled up again, once this transaction is
     committed. A mark is only ever added, so that no two writers meet here.
     """
+    if rows := marks_of(probe, moments):
+        await database[MARKS].insert_many(rows, session=session)
+
+
+def marks_of(probe: str, moments: Iterable[datetime]) -> list[Row]:
     rows: list[Row] = []
     for moment in sorted(moments):
         if rows and moment - rows[-1]["until"] < _ONE_MARK:
             rows[-1]["until"] = moment
         else:
             rows.append({"probe": probe, "since": moment, "until": moment})
-    if rows:
-        await database[MARKS].insert_many(rows, session=session)
+    return rows
 
 
 async def is_small(database: Database, probe: str, since: datetime, until: datetime) -> bool:

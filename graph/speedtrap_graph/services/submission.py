@@ -5,20 +5,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Required
 from uuid import UUID
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
+    with_config,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
+from typing_extensions import TypedDict  # typing's own is too poor before Python 3.12
 
 from speedtrap_graph.services.moments import parse_moment
+from speedtrap_graph.store.database import Row
 
 MAX_BATCH = 500
 MAX_MEASUREMENTS = 32
@@ -49,109 +52,114 @@ _OWN_WORDS = {
 without this table, and cost more than all of Pydantic's own."""
 
 
-def _moment(value: object) -> datetime:
-    try:
-        return parse_moment(value)
-    except ValueError as error:
-        # The text goes in as a value: braces in it must not be read as a template.
-        raise PydanticCustomError("refused", "{why}", {"why": str(error)}) from error
-
-
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(parse_moment)]
 Text = Annotated[str, Field(max_length=200)]
 Mbps = Annotated[float, Field(gt=0, le=_MAX_MBPS)]
 Milliseconds = Annotated[float, Field(ge=0, le=_MAX_MS)]
 ByteCount = Annotated[int, Field(ge=0, le=_MAX_BYTES)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
+# Dictionaries, because they are what is stored: a model would be made only to be taken apart.
+_strictly = with_config(
+    ConfigDict(
         strict=True,
         extra="forbid",
-        frozen=True,
         allow_inf_nan=False,
         alias_generator=to_camel,
         hide_input_in_errors=True,
     )
+)
 
 
-class SubmittedServer(_Part):
-    id: Text | None = None
-    name: Text | None = None
-    host: Text | None = None
-    location: Text | None = None
+@_strictly
+class SubmittedServer(TypedDict, total=False):
+    id: Text | None
+    name: Text | None
+    host: Text | None
+    location: Text | None
 
 
-class SubmittedFailure(_Part):
+@_strictly
+class SubmittedFailure(TypedDict):
     kind: Literal["NO_NETWORK", "TIMEOUT", "RATE_LIMITED", "TOOL_MISSING", "TOOL_FAILED", "SKIPPED"]
     message: Annotated[str, Field(max_length=2000)]
 
 
-class SubmittedMeasurement(_Part):
-    tool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
-    tool_version: Text | None = None
-    started_at: Moment
-    duration_s: Annotated[float, Field(ge=0, le=_LONGEST.total_seconds())]
-    download_mbps: Mbps | None = None
-    upload_mbps: Mbps | None = None
-    latency_ms: Milliseconds | None = None
-    jitter_ms: Milliseconds | None = None
-    packet_loss_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    loaded_latency_down_ms: Milliseconds | None = None
-    loaded_latency_up_ms: Milliseconds | None = None
-    bytes_received: ByteCount | None = None
-    bytes_sent: ByteCount | None = None
-    server: SubmittedServer | None = None
-    result_url: Annotated[str, Field(max_length=500, pattern="^https?://")] | None = None
-    failure: SubmittedFailure | None = None
+@_strictly
+class SubmittedMeasurement(TypedDict, total=False):
+    tool: Required[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]]
+    tool_version: Text | None
+    started_at: Required[Moment]
+    duration_s: Required[Annotated[float, Field(ge=0, le=_LONGEST.total_seconds())]]
+    download_mbps: Mbps | None
+    upload_mbps: Mbps | None
+    latency_ms: Milliseconds | None
+    jitter_ms: Milliseconds | None
+    packet_loss_ratio: Annotated[float, Field(ge=0, le=1)] | None
+    loaded_latency_down_ms: Milliseconds | None
+    loaded_latency_up_ms: Milliseconds | None
+    bytes_received: ByteCount | None
+    bytes_sent: ByteCount | None
+    server: SubmittedServer | None
+    result_url: Annotated[str, Field(max_length=500, pattern="^https?://")] | None
+    failure: SubmittedFailure | None
 
 
-class SubmittedConditions(_Part):
-    line_up: bool | None = None
-    medium: Literal["WIRED", "WIFI", "UNKNOWN"] = "UNKNOWN"
-    cross_traffic_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None = None
-    cpu_percent: Annotated[float, Field(ge=0, le=100_000)] | None = None
-    public_ip_hash: Text | None = None
-    platform: Text | None = None
-    probe_version: Text | None = None
-    link_mbps: Annotated[float, Field(gt=0, le=_MAX_MBPS)] | None = None
-    vpn: bool | None = None
-    on_battery: bool | None = None
-    clock_offset_ms: Annotated[float, Field(ge=-_MAX_OFFSET_MS, le=_MAX_OFFSET_MS)] | None = None
-    notes: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
+@_strictly
+class SubmittedConditions(TypedDict, total=False):
+    line_up: bool | None
+    medium: Literal["WIRED", "WIFI", "UNKNOWN"]
+    cross_traffic_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None
+    cpu_percent: Annotated[float, Field(ge=0, le=100_000)] | None
+    public_ip_hash: Text | None
+    platform: Text | None
+    probe_version: Text | None
+    link_mbps: Annotated[float, Field(gt=0, le=_MAX_MBPS)] | None
+    vpn: bool | None
+    on_battery: bool | None
+    clock_offset_ms: Annotated[float, Field(ge=-_MAX_OFFSET_MS, le=_MAX_OFFSET_MS)] | None
+    notes: Annotated[list[Text], Field(max_length=16)]
 
 
-class SubmittedRun(_Part):
-    id: Annotated[UUID, Field(strict=False)]  # strictly, only a UUID object would do
-    probe: Annotated[str, Field(pattern=f"^{PROBE_NAME.pattern}$")]
-    started_at: Moment
-    finished_at: Moment
-    conditions: SubmittedConditions = SubmittedConditions()
-    measurements: Annotated[list[SubmittedMeasurement], Field(max_length=MAX_MEASUREMENTS)]
-
-    def row(self) -> dict[str, Any]:
-        """As stored, before it is judged. What was not measured is absent."""
-        return {
-            "_id": self.id,
-            "probe": self.probe,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "conditions": _present(self.conditions),
-            "measurements": [_measured(measurement) for measurement in self.measurements],
-        }
+@_strictly
+class SubmittedRun(TypedDict, total=False):
+    id: Required[Annotated[UUID, Field(strict=False)]]  # strictly, only a UUID object would do
+    probe: Required[Annotated[str, Field(pattern=f"^{PROBE_NAME.pattern}$")]]
+    started_at: Required[Moment]
+    finished_at: Required[Moment]
+    conditions: SubmittedConditions | None
+    measurements: Required[
+        Annotated[list[SubmittedMeasurement], Field(max_length=MAX_MEASUREMENTS)]
+    ]
 
 
-def _measured(measurement: SubmittedMeasurement) -> dict[str, Any]:
+SUBMITTED_RUN = TypeAdapter(SubmittedRun)
+
+
+def _row(run: SubmittedRun) -> Row:
+    """As stored, before it is judged. What was not measured is absent."""
+    return {
+        "_id": run["id"],
+        "probe": run["probe"],
+        "started_at": run["started_at"],
+        "finished_at": run["finished_at"],
+        "conditions": {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})},
+        "measurements": [_measured(measurement) for measurement in run["measurements"]],
+    }
+
+
+def _measured(measurement: SubmittedMeasurement) -> Row:
     row = _present(measurement)
-    for name, part in (("server", measurement.server), ("failure", measurement.failure)):
-        if part is not None:
-            row[name] = _present(part)
+    for name in ("server", "failure"):
+        if name in row:
+            row[name] = _present(row[name])
     return row
 
 
-def _present(part: _Part) -> dict[str, Any]:
-    """By hand: `model_dump` takes twice as long, and a run has few parts."""
-    return {name: value for name, value in part.__dict__.items() if value is not None}
+def _present(part: Mapping[str, Any]) -> Row:
+    if None not in part.values():
+        return {**part}
+    return {name: value for name, value in part.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,42 +174,40 @@ class Rejection:
 
 def validate(
     raw_runs: Sequence[object], now: datetime
-) -> tuple[list[tuple[int, SubmittedRun]], list[Rejection]]:
-    """The good runs with their places in the batch, and the reasons for the others."""
-    good: list[tuple[int, SubmittedRun]] = []
+) -> tuple[list[tuple[int, Row]], list[Rejection]]:
+    """The good runs, as they are stored before they are judged, with their places in the batch; and
+    the reasons for the others.
+    """
+    good: list[tuple[int, Row]] = []
     bad: list[Rejection] = []
     for index, raw in enumerate(raw_runs):
-        checked = _validate_one(raw, now)
-        if isinstance(checked, SubmittedRun):
-            good.append((index, checked))
+        try:
+            row = _row(SUBMITTED_RUN.validator.validate_python(raw))
+        except ValidationError:
+            bad.append(Rejection(_submitted_id(raw), index, *_problem(raw)))
+            continue
+        wrong = _wrong_moment(row, now)
+        if wrong is None:
+            good.append((index, row))
         else:
-            bad.append(Rejection(_submitted_id(raw), index, *checked))
+            bad.append(Rejection(_submitted_id(raw), index, *wrong))
     return good, bad
 
 
-def _validate_one(raw: object, now: datetime) -> SubmittedRun | tuple[str, str]:
-    if isinstance(raw, dict) and raw.get("conditions", ...) is None:
-        raw = {name: value for name, value in raw.items() if name != "conditions"}
-    try:
-        run = SubmittedRun.model_validate(raw)
-    except ValidationError:
-        return _problem(raw)
-    return _wrong_moment(run, now) or run
-
-
-def _wrong_moment(run: SubmittedRun, now: datetime) -> tuple[str, str] | None:
+def _wrong_moment(row: Row, now: datetime) -> tuple[str, str] | None:
     """The first that cannot be, beside the others or by our own clock."""
     latest = now + FUTURE_SKEW
-    if run.finished_at < run.started_at:
+    started, finished = row["started_at"], row["finished_at"]
+    if finished < started:
         return "finishedAt", "lies before startedAt"
-    if run.finished_at - run.started_at > _LONGEST:
+    if finished - started > _LONGEST:
         return "finishedAt", "lies more than a day after startedAt"
-    if run.started_at > latest:
+    if started > latest:
         return "startedAt", _FUTURE
-    if run.finished_at > latest:
+    if finished > latest:
         return "finishedAt", _FUTURE
-    for place, measurement in enumerate(run.measurements):
-        if measurement.started_at > latest:
+    for place, measurement in enumerate(row["measurements"]):
+        if measurement["started_at"] > latest:
             return f"measurements[{place}].startedAt", _FUTURE
     return None
 
@@ -209,7 +215,7 @@ def _wrong_moment(run: SubmittedRun, now: datetime) -> tuple[str, str] | None:
 def _problem(raw: object) -> tuple[str, str]:
     """What is wrong with a run that was refused, in the words of JSON, which its author wrote."""
     try:
-        SubmittedRun.model_validate_json(json.dumps(raw))
+        SUBMITTED_RUN.validate_json(json.dumps(raw))
     except ValidationError as error:
         return _first_problem(error.errors(include_url=False, include_input=False))
     except (TypeError, ValueError, RecursionError):
@@ -232,7 +238,7 @@ def _words(problem: ErrorDetails) -> str:
         return "there is no such field"
     if problem["type"] == "missing":
         return "is required"
-    return problem["msg"]
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def _path(loc: Sequence[int | str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from speedtrap_graph.services.submission import (
     Rejection,
@@ -53,15 +53,15 @@ def _reason(path: str) -> str:
     return named if named in _FIELDS else "unknown"
 
 
-def _fields(model: type[BaseModel], above: Sequence[str] = ()) -> Iterator[str]:
-    for name, info in model.model_fields.items():
-        path = (*above, info.alias or name)
+def _fields(part: type, above: Sequence[str] = ()) -> Iterator[str]:
+    for name in part.__annotations__:
+        path = (*above, to_camel(name))
         yield ".".join(path)
-        if (part := _PARTS.get(name)) is not None:
-            yield from _fields(part, path)
+        if (inner := _PARTS.get(name)) is not None:
+            yield from _fields(inner, path)
 
 
-_PARTS: dict[str, type[BaseModel]] = {
+_PARTS: dict[str, type] = {
     "conditions": SubmittedConditions,
     "measurements": SubmittedMeasurement,
     "server": SubmittedServer,

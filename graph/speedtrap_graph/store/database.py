@@ -25,6 +25,10 @@ _MAJORITY = WriteConcern(w="majority")
 _SNAPSHOT = ReadConcern("snapshot")
 
 
+class AbortedError(Exception):
+    """A transaction that was to be tried once only has come to nothing."""
+
+
 @dataclass(frozen=True)
 class Store:
     """The collections by name, for what is hot; Beanie's documents use the same ones."""
@@ -35,11 +39,24 @@ class Store:
     def __getitem__(self, collection: str) -> AsyncCollection[Row]:
         return self.database[collection]
 
-    async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """Runs *work*, again from the start when another transaction was in its way."""
+    async def transaction(
+        self, work: Callable[[Session], Awaitable[T]], *, again: bool = True
+    ) -> T:
+        """Runs *work*, again from the start when another transaction was in its way; or else,
+        without *again*, raises AbortedError.
+        """
+        begun = False
+
+        async def attempt(session: Session) -> T:
+            nonlocal begun
+            if begun and not again:
+                raise AbortedError("another transaction was in the way")
+            begun = True
+            return await work(session)
+
         async with self.client.start_session() as session:
             return await session.with_transaction(
-                work,
+                attempt,
                 read_concern=_SNAPSHOT,
                 write_concern=_MAJORITY,
                 read_preference=ReadPreference.PRIMARY,
