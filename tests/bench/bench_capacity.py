@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
@@ -35,7 +35,8 @@ ROUNDS = 4
 """The first makes the probes' documents and is left out."""
 YEARLY = ("attic", "barn")
 SUBSCRIBERS, EVENTS = 300, 8
-PAGES = 20
+PAGES = 10
+MANY_PROBES = 1000
 TOOLS = ("ookla", "fast", "librespeed", "ndt7")
 BREACHES = "subscription { breaches { cursor kind breach { id probe status count medianMbps } } }"
 HISTORY = """
@@ -157,7 +158,10 @@ def _a_year(mongod: Mongod, folder: Path, tools: int) -> dict[str, float]:
         print(f"run_{tools} {runs / count:.0f} B + {run_indexes / count:.0f} B of indexes")
         print(f"rollups_{tools} {(rolled + rolled_indexes) / len(YEARLY):.0f} B/probe-year")
         if tools == 1:
-            _pages(service, mongod)
+            _pages("page", service, mongod)
+            with mongod.client() as client:
+                _many_probes(client[name])
+            _pages(f"page_of_{MANY_PROBES}_probes", service, mongod)
     return {
         "bytes_per_run": (runs + run_indexes) / count,
         "rollup_bytes_per_probe_year": (rolled + rolled_indexes) / len(YEARLY),
@@ -180,18 +184,27 @@ async def _deliver_a_year(service: Service, tools: int) -> int:
     return count
 
 
-def _pages(service: Service, mongod: Mongod) -> None:
+def _many_probes(database: Database[Row]) -> None:
+    """With the same last run each."""
+    probe = database["probes"].find_one({"_id": YEARLY[0]}) or {}
+    run = database["runs"].find_one({"_id": probe["newest"]["id"]}) or {}
+    names = [f"line-{place:05}" for place in range(MANY_PROBES)]
+    database["probes"].insert_many([probe | {"_id": name} for name in names])
+    database["runs"].insert_many([run | {"_id": uuid4(), "probe": name} for name in names])
+
+
+def _pages(name: str, service: Service, mongod: Mongod) -> None:
     """The overview of a year, whole and unchanged."""
     with httpx.Client(base_url=service.base_url, timeout=60) as client:
         asked = {"probe": YEARLY[0], "range": "1y"}
         tag = client.get("/", params=asked).headers["etag"]
-        for name, headers in (("page", {}), ("page_again", {"If-None-Match": tag})):
+        for which, headers in ((name, {}), (f"{name}_again", {"If-None-Match": tag})):
             spent = _cpu_s(service.process), _cpu_s(mongod.process)
             for _ in range(PAGES):
                 assert client.get("/", params=asked, headers=headers).status_code in {200, 304}
             mine = 1000 * (_cpu_s(service.process) - spent[0]) / PAGES
             its = 1000 * (_cpu_s(mongod.process) - spent[1]) / PAGES
-            print(f"{name} {mine:.1f} ms of web and graph + {its:.1f} ms of mongod")
+            print(f"{which} {mine:.1f} ms of web and graph + {its:.1f} ms of mongod")
 
 
 async def _subscribers(mongod: Mongod, name: str, folder: Path) -> None:

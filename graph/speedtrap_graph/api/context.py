@@ -19,8 +19,8 @@ from speedtrap_graph.services.events import Events
 from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.ledger import Ledger
 from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.standards import Standards, load_standards
-from speedtrap_graph.store.database import Store
+from speedtrap_graph.services.standards import Standards, load_standards_of
+from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument, SilenceDocument
 
 V = TypeVar("V")
@@ -51,6 +51,7 @@ class Context:
     quotas: Quotas = field(default_factory=Quotas)
     connection_params: dict[str, object] | None = None
     standards: DataLoader[str, Standards] = field(init=False)
+    last_runs: DataLoader[str, Row | None] = field(init=False)
     breaches: DataLoader[str, BreachDocument | None] = field(init=False)
     notices: DataLoader[str, list[NoticeDocument]] = field(init=False)
     open_breaches: DataLoader[str, BreachDocument | None] = field(init=False)
@@ -59,6 +60,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.standards = _loader(self._standards)
+        self.last_runs = _loader(self._last_runs)
         self.breaches = _loader(self._breaches)
         self.notices = _loader(self._notices)
         self.open_breaches = _loader(self._open_breaches)
@@ -81,8 +83,12 @@ class Context:
         return self.caller.role is not Role.PROBE or probe == self.caller.name
 
     async def _standards(self, probes: list[str]) -> list[Standards]:
-        found = {name: await load_standards(self.services.store, name) for name in set(probes)}
+        found = await load_standards_of(self.services.store, list(set(probes)))
         return [found[name] for name in probes]
+
+    async def _last_runs(self, probes: list[str]) -> list[Row | None]:
+        found = await self.services.browse.last_runs(list(set(probes)))
+        return [found.get(name) for name in probes]
 
     async def _breaches(self, ids: list[str]) -> list[BreachDocument | None]:
         found = await self.services.browse.breaches_by_id(ids)

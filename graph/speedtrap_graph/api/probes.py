@@ -12,7 +12,7 @@ from speedtrap_graph.api.plans import Plan, Rule, Silence
 from speedtrap_graph.api.runs import Run
 from speedtrap_graph.services.heartbeats import is_silent
 from speedtrap_graph.store.database import Row
-from speedtrap_graph.store.documents import ProbeDocument
+from speedtrap_graph.store.documents import ProbeDocument, RunDocument
 
 
 @strawberry.type(description="A probe fell silent or came back: told once for each silence.")
@@ -90,8 +90,8 @@ class Probe:
 
     @strawberry.field
     async def last_run(self, info: Info) -> Run | None:
-        run = await info.context.services.browse.last_run(self.name)
-        return None if run is None else Run.of(run)
+        row = await info.context.last_runs.load(self.name)
+        return None if row is None else Run.of(RunDocument.model_validate(row))
 
     @strawberry.field(
         description="Observations below the download rule in a row, up to now; "
@@ -99,7 +99,8 @@ class Probe:
     )
     async def streak(self, info: Info) -> int:
         standards = await info.context.standards.load(self.name)
-        return await info.context.services.browse.streak(self.name, standards)
+        last_run = await info.context.last_runs.load(self.name)
+        return await info.context.services.browse.streak(self.name, standards, last_run)
 
     @strawberry.field
     async def open_breach(self, info: Info) -> Breach | None:

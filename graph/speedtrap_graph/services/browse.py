@@ -123,13 +123,27 @@ class Browse:
         wanted = {"_id": {"$in": list(probes)}, "until": {"$gt": now}}
         return await SilenceDocument.find(wanted).to_list()
 
-    async def last_run(self, probe: str) -> RunDocument | None:
-        newest = RunDocument.find({"probe": probe}).sort("-started_at", "-_id")
-        return await newest.first_or_none()
+    async def last_runs(self, probes: Sequence[str]) -> dict[str, Row]:
+        """Their newest runs; those without one are left out."""
+        known = self.store["probes"].find({"_id": {"$in": list(probes)}}, {"newest.id": 1})
+        newest = [row["newest"]["id"] async for row in known if row.get("newest")]
+        wanted = {"_id": {"$in": newest}, "probe": {"$in": list(probes)}}
+        rows = self.store["runs"].find(wanted).hint([("_id", 1)])
+        found = {row["probe"]: row async for row in rows}
+        for probe in set(probes) - found.keys():
+            # What the probe's document names is gone, or it is of before it named any.
+            order = [("started_at", -1), ("_id", -1)]
+            row = await self.store["runs"].find_one({"probe": probe}, sort=order)
+            if row is not None:
+                found[probe] = row
+        return found
 
-    async def streak(self, probe: str, standards: Standards) -> int:
+    async def streak(self, probe: str, standards: Standards, last_run: Row | None) -> int:
         """Observations below the download rule in a row, up to now."""
         rule = standards.download_rule or DEFAULT_RULE
+        plans = standards.pure_plans
+        if last_run is None or broken(observation_of(last_run, plans, rule), rule) is False:
+            return 0
         newest = self.store["runs"].find(
             {"probe": probe}, observed([rule]), limit=_LONGEST_STREAK_READ
         )

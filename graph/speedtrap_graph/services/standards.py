@@ -1,5 +1,6 @@
 """What a probe's runs are held against: its plans and its rules, or else those for every probe."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
 from speedtrap_graph.rules.plans import plan_at
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import PlanDocument, RuleDocument, RulePart
-from speedtrap_graph.store.probes import EVERY_PROBE, Version, version_of
+from speedtrap_graph.store.probes import EVERY_PROBE, Version, seqs_of, version_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -112,6 +113,27 @@ async def load_standards(store: Store, probe: str, session: Session | None = Non
     version = await version_of(store, probe, session)
     plans, rules = await standard_rows(store, probe, session)
     return choose(probe, plans, rules, version)
+
+
+async def load_standards_of(store: Store, probes: Sequence[str]) -> dict[str, Standards]:
+    """As `load_standards`, with as many questions for many as for one."""
+    seqs = await seqs_of(store, probes)
+    mine = {"probe": {"$in": [*probes, None]}}
+    plans = _by_probe(await store["plans"].find(mine).to_list())
+    rules = _by_probe(await store["rules"].find(mine).to_list())
+    found: dict[str, Standards] = {}
+    for probe in probes:
+        version = seqs.get(EVERY_PROBE, 0), seqs.get(probe, 0)
+        own = [*plans[None], *plans[probe]], [*rules[None], *rules[probe]]
+        found[probe] = choose(probe, *own, version)
+    return found
+
+
+def _by_probe(rows: Sequence[Row]) -> defaultdict[str | None, list[Row]]:
+    found: defaultdict[str | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["probe"]].append(row)
+    return found
 
 
 async def standard_rows(

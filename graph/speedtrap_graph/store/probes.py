@@ -70,9 +70,16 @@ async def bump_probes(store: Store, session: Session, names: Sequence[str]) -> l
 
 async def version_of(store: Store, probe: str, session: Session | None = None) -> Version:
     """Which plans and rules are in force for *probe*."""
-    rows = store[VERSIONS].find({"_id": {"$in": [EVERY_PROBE, probe]}}, session=session)
-    found = {row["_id"]: int(row["seq"]) async for row in rows}
+    found = await seqs_of(store, [probe], session)
     return found.get(EVERY_PROBE, 0), found.get(probe, 0)
+
+
+async def seqs_of(
+    store: Store, probes: Sequence[str], session: Session | None = None
+) -> dict[str, int]:
+    """The versions of their own standards, and of those for every probe, where there are any."""
+    rows = store[VERSIONS].find({"_id": {"$in": [EVERY_PROBE, *probes]}}, session=session)
+    return {row["_id"]: int(row["seq"]) async for row in rows}
 
 
 async def raise_version(store: Store, session: Session, probe: str | None) -> None:
