@@ -12,7 +12,7 @@ shard can tell is that two probes on two of them use the same id: that is what `
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from pymongo import UpdateOne
+from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import OperationFailure
 
 from speedtrap_graph.store.database import Row, Store, prepare
@@ -82,7 +82,8 @@ async def _shard(store: Store, collection: str, key: Mapping[str, int]) -> bool:
 
 
 async def write_ids_down(store: Store) -> None:
-    """The ids of all runs that are or were here."""
+    """The ids of all runs that are or were here; to be found by their probe too, for its end."""
+    await store[RUN_IDS].create_index([("probe", ASCENDING)])
     for collection in _HAVE_IDS:
         steps: list[Row] = [
             {"$project": {"probe": 1}},
