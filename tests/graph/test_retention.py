@@ -1,6 +1,12 @@
 """How long runs are kept: an operator's word, and what the background makes of it."""
 
+from datetime import UTC, datetime, timedelta
+
+import httpx
 import pytest
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.thinning import Thinning
+from speedtrap_graph.store.database import Store
 
 from tests.lab.runs import SUBMIT, a_run
 from tests.lab.service import Service
@@ -27,6 +33,53 @@ def test_a_bad_number_of_days_is_refused_with_what_is_allowed(service: Service, 
     assert error["extensions"]["allowed"] == ["90 to 36500", "null"]
     assert f"not {days}" in error["message"]
     assert service.query(GET)["retention"]["days"] is None
+
+
+FIGURES = """
+query($since: DateTime!, $until: DateTime!) {
+  probe(name: "laptop") { rawSince runCount firstRunAt }
+  history(probe: "laptop", since: $since, until: $until, buckets: 1) { n exact }
+  serviceReport(probe: "laptop", since: $since, until: $until) { n medianMbps exact }
+}
+"""
+DELETE_RUN = 'mutation($id: UUID!) { deleteRun(id: $id, reason: "wrong") { id } }'
+
+
+async def test_over_the_wire_everything_says_from_when_on_there_are_runs(
+    service: Service, store: Store
+) -> None:
+    now = datetime.now(UTC)
+    runs = [a_run(500.0 + day, hours_ago=24 * day + 1) for day in (200, 199, 120, 5, 0)]
+    service.query(SUBMIT, {"runs": runs})
+    span = {"since": (now - timedelta(days=300)).isoformat(), "until": now.isoformat()}
+    before = service.query(FIGURES, span)
+    assert (before["history"]["exact"], before["probe"]["rawSince"]) == (True, None)
+    assert "speedtrap-runs-since" not in exported(service).headers
+
+    assert await Thinning(store, system_clock).move_on("laptop", now - timedelta(days=90))
+    after = service.query(FIGURES, span)
+    boundary = datetime.fromisoformat(after["probe"]["rawSince"])
+    assert now - timedelta(days=91) <= boundary <= now - timedelta(days=90)
+    assert (after["history"]["exact"], after["serviceReport"]["exact"]) == (False, False)
+    assert after["history"]["n"] == before["history"]["n"]
+    assert after["serviceReport"]["medianMbps"] == before["serviceReport"]["medianMbps"]
+    assert after["probe"] | {"rawSince": None} == before["probe"]
+    header = exported(service).headers["speedtrap-runs-since"]
+    assert datetime.fromisoformat(header) == boundary
+    error = service.post(DELETE_RUN, {"id": runs[0]["id"]})["errors"][0]
+    assert error["extensions"]["code"] == "NOT_FOUND"
+    assert "is no longer kept" in error["message"]
+    late = a_run(700.0, hours_ago=24 * 150)
+    told = service.query(SUBMIT, {"runs": [runs[0], late]}, role="probe")["submitRuns"]
+    assert (told["duplicates"], told["accepted"]) == ([runs[0]["id"]], [])
+    (refused,) = told["rejected"]
+    assert (refused["id"], refused["index"], refused["field"]) == (late["id"], 1, "startedAt")
+
+
+def exported(service: Service) -> httpx.Response:
+    headers = {"X-API-Key": service.keys["viewer"]}
+    url = f"{service.base_url}/export/runs.ndjson?probe=laptop"
+    return httpx.get(url, headers=headers, timeout=60)
 
 
 DELETE = """

@@ -81,8 +81,11 @@ class Thinning:
         """Both steps for every probe that they are due for; and whole probes that are to go."""
         await Removal(self.store, self.clock).finish_all()
         kept = (await retention(self.store)).kept
-        names = await self.store["probes"].find({}, {"_id": 1}).sort("_id", 1).to_list()
-        for row in names:
+        concerned: list[Row] = [{"raw_since": {"$exists": True}}]
+        if kept is not None:
+            concerned.append({"first_run_at": {"$lt": self.clock() - kept}})
+        rows = self.store["probes"].find({"$or": concerned}, {"_id": 1}).sort("_id", 1)
+        for row in await rows.to_list():
             await self.remove(row["_id"])
             if kept is not None:
                 await self.move_on(row["_id"], self.clock() - kept)
