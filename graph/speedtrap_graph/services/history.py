@@ -5,7 +5,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -82,8 +83,7 @@ class History:
     exact: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """The summary of one bucket that holds at least one run."""
 
     median: float | None = None
@@ -170,7 +170,10 @@ async def _from_runs(
     what is below costs it twice the time that it takes here.
     """
     number = _number(axis.stretches(milliseconds(query.until)))
-    is_measured = {"$eq": ["$outcome", Outcome.MEASURED]}
+    # A run has a figure or else an outcome that says why not: one list of both costs half of two.
+    told: Expression = {"told": {"$push": {"$ifNull": [_value(query), "$outcome"]}}}
+    if query.tool in LOCAL_TOOLS:  # which measure when the line does not
+        told["outcomes"] = {"$push": "$outcome"}
     pipeline: list[Expression] = [
         {
             "$match": {
@@ -181,8 +184,7 @@ async def _from_runs(
         {
             "$group": {
                 "_id": number if "$literal" in bound else {"number": number, "bound": bound},
-                "values": {"$push": _value(query)},
-                "others": {"$push": {"$cond": [is_measured, "$$REMOVE", "$outcome"]}},
+                **told,
             }
         },
     ]
@@ -195,8 +197,10 @@ async def _from_runs(
             key = row["_id"]
             if not isinstance(key, dict):
                 key = {"number": key, "bound": bound["$literal"]}
-            values = [value for value in row["values"] if value is not None]
-            group = _Group(values, row["others"], key.get("bound"))
+            values = [one for one in row["told"] if not isinstance(one, str)]
+            outcomes = row.get("outcomes", row["told"])
+            others = [one for one in outcomes if isinstance(one, str) and one != Outcome.MEASURED]
+            group = _Group(values, others, key.get("bound"))
             by_number.setdefault(int(key["number"]), []).append(group)
         return {number: _filled(query, mine) for number, mine in by_number.items()}
 
@@ -215,8 +219,7 @@ def _number(stretches: Sequence[tuple[int, int, int]]) -> Expression:
     return {"$switch": {"branches": cases[:0:-1], "default": cases[0]["then"]}}
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """Figures, the outcomes of runs that were not MEASURED, and the bound that they met."""
 
     values: list[float]
@@ -225,7 +228,7 @@ class _Group:
 
 
 def _filled(query: HistoryQuery, groups: Sequence[_Group]) -> Bucket:
-    values = sorted(value for group in groups for value in group.values)
+    values = sorted(chain.from_iterable([group.values for group in groups]))
     outages = sum(group.others.count(Outcome.OUTAGE) for group in groups)
     p10, median, p90 = percentiles(values, 0.10, MEDIAN, 0.90)
     return Bucket(
@@ -247,10 +250,10 @@ def _below(query: HistoryQuery, group: _Group) -> int:
     if bound is None or query.tool in LOCAL_TOOLS:
         return 0
     if query.metric.more_is_better:
-        worse = sum(value < bound for value in group.values)
+        worse = [value for value in group.values if value < bound]
     else:
-        worse = sum(value > bound for value in group.values)
-    return worse + group.others.count(Outcome.OUTAGE)
+        worse = [value for value in group.values if value > bound]
+    return len(worse) + group.others.count(Outcome.OUTAGE)
 
 
 def _value(query: HistoryQuery) -> Expression | str:
@@ -402,6 +405,7 @@ def _columns(
 ) -> History:
     nothing = Bucket()
     buckets = [filled.get(number, nothing) for number in range(len(axis.starts))]
+    columns: dict[str, Any] = dict(zip(Bucket._fields, zip(*buckets, strict=True), strict=True))
     ends = [*map(moment_of, axis.starts[1:]), query.until]
     return History(
         probe=query.probe,
@@ -409,15 +413,7 @@ def _columns(
         tool=query.tool,
         bucket_s=axis.width_ms / 1000,
         t=tuple(start / 1000 for start in axis.starts),
-        median=tuple(bucket.median for bucket in buckets),
-        p10=tuple(bucket.p10 for bucket in buckets),
-        p90=tuple(bucket.p90 for bucket in buckets),
-        min=tuple(bucket.min for bucket in buckets),
-        max=tuple(bucket.max for bucket in buckets),
-        n=tuple(bucket.n for bucket in buckets),
-        below=tuple(bucket.below for bucket in buckets),
-        outages=tuple(bucket.outages for bucket in buckets),
-        inconclusive=tuple(bucket.inconclusive for bucket in buckets),
+        **columns,
         subscribed_mbps=tuple(
             subscribed(plan_at(plans, end - _MILLISECOND), query.metric) for end in ends
         ),
