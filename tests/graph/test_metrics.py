@@ -50,7 +50,13 @@ def service(
     mongod: Mongod, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    with running_service(mongod, database, folder, SPEEDTRAP_GRAPH_METRICS_PROBES="50") as running:
+    with running_service(
+        mongod,
+        database,
+        folder,
+        SPEEDTRAP_GRAPH_METRICS_PROBES="50",
+        SPEEDTRAP_GRAPH_METRICS_TIMEOUT_S="60",
+    ) as running:
         yield running
 
 
@@ -348,7 +354,7 @@ async def test_two_copies_tell_the_same_of_the_lines_and_each_its_own_of_itself(
     service: Service, mongod: Mongod, database: str
 ) -> None:
     submit(service, a_run(probe="shared"))
-    async with a_copy(mongod, database, service, metrics_probes=50) as other:
+    async with a_copy(mongod, database, service, metrics_probes=50, metrics_timeout_s=60) as other:
         first, second = figures(service), await told_by(other)
     # MongoDB writes by itself now and then, and what is rolled up is so in the background.
     moving = {name for name in NAMES if name.startswith(("speedtrap_database", "speedtrap_unr"))}
@@ -369,7 +375,9 @@ async def test_two_copies_tell_the_same_of_the_lines_and_each_its_own_of_itself(
 async def test_of_a_fleet_so_many_are_told_as_the_operator_allows(
     mongod: Mongod, database_name: str, service: Service
 ) -> None:
-    async with a_copy(mongod, database_name, service, metrics_probes=2) as small:
+    async with a_copy(
+        mongod, database_name, service, metrics_probes=2, metrics_timeout_s=60
+    ) as small:
         await submitted(small, *(a_run(probe=f"p{place}") for place in range(5)))
         told = await told_by(small)
     assert told.get("speedtrap_probes") == 5

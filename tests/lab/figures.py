@@ -53,7 +53,7 @@ def scraped(
 ) -> Figures:
     """From the address of a `/metrics`; AssertionError unless it answers."""
     sent = {**(headers or {}), **({"Accept": OPEN_METRICS} if in_open_metrics else {})}
-    answer = httpx.get(url, headers=sent, timeout=30)
+    answer = httpx.get(url, headers=sent, timeout=60)
     assert answer.status_code == 200, answer.text
     return read(answer.text, in_open_metrics=in_open_metrics)
 

@@ -13,7 +13,7 @@ import httpx
 from tests.lab.mongo import free_port
 from tests.lab.setup import MONITORS_UNPACKED
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 _BIN = MONITORS_UNPACKED / "prometheus/usr/bin"
 
 

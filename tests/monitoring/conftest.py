@@ -72,6 +72,7 @@ def watched(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             database,
             folder,
             SPEEDTRAP_GRAPH_CALLERS="gateway",
+            SPEEDTRAP_GRAPH_METRICS_TIMEOUT_S="60",
             SPEEDTRAP_GRAPH_WEBHOOK_URL=receiver.url,
             SPEEDTRAP_GRAPH_WEBHOOK_SECRET="a secret that is long enough",
         ) as graph,
@@ -118,7 +119,7 @@ def _hours_since_peak() -> float:
 
 @pytest.fixture(scope="session")
 def prometheus(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """compose's own configuration, with this test's places and every second."""
+    """compose's own configuration, with this test's places and every four seconds."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     for here, there in {
         "gateway:9100": f"127.0.0.1:{watched.gateway.metrics_port}",
@@ -126,6 +127,6 @@ def prometheus(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> It
     }.items():
         assert here in text
         text = text.replace(here, there)
-    text = re.sub(r"_interval: 30s", "_interval: 1s", text)
+    text = re.sub(r"_interval: 30s", "_interval: 4s", text)
     with running_prometheus(tmp_path_factory.mktemp("prometheus"), text) as server:
         yield server

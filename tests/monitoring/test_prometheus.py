@@ -19,7 +19,7 @@ def test_prometheus_scrapes_graph_through_the_gateways_inner_door(prometheus: Pr
     assert found["metric"]["job"] == "speedtrap"
     [target] = prometheus.get("targets")["activeTargets"]
     assert (target["health"], target["lastError"]) == ("up", "")
-    assert prometheus.query("speedtrap_scrape_complete == 1")
+    assert prometheus.until("speedtrap_scrape_complete == 1")
 
 
 def test_what_was_not_measured_is_not_there(prometheus: Prometheus) -> None:
@@ -52,7 +52,7 @@ def test_who_gets_past_the_gateway_with_a_name_needs_a_role_that_may_read(
 
 
 def test_promtool_finds_no_fault_but_the_units_that_people_know(watched: Watched) -> None:
-    done = promtool("check", "metrics", stdin=httpx.get(watched.figures_url).text)
+    done = promtool("check", "metrics", stdin=httpx.get(watched.figures_url, timeout=60).text)
     complaints = [line for line in done.stderr.splitlines() if not KNOWN.match(line)]
     assert complaints == []
     assert "error" not in done.stdout
