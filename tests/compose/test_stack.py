@@ -46,9 +46,8 @@ def test_the_page_is_there_and_the_figures_of_the_service_are_not_public(stack: 
 
 def test_without_a_key_there_is_401_whatever_the_caller_header_says(stack: Stack) -> None:
     for headers in ({}, {"X-Speedtrap-Caller": "admin:admin"}, {"X-API-Key": "planted"}):
-        answer = httpx.post(
-            f"{stack.url}/graphql", headers=headers, json={"query": "{ me { name } }"}
-        )
+        query = {"query": "{ me { name } }"}
+        answer = httpx.post(f"{stack.url}/graphql", headers=headers, json=query, timeout=30)
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "UNAUTHENTICATED"
 
@@ -58,6 +57,7 @@ def test_a_caller_that_names_itself_stays_who_its_key_says(stack: Stack, probe_k
         f"{stack.url}/graphql",
         headers={"X-API-Key": probe_key, "X-Speedtrap-Caller": "admin:admin"},
         json={"query": "{ me { name role } }"},
+        timeout=30,
     )
     assert answer.json()["data"]["me"] == {"name": "attic", "role": "PROBE"}
 

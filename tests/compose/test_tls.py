@@ -46,13 +46,14 @@ def test_up_waits_for_the_certificate_and_plain_http_takes_no_key_any_more(
         x509.SubjectAlternativeName
     )
     assert names.value.get_values_for_type(x509.DNSName) == [DOMAIN]
-    with httpx.Client(verify=trusting) as client:
+    with httpx.Client(verify=trusting, timeout=30) as client:
         page = client.get(f"{stack_with_tls.url}/", extensions={"sni_hostname": DOMAIN})
     assert page.status_code == 200
     assert page.headers.get_list("strict-transport-security") == ["max-age=31536000"]
     plain = f"http://127.0.0.1:{stack_with_tls.port}"
-    assert httpx.get(plain).status_code == 308
-    refused = httpx.post(f"{plain}/graphql", headers={"X-API-Key": stack_with_tls.admin})
+    key = {"X-API-Key": stack_with_tls.admin}
+    assert httpx.get(plain, timeout=30).status_code == 308
+    refused = httpx.post(f"{plain}/graphql", headers=key, timeout=30)
     assert refused.json()["error"]["code"] == "HTTPS_ONLY"
 
 
