@@ -16,7 +16,7 @@ from speedtrap_graph.services.leave import (
     held_back,
     leave,
 )
-from speedtrap_graph.services.standing import RETRACTED, standing
+from speedtrap_graph.services.standing import OPEN, RESOLVED, RETRACTED, standing
 from speedtrap_graph.store.database import Row, Session, Store
 from speedtrap_graph.store.documents import NoticeDocument
 from speedtrap_graph.store.notices import advance, step
@@ -115,12 +115,11 @@ class Book:
         )
 
     async def _standing(self, breach: Row, covers: Sequence[str], session: Session) -> str:
-        """Of the breach; a digest stands only when every breach in it does."""
+        """Of the breach; of a digest, the worst of all that it says is over."""
+        found = {await standing(self.store, breach, session)}
         for key in covers:
-            other = await self.breach(key, session)
-            if await standing(self.store, other, session) == RETRACTED:
-                return RETRACTED
-        return await standing(self.store, breach, session)
+            found.add(await standing(self.store, await self.breach(key, session), session))
+        return next(status for status in (RETRACTED, OPEN, RESOLVED) if status in found)
 
     async def _earlier(self, row: Row, session: Session) -> list[datetime]:
         """When other counted notices went to the same recipient."""

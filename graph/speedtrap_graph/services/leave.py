@@ -132,10 +132,10 @@ def _no_longer_true(situation: Situation) -> str | None:
     stage, status = situation.stage, situation.breach_status
     if status == "RETRACTED":
         return "the breach does not stand: the stored runs do not bear it out"
+    if stage in {Stage.RECOVERY, Stage.DIGEST} and status == "OPEN":
+        return NOT_RECOVERED
     if stage is Stage.DIGEST:
         return None
-    if stage is Stage.RECOVERY and status == "OPEN":
-        return NOT_RECOVERED
     if stage is not Stage.RECOVERY and status == "RESOLVED":
         return RECOVERED_FIRST
     if stage is Stage.OPENING or situation.opening in MAY_HAVE_ARRIVED | IN_FLIGHT:

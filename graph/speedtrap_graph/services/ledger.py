@@ -20,7 +20,7 @@ from speedtrap_graph.store.documents import (
     StopDocument,
     SwitchDocument,
 )
-from speedtrap_graph.store.notices import step
+from speedtrap_graph.store.notices import mark_told, step
 
 DIGEST_EVERY = timedelta(days=7)
 _MOST_IN_A_DIGEST = 50
@@ -212,13 +212,15 @@ class Ledger(Sending):
             "recipient": draft.recipient,
             "stage": Stage.DIGEST.value,
             "planned_at": {"$gt": self.clock() - DIGEST_EVERY},
+            # What one that was withdrawn told of is free for another.
+            "status": {"$ne": NoticeStatus.SUPPRESSED.value},
         }
         return await self.store["notices"].find_one(wanted, {"_id": 1}, session=session)
 
     async def _after_planning(self, row: Row, session: Session) -> None:
         """What is held back anyway says so at once; a channel may need nobody's leave."""
         if row["covers"]:
-            await self._mark_told(row, session)
+            await mark_told(self.store, row, row["_id"], session)
         if await self.hold_back(row, session):
             return
         if not row["recipient"]:
@@ -227,18 +229,6 @@ class Ledger(Sending):
             await self.give_leave(row, "ledger", "to the subscriber: needs no leave", session)
         elif row["channel"] in self.terms.auto_approve:
             await self.give_leave(row, "auto-approve", None, session)
-
-    async def _mark_told(self, row: Row, session: Session) -> None:
-        """An episode is told in one digest only."""
-        told = {
-            "channel": row["channel"],
-            "recipient": row["recipient"],
-            "stage": Stage.OPENING.value,
-            "breach": {"$in": row["covers"]},
-        }
-        await self.store["notices"].update_many(
-            told, {"$set": {"digest_notice": row["_id"]}}, session=session
-        )
 
     async def _settle_siblings(self, row: Row, session: Session) -> None:
         """Of the same breach and channel: a recipient replaces none; a recovery ends openings."""

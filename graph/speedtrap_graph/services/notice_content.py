@@ -45,8 +45,12 @@ class NoticeDraft:
 
 
 def notice_id(draft: NoticeDraft) -> str:
-    """The same for the same breach, stage, channel and recipient: planning twice plans once."""
+    """The same for the same breach, stage, channel and recipient: planning twice plans once.
+
+    A digest is known by all that it tells of.
+    """
     parts = [draft.breach, draft.stage.value, draft.channel, draft.recipient]
+    parts += sorted(draft.covers)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

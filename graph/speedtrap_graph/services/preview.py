@@ -173,16 +173,16 @@ class Previewing:
 
     async def _untrue(self, before: BreachDocument, after: Episode | None) -> list[NoticeDocument]:
         """The notices that say what would no longer be so."""
-        wanted: Row = {"$or": [{"breach": before.id}, {"covers": before.id}]}
+        about: Row = {"$or": [{"breach": before.id}, {"covers": before.id}]}
+        wanted = about
         if after is not None:
             is_open, was_open = after.resolved_at is None, before.status == "OPEN"
             if is_open == was_open:
                 return []
-            wanted = {"breach": before.id, "stage": Stage.RECOVERY.value}
+            say_over = [Stage.RECOVERY.value, Stage.DIGEST.value]
+            wanted = about | {"stage": {"$in": say_over}}
             if was_open:
-                waiting = {"$in": sorted(WAITING)}
-                stages = {"$nin": [Stage.RECOVERY.value, Stage.DIGEST.value]}
-                wanted = {"breach": before.id, "stage": stages, "status": waiting}
+                wanted = about | {"stage": {"$nin": say_over}, "status": {"$in": sorted(WAITING)}}
         rows = self.store["notices"].find(wanted, {"attachments.content": 0})
         return [NoticeDocument.model_validate(row) async for row in rows]
 

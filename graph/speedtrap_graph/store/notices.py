@@ -99,3 +99,14 @@ async def expire_sendings(store: Store, now: datetime, unknown: Row) -> None:
         {"status": "SENDING", **_LEASE_IS_OVER},
         {"$set": {"status": "UNKNOWN", **unknown}, "$push": {"steps": entry}},
     )
+
+
+async def mark_told(store: Store, digest: Row, by: str | None, session: Session) -> None:
+    """An episode is told in one digest only; None: in none after all."""
+    told = {
+        "channel": digest["channel"],
+        "recipient": digest["recipient"],
+        "stage": "OPENING",
+        "breach": {"$in": digest["covers"]},
+    }
+    await store["notices"].update_many(told, {"$set": {"digest_notice": by}}, session=session)

@@ -150,14 +150,36 @@ async def test_a_recovery_that_was_sent_too_early_is_contradicted(post: Post) ->
 
 
 async def test_a_digest_that_told_of_a_breach_which_falls_is_contradicted(post: Post) -> None:
-    breach = await post.slow()
-    other = await post.line.breaches()
-    draft = a_draft(breach, Stage.DIGEST, covers=[breach.id])
-    digest = await post.sent(other[0], stage=Stage.DIGEST, covers=draft.covers)
+    await post.slow()
+    breach = await recovered(post)
+    digest = await post.sent(breach, stage=Stage.DIGEST, covers=[breach.id])
     await a_late_good_pair(post)
     told = await read_again(digest)
     assert told.status == "SENT"
     assert "came late" in (told.contradicted_why or "")
+
+
+async def test_a_digest_whose_episode_is_not_over_after_all_waits_until_it_is(post: Post) -> None:
+    await post.approved(await post.slow())
+    breach = await recovered(post)
+    digest = await post.approved(breach, stage=Stage.DIGEST, covers=[breach.id])
+    assert await told_in(breach) == digest.id
+    await a_late_slow_run(post)
+    gone = await read_again(digest)
+    assert (gone.status, gone.steps[-1].why) == ("SUPPRESSED", NOT_RECOVERED)
+    assert await told_in(breach) is None, "another digest may tell of it"
+    await post.line.measure(GOOD, GOOD, first_hour=9)
+    back = await read_again(digest)
+    assert (back.status, back.steps[-1].why) == ("APPROVED", "the line has recovered")
+    assert await told_in(breach) == digest.id
+    assert (await post.claimed()).notice.id == digest.id
+
+
+async def told_in(breach: BreachDocument) -> str | None:
+    """The digest that tells of *breach* in place of its opening."""
+    found = await NoticeDocument.find({"breach": breach.id, "stage": "OPENING"}).to_list()
+    [opening] = found
+    return opening.digest_notice
 
 
 async def test_what_a_worker_is_sending_when_the_breach_falls_is_marked_and_can_be_settled(
