@@ -37,6 +37,7 @@ from speedtrap_graph.services.sightings import Sightings
 from speedtrap_graph.services.thinning import Thinning
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.store.database import Store, connect, prepare
+from speedtrap_graph.trusted import read_documents
 
 
 @dataclass
@@ -126,7 +127,9 @@ def create_app(settings: GraphSettings) -> Starlette:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
-    view = GraphQLView(running.current, settings.limits, quotas)
+    listed = settings.trusted_documents
+    documents = None if listed is None else read_documents(listed)
+    view = GraphQLView(running.current, settings.limits, quotas, documents)
     gate = Gate(view, callers, settings.max_body_bytes, quotas, sightings=sightings)
     exports = [
         Route(

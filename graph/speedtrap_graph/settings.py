@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from speedtrap_graph.api.limits import Limits
 from speedtrap_graph.callers import Role
+from speedtrap_graph.trusted import read_documents
 
 
 class StoreSettings(BaseSettings):
@@ -80,6 +81,8 @@ class GraphSettings(StoreSettings):
     """Of how many probes `/metrics` tells, in the order of their names."""
     metrics_timeout_s: float = Field(5, gt=0, le=60)
     """How long `/metrics` waits for MongoDB; then it tells what it knows."""
+    trusted_documents: Path | None = None
+    """What `speedtrap-web documents` printed: a viewer's key may then run nothing else."""
 
     @property
     def limits(self) -> Limits:
@@ -96,6 +99,13 @@ class GraphSettings(StoreSettings):
     @property
     def owner_channel_names(self) -> frozenset[str]:
         return _names(self.owner_channels)
+
+    @field_validator("trusted_documents")
+    @classmethod
+    def _is_a_list_of_documents(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            read_documents(path)
+        return path
 
     @field_validator("requests_per_minute")
     @classmethod

@@ -8,7 +8,7 @@ import pytest
 from tests.lab.mongo import Mongod
 from tests.lab.service import Service, make_service
 from tests.web.serving import HereService
-from tests.web.stages import lived_in_service
+from tests.web.stages import lived_in_service, trust
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,8 @@ def lived_in(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def empty(mongod: Mongod, database_name: str, tmp_path: Path) -> Iterator[Service]:
     """Nothing measured yet. A test may kill it."""
-    model = make_service(mongod, database_name, tmp_path, SPEEDTRAP_WEB_LIVE_EVERY_S="1")
+    settings = {"SPEEDTRAP_WEB_LIVE_EVERY_S": "1", **trust(tmp_path)}
+    model = make_service(mongod, database_name, tmp_path, with_web=False, **settings)
     service = HereService(model.settings, model.keys, model.keys_file, model.log)
     service.start()
     try:

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 from playwright.sync_api import BrowserContext, Page, expect
+from speedtrap_web import cli
+from typer.testing import CliRunner
 
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.service import Service, running_service
@@ -227,12 +229,21 @@ def silence_of_a_day(mongod: Mongod, service: Service) -> None:
         database["probes"].update_one({"_id": "silent"}, {"$set": {"last_seen_at": seen}})
 
 
+def trust(folder: Path) -> dict[str, str]:
+    """The setting with which the page's key runs the page's own documents and nothing else, so
+    that every test of the page shows that it does with them.
+    """
+    file = folder / "documents.json"
+    file.write_text(CliRunner().invoke(cli.app, ["documents"]).output, encoding="utf-8")
+    return {"SPEEDTRAP_GRAPH_TRUSTED_DOCUMENTS": str(file)}
+
+
 @contextlib.contextmanager
 def lived_in_service(mongod: Mongod, folder: Path) -> Iterator[Service]:
     """Two weeks of hourly runs, an open breach and a complaint that waits."""
     with (
         fresh_database(mongod) as name,
-        running_service(mongod, name, folder, with_web=True) as service,
+        running_service(mongod, name, folder, with_web=True, **trust(folder)) as service,
     ):
         submit_two_weeks(service)
         plan_a_notice(service)

@@ -1,5 +1,7 @@
 """`speedtrap-web serve`, and `speedtrap web serve`."""
 
+import hashlib
+import json
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -8,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from speedtrap_web.app import create_app
+from speedtrap_web.graph import load_operations
 from speedtrap_web.settings import WebSettings
 
 app = typer.Typer(no_args_is_help=True, help="The page: are you getting what you pay for?")
@@ -46,6 +49,14 @@ def serve(
             typer.echo(f"{where}: {error['msg']}", err=True)
         raise typer.Exit(2) from None
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="info")
+
+
+@app.command()
+def documents() -> None:
+    """Print the page's documents by SHA-256, for SPEEDTRAP_GRAPH_TRUSTED_DOCUMENTS."""
+    texts = [operation.document for operation in load_operations().values()]
+    by_digest = {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
+    typer.echo(json.dumps(by_digest, indent=1, sort_keys=True))
 
 
 def main() -> None:

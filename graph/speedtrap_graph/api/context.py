@@ -22,6 +22,7 @@ from speedtrap_graph.services.plans import Plans
 from speedtrap_graph.services.standards import Standards, load_standards_of
 from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument, SilenceDocument
+from speedtrap_graph.trusted import TrustedDocuments
 
 V = TypeVar("V")
 
@@ -49,6 +50,8 @@ class Context:
     services: Services
     limits: Limits = field(default_factory=Limits)
     quotas: Quotas = field(default_factory=Quotas)
+    documents: TrustedDocuments | None = None
+    """What a viewer's key may run; None: anything."""
     connection_params: dict[str, object] | None = None
     standards: DataLoader[str, Standards] = field(init=False)
     last_runs: DataLoader[str, Row | None] = field(init=False)

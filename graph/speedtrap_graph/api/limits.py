@@ -28,6 +28,7 @@ from strawberry.extensions import (
 from speedtrap_graph.api.cost import estimate
 from speedtrap_graph.callers import Role
 from speedtrap_graph.services.errors import BadInputError, ForbiddenError
+from speedtrap_graph.trusted import TrustedDocuments, UntrustedDocumentError
 
 if TYPE_CHECKING:
     from speedtrap_graph.api.context import Context
@@ -113,11 +114,13 @@ class _Walk:
 
 
 class Admission(SchemaExtension):
-    """After validation, before the first read: introspection, variables, and the estimated cost."""
+    """After validation, before the first read: trust, introspection, variables, and the estimated
+    cost."""
 
     async def on_execute(self) -> AsyncIterator[None]:
         execution = self.execution_context
         context = cast("Context", execution.context)
+        _check_trust(execution.query, context.caller.role, context.documents)
         document = execution.graphql_document
         if document is not None and (
             operation := get_operation_ast(document, execution.operation_name)
@@ -131,6 +134,18 @@ class Admission(SchemaExtension):
             if cost.documents > context.limits.max_cost:
                 raise _too_costly(cost.documents, context.limits.max_cost, cost.lower, cost.where)
         yield
+
+
+def _check_trust(text: str | None, role: Role, documents: TrustedDocuments | None) -> None:
+    # Only the page's key: what people ask by hand they ask with a key of their own.
+    if documents is not None and role is Role.VIEWER and (text or "") not in documents:
+        raise _refusal(
+            UntrustedDocumentError(
+                "this key runs the page's packaged documents only; ask with another role's key",
+                field="query",
+                allowed=[role.value for role in Role if role is not Role.VIEWER],
+            )
+        )
 
 
 def _check_introspection(field: str | None, role: Role) -> None:

@@ -34,6 +34,7 @@ from speedtrap_graph.api.scalars import SCALARS
 from speedtrap_graph.api.subscriptions import Subscription
 from speedtrap_graph.quotas import Quotas, rate_limited
 from speedtrap_graph.services.errors import BadInputError, TooSlowError
+from speedtrap_graph.trusted import TrustedDocuments, UnknownDocumentError
 
 
 class _Schema(strawberry.Schema):
@@ -80,10 +81,21 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Operations on a socket count like requests: the door sees only its opening."""
         wait_s = self.context.quotas.take(self.context.caller)
-        if wait_s is None:
-            await super().handle_subscribe(message)
+        if wait_s is not None:
+            await self._refuse(message, rate_limited(self.context.caller, wait_s))
             return
-        error = public(rate_limited(self.context.caller, wait_s))
+        payload = message["payload"]
+        try:
+            text = _text_of(self.context.documents, payload.get("query"), payload.get("extensions"))
+        except UnknownDocumentError as error:
+            await self._refuse(message, GraphQLError(str(error), original_error=error))
+            return
+        if text is not None:
+            payload["query"] = text
+        await super().handle_subscribe(message)
+
+    async def _refuse(self, message: SubscribeMessage, refusal: GraphQLError) -> None:
+        error = public(refusal)
         await self.send_message(
             {"id": message["id"], "type": "error", "payload": [error.formatted]}
         )
@@ -98,7 +110,13 @@ class GraphQLView(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = _Socket
 
-    def __init__(self, services: Callable[[], Services], limits: Limits, quotas: Quotas) -> None:
+    def __init__(
+        self,
+        services: Callable[[], Services],
+        limits: Limits,
+        quotas: Quotas,
+        documents: TrustedDocuments | None = None,
+    ) -> None:
         super().__init__(
             SCHEMA,
             graphql_ide=None,
@@ -108,6 +126,7 @@ class GraphQLView(GraphQL[Context, None]):
         self._services = services
         self._limits = limits
         self._quotas = quotas
+        self._documents = documents
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -119,6 +138,9 @@ class GraphQLView(GraphQL[Context, None]):
             # Strawberry answers in plain text what a GraphQL client cannot read.
             told = {"message": error.reason, "extensions": {"code": "BAD_INPUT"}}
             response = JSONResponse({"errors": [told]}, error.status_code)
+        except UnknownDocumentError as error:
+            refusal = public(GraphQLError(str(error), original_error=error))
+            response = JSONResponse({"errors": [refusal.formatted]})
         await response(scope, receive, send)
 
     def decode_json(self, data: str | bytes) -> object:
@@ -136,7 +158,8 @@ class GraphQLView(GraphQL[Context, None]):
         body = super().parse_json(data)
         if not isinstance(body, dict):
             raise HTTPException(400, "The body must be a JSON object with a query")
-        return body
+        text = _text_of(self._documents, body.get("query"), body.get("extensions"))
+        return body if text is None else {**body, "query": text}
 
     async def get_context(
         self,
@@ -148,4 +171,12 @@ class GraphQLView(GraphQL[Context, None]):
             services=self._services(),
             limits=self._limits,
             quotas=self._quotas,
+            documents=self._documents,
         )
+
+
+def _text_of(documents: TrustedDocuments | None, query: object, extensions: object) -> str | None:
+    """The packaged document that is named by its SHA-256 alone, if one is."""
+    if documents is None or query or not isinstance(extensions, dict):
+        return None
+    return documents.text_of(extensions)
