@@ -93,7 +93,11 @@ COMMANDS = [
     (file.name, line)
     for file in [*DOCUMENTS, *GUIDES]
     for block in re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
-    for line in re.findall(r"^\s*((?:\.venv/bin/)?speedtrap .*)$", block, re.MULTILINE)
+    for line in re.findall(
+        r"^\s*(?:docker compose .*?)?((?:\.venv/bin/)?speedtrap(?:-[a-z]+)? .*)$",
+        block,
+        re.MULTILINE,
+    )
 ]
 
 
@@ -101,7 +105,9 @@ COMMANDS = [
 def test_every_command_of_a_guide_can_be_typed_as_it_stands(file: str, line: str) -> None:
     """Its subcommands and options are there, with as many arguments; nothing is run."""
     assert file
-    words = shlex.split(line.replace("\u2026", ""), comments=True)[1:]
+    program, *words = shlex.split(re.split(" [<>] ", line.replace("\u2026", ""))[0], comments=True)
+    part = program.removeprefix(".venv/bin/").removeprefix("speedtrap").removeprefix("-")
+    words = [part, *words] if part else words
     name = words[0]
     command = get_command(house) if name not in PARTS else get_command(PARTS[name])
     words = words if name not in PARTS else words[1:]
@@ -112,6 +118,12 @@ def test_every_command_of_a_guide_can_be_typed_as_it_stands(file: str, line: str
     parser = command.make_parser(context)
     _, left, _ = parser.parse_args(list(words))
     assert left == [], line
+
+
+def test_every_file_that_a_command_of_a_guide_is_about_exists() -> None:
+    named = re.findall(r"make [a-z-]+ ARGS=\"?(tests/[\w/.]+)", words())
+    assert len(named) > 2
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
