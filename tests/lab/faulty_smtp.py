@@ -169,9 +169,11 @@ class _Conversation:
             return
         self._fault = None
         self._lab.met.append(fault)
-        await self._go_wrong(fault.how, GOOD.get(step, ""))
+        # Whoever has not kept it never says so, however soon the client may wake up.
+        untrue = step == "DOT" and not fault.kept
+        await self._go_wrong(fault.how, GOOD.get(step, ""), untrue)
 
-    async def _go_wrong(self, how: How, good: str) -> None:
+    async def _go_wrong(self, how: How, good: str, untrue: bool) -> None:
         replies = {
             "later": "451 4.3.0 try again later",
             "never": "554 5.3.2 not in service",
@@ -185,7 +187,7 @@ class _Conversation:
         if how in {"killed", "stopped"}:
             port = self._writer.get_extra_info("peername")[1]
             await asyncio.to_thread(self._lab.disturb, port, how)
-            if how == "stopped" and good:
+            if how == "stopped" and good and not untrue:
                 return await self._say(good)
         elif how in {"slow", "late"}:
             await self._until_hung_up()
