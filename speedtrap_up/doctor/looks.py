@@ -94,6 +94,14 @@ def mail(settings: MailSettings) -> Finding:
     """As far as the login; no message is begun."""
     if not settings.host:
         return Finding("smtp", State.OK, "off: SPEEDTRAP_BOTS_MAIL_HOST is not set")
+    missing = _missing_for_mail(settings)
+    if missing:
+        advice = "mail stays off until it is set"
+        return Finding("smtp", State.BAD, f"not set: SPEEDTRAP_BOTS_MAIL_{missing}", advice)
+    return _mail_server(settings)
+
+
+def _mail_server(settings: MailSettings) -> Finding:
     port = settings.port or {"starttls": 587, "implicit": 465, "none": 25}[settings.tls]
     where = f"{settings.host}:{port}"
     try:
@@ -113,6 +121,13 @@ def mail(settings: MailSettings) -> Finding:
         return Finding("smtp", State.BAD, f"{where} does not answer: {_why(error)}", advice)
     login = " and takes the login" if settings.username else ""
     return Finding("smtp", State.OK, f"{where} answers{login}")
+
+
+def _missing_for_mail(settings: MailSettings) -> str:
+    if settings.username and settings.password is None:
+        return "PASSWORD"
+    needed = {"FROM": settings.sender, "TO": settings.recipient}
+    return ", ".join(name for name, value in needed.items() if not value)
 
 
 def _greet(settings: MailSettings, port: int) -> None:

@@ -152,9 +152,15 @@ def test_mail_is_tried_as_far_as_the_login(tmp_path: Path) -> None:
             port=server.port,
             username=USERNAME,
             password=SecretStr(PASSWORD),
+            sender="jane@example.org",
+            recipient="support@isp.example",
             ca_file=server.ca_file,
         )
         assert looks.mail(right).state is State.OK
+        for name, setting in {"sender": "FROM", "recipient": "TO", "password": "PASSWORD"}.items():
+            lacking = looks.mail(right.model_copy(update={name: None}))
+            told = f"not set: SPEEDTRAP_BOTS_MAIL_{setting}"
+            assert (lacking.state, lacking.text) == (State.BAD, told)
         wrong = right.model_copy(update={"password": SecretStr(PLANTED)})
         refused = looks.mail(wrong)
         untrusted = looks.mail(right.model_copy(update={"ca_file": None}))
