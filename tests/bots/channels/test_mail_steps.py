@@ -25,6 +25,8 @@ def the_meaning(fault: Fault) -> type[ChannelError] | None:
     """Until the dot nothing has arrived; after it, only a reply tells; a goodbye tells nothing."""
     if fault.step == "QUIT" or fault.how in {"many lines", "drips"}:
         return None
+    if fault.how == "stopped":  # nobody stops us here
+        return Unknown if fault.step == "DOT" and not fault.kept else None
     if fault.step == "EHLO" and fault.how in {"later", "never"}:
         return None  # an old server: HELO will do where no TLS is asked for
     if fault.how == "never" and fault.step not in {"CONNECT", "EHLO"}:
@@ -39,7 +41,7 @@ CASES = [
     # A cut in the message may be noticed before the dot is out, or after.
     Case(fault, (Unavailable, Unknown) if fault.step == "BODY" else (the_meaning(fault),))
     for fault in [*every_fault(), *REFUSALS]
-    if fault.how not in {"killed", "stopped"}
+    if fault.how != "killed"
 ]
 
 
