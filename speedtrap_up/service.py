@@ -75,6 +75,7 @@ def main() -> None:
         # Nobody stands in front: what a client says about its own address is not believed.
         proxy_headers=False,
         ws=PatientSocket,
+        ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=settings.socket_patience_s,
         ws_ping_timeout=settings.socket_patience_s,

@@ -1,8 +1,10 @@
 """Breaches and the notices about them: they lead to each other, so they share a module."""
 
 import base64
+from collections.abc import Hashable
+from dataclasses import field
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import strawberry
 
@@ -120,6 +122,8 @@ class BreachEvent:
     kind: BreachEventKind
     at: datetime
     breach: Breach
+    answers: strawberry.Private[dict[Hashable, Any]] = field(default_factory=dict)
+    """See `sharing`."""
 
 
 @strawberry.type

@@ -31,6 +31,7 @@ from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
 from speedtrap_graph.api.roles import enforce
 from speedtrap_graph.api.scalars import SCALARS
+from speedtrap_graph.api.sharing import SharingExecutor
 from speedtrap_graph.api.subscriptions import Subscription
 from speedtrap_graph.quotas import Quotas, rate_limited
 from speedtrap_graph.services.errors import BadInputError, TooSlowError
@@ -73,6 +74,7 @@ SCHEMA = _Schema(
     subscription=Subscription,
     extensions=EXTENSIONS,
     config=StrawberryConfig(scalar_map=SCALARS),
+    execution_context_class=SharingExecutor,
 )
 enforce(SCHEMA._schema)  # noqa: SLF001 - Strawberry has no public way to all fields
 

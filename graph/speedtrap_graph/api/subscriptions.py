@@ -48,9 +48,12 @@ class Subscription:
 
 
 def _event(event: Event) -> BreachEvent:
-    return BreachEvent(
-        cursor=str(event.seq),
-        kind=BreachEventKind(event.row["kind"]),
-        at=event.row["at"],
-        breach=Breach.of(event.breach),
-    )
+    known: BreachEvent | None = event.views.get(BreachEvent)
+    if known is None:
+        known = event.views[BreachEvent] = BreachEvent(
+            cursor=str(event.seq),
+            kind=BreachEventKind(event.row["kind"]),
+            at=event.row["at"],
+            breach=Breach.of(event.breach),
+        )
+    return known

@@ -35,6 +35,8 @@ class Event:
     seq: int
     row: Row
     breach: BreachDocument
+    views: dict[type, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What is made of it for the first who is told and serves the others as well."""
 
 
 @dataclass(eq=False)
@@ -92,7 +94,7 @@ class Events:
     _run_watcher: asyncio.Task[None] | None = None
     _newest: int = 0
     """No event up to this number can be taken back any more."""
-    _reading: dict[int, asyncio.Future[BreachDocument | None]] = field(default_factory=dict)
+    _reading: dict[int, asyncio.Future[Event | None]] = field(default_factory=dict)
     _answered: dict[str, float] = field(default_factory=dict)
     """When each collection's change stream did so last, by the monotonic clock."""
 
@@ -253,13 +255,9 @@ class Events:
         # Shared by all who are told of this event at the same time, and begun after it happened.
         reading = self._reading.get(seq)
         if reading is None:
-            reading = self._reading[seq] = asyncio.ensure_future(_breach(row["breach"]))
+            reading = self._reading[seq] = asyncio.ensure_future(_event(row))
             reading.add_done_callback(lambda _: self._reading.pop(seq, None))
-        breach = await asyncio.shield(reading)
-        if breach is None:
-            _log.warning("event %s is about a breach that is not there: %s", seq, row["breach"])
-            return None
-        return Event(seq, row, breach)
+        return await asyncio.shield(reading)
 
 
 async def _live(subscriber: Subscriber, seen: int) -> AsyncGenerator[Row, None]:
@@ -273,8 +271,12 @@ async def _live(subscriber: Subscriber, seen: int) -> AsyncGenerator[Row, None]:
             yield row
 
 
-async def _breach(breach_id: str) -> BreachDocument | None:
-    return await _patiently(lambda: BreachDocument.get(breach_id))
+async def _event(row: Row) -> Event | None:
+    breach = await _patiently(lambda: BreachDocument.get(row["breach"]))
+    if breach is None:
+        _log.warning("event %s is about a breach that is not there: %s", row["_id"], row["breach"])
+        return None
+    return Event(row["_id"], row, breach)
 
 
 async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
