@@ -4,10 +4,10 @@ Prints `fanout_p99 ratio reference`: the 99th percentile over 1,000 subscribers 
 the same run, and the one's as the reference. `fanout_p50` likewise.
 
 The subscribers of a process are told one after the other, so what bounds the last of them is their
-number times what one telling costs it: some 0.2 ms. All who ask the same with the same key share one
-execution of the document; each still has its own generator, its own JSON and its own frame. Besides,
-the thousand clients are this process, which needs 0.15 ms for each on a processor of its own. More
-copies of the service divide the number.
+number times what one telling costs it: some 0.2 ms. All who ask the same with the same key share
+one execution of the document; each still has a generator, JSON and a frame of its own. Besides, the
+thousand clients are this process, which needs 0.15 ms for each, on another processor if there is
+one. More copies of the service divide the number.
 """
 
 import asyncio
