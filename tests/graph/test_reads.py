@@ -89,6 +89,31 @@ def test_history_and_report_are_read(service: Service, slow: list[dict[str, Any]
     assert report["plan"] == {"id": "*/1970-01-01T00:00:00.000Z", "provider": "ISP"}
 
 
+TOLD = """query($id: ID!) { breach(id: $id) { notices {
+  stage covers { reference } toldIn { id stage status }
+} } }"""
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_digest_and_what_it_tells_of_lead_to_each_other(service: Service) -> None:
+    (breach,) = service.query("{ breaches { nodes { id reference } } }")["breaches"]["nodes"]
+    draft = {
+        "breach": breach["id"],
+        "channel": "mail",
+        "recipient": "a@isp.example",
+        "text": "Dear",
+    }
+    service.query(PLAN_NOTICE, {"notice": {**draft, "stage": "OPENING"}}, role="bot")
+    service.query(SUBMIT, {"runs": [a_run(950, hours_ago=0)]}, role="probe")
+    told = {**draft, "stage": "DIGEST", "covers": [breach["id"]]}
+    digest = service.query(PLAN_NOTICE, {"notice": told}, role="bot")["planNotice"]
+    notices = service.query(TOLD, {"id": breach["id"]})["breach"]["notices"]
+    assert {notice["stage"]: (notice["covers"], notice["toldIn"]) for notice in notices} == {
+        "OPENING": ([], {"id": digest["id"], "stage": "DIGEST", "status": "PLANNED"}),
+        "DIGEST": ([{"reference": breach["reference"]}], None),
+    }
+
+
 @pytest.mark.usefixtures("slow")
 def test_a_notice_goes_its_way_over_the_wire(service: Service) -> None:
     (breach,) = service.query("{ breaches { nodes { id reference } } }")["breaches"]["nodes"]

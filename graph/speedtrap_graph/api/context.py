@@ -57,6 +57,7 @@ class Context:
     last_runs: DataLoader[str, Row | None] = field(init=False)
     breaches: DataLoader[str, BreachDocument | None] = field(init=False)
     notices: DataLoader[str, list[NoticeDocument]] = field(init=False)
+    digests: DataLoader[str, NoticeDocument | None] = field(init=False)
     open_breaches: DataLoader[str, BreachDocument | None] = field(init=False)
     silences: DataLoader[str, SilenceDocument | None] = field(init=False)
     contents: DataLoader[str, list[bytes]] = field(init=False)
@@ -66,6 +67,7 @@ class Context:
         self.last_runs = _loader(self._last_runs)
         self.breaches = _loader(self._breaches)
         self.notices = _loader(self._notices)
+        self.digests = _loader(self._digests)
         self.open_breaches = _loader(self._open_breaches)
         self.silences = _loader(self._silences)
         self.contents = _loader(self._contents)
@@ -102,6 +104,10 @@ class Context:
         for notice in await self.services.browse.notices_of(breaches):
             by_breach[notice.breach].append(notice)
         return [by_breach[key] for key in breaches]
+
+    async def _digests(self, keys: list[str]) -> list[NoticeDocument | None]:
+        found = await self.services.browse.notices_by_id(keys)
+        return [found.get(key) for key in keys]
 
     async def _open_breaches(self, probes: list[str]) -> list[BreachDocument | None]:
         found = await self.services.browse.open_breaches(probes)

@@ -96,6 +96,8 @@ WEIGHTS: Mapping[str, Weight] = {
     "Breach.window": Weight(reads=500, items=500),
     "Breach.notices": Weight(reads=10, items=10),
     "Notice.breach": ONE,
+    "Notice.covers": Weight(reads=20, items=20),
+    "Notice.toldIn": ONE,
     "Attachment.contentBase64": ONE,
     # Per event.
     "Subscription.breaches": Weight(reads=2),

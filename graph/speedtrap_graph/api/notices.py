@@ -169,6 +169,8 @@ class NoticeStep:
 @strawberry.type
 class Notice:
     breach_id: strawberry.Private[str]
+    cover_ids: strawberry.Private[list[str]]
+    digest_id: strawberry.Private[str | None]
     id: strawberry.ID
     reference: str
     stage: Stage
@@ -203,6 +205,8 @@ class Notice:
     def of(cls, notice: NoticeDocument) -> Self:
         return cls(
             breach_id=notice.breach,
+            cover_ids=notice.covers,
+            digest_id=notice.digest_notice,
             id=strawberry.ID(notice.id),
             reference=notice.reference,
             stage=Stage(notice.stage),
@@ -234,6 +238,21 @@ class Notice:
         if found is None:
             raise NotFoundError(f"there is no breach {self.breach_id!r}")
         return Breach.of(found)
+
+    @strawberry.field(description="The breaches that a DIGEST tells of; of others none.")
+    async def covers(self, info: Info) -> list[Breach]:
+        found = await info.context.breaches.load_many(self.cover_ids)
+        return [Breach.of(breach) for breach in found if breach is not None]
+
+    @strawberry.field(
+        description="The DIGEST that tells of its breach instead, because the limits held this "
+        "notice back until the breach was over."
+    )
+    async def told_in(self, info: Info) -> "Notice | None":
+        if self.digest_id is None:
+            return None
+        found = await info.context.digests.load(self.digest_id)
+        return None if found is None else Notice.of(found)
 
 
 @strawberry.type

@@ -90,7 +90,7 @@ FOLLOWING: Mapping[str, str] = {
     "Key": "name role lastSeenAt",
     "Notice": "id reference stage channel recipient status subject text html attachments digest "
     "plannedAt approvedAt sentAt dueAt attempts externalReference contradictedAt contradictedWhy "
-    "steps breach",
+    "steps breach covers toldIn",
     "NoticeConnection": "edges nodes pageInfo",
     "NoticeEdge": "cursor node",
     "NoticeStep": "at by status why",

@@ -105,6 +105,10 @@ class Browse:
         newest = rows.sort([("planned_at", -1), ("_id", -1)])
         return [NoticeDocument.model_validate(row) async for row in newest]
 
+    async def notices_by_id(self, ids: Sequence[str]) -> dict[str, NoticeDocument]:
+        rows = self.store["notices"].find({"_id": {"$in": list(ids)}}, {_CONTENT: 0})
+        return {row["_id"]: NoticeDocument.model_validate(row) async for row in rows}
+
     async def contents_of(self, notices: Sequence[str]) -> dict[str, list[bytes]]:
         """The attachments' contents by notice, in their order."""
         rows = self.store["notices"].find({"_id": {"$in": list(notices)}}, {_CONTENT: 1})
