@@ -130,6 +130,8 @@ class Evidence:
     first_at: str
     last_at: str
     resolved_at: str
+    written_on: str
+    """When its opening was sent by mail; empty before that."""
     duration: str
     media: str
     rows: tuple[Row, ...]
@@ -219,6 +221,7 @@ def gather(breach: Breach, max_rows: int = 60) -> Evidence:
         first_at=_moment(breach.first_run_at, zone),
         last_at=_moment(breach.last_run_at, zone),
         resolved_at=_moment(breach.resolved_at, zone) if breach.resolved_at else "",
+        written_on=_written_on(breach, zone),
         duration=_duration(breach),
         media=_media(breach.runs),
         rows=tuple(own_rows[-max_rows:]),
@@ -440,6 +443,15 @@ def _duration(breach: Breach) -> str:
     days, hours = divmod(hours, 24)
     parts = ((days, "d"), (hours, "h"), (minutes, "min"))
     return " ".join(f"{n} {unit}" for n, unit in parts if n) or "under a minute"
+
+
+def _written_on(breach: Breach, zone: ZoneInfo) -> str:
+    sent = [
+        notice.sent_at
+        for notice in breach.notices
+        if notice.channel == "mail" and notice.stage == "OPENING" and notice.sent_at
+    ]
+    return f"{min(sent).astimezone(zone):%Y-%m-%d}" if sent else ""
 
 
 def _media(runs: Sequence[Run]) -> str:

@@ -14,7 +14,7 @@ from speedtrap_bots.letter.chart import KEPT, WORSE, chart_svg
 from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
 from speedtrap_bots.letter.evidence import chart_in_words, gather
 from speedtrap_bots.letter.pack import pack_data
-from speedtrap_bots.model import Breach, Failure, Measurement, Plan, Rule, Stage
+from speedtrap_bots.model import Breach, Failure, Measurement, NoticeMark, Plan, Rule, Stage
 from twitter_text import extract_urls, parse_tweet
 
 from tests.bots.builders import NOON, a_breach, a_failed, a_measurement, a_run
@@ -73,6 +73,20 @@ def test_the_subject_names_metric_provider_bound_and_reference(opening: Content)
         "Download on our Example Cable line: 6 measurements in a row below half of the"
         " subscribed 940 Mbps [ST-7K2M9Q]"
     )
+
+
+def test_the_reminder_names_the_day_of_the_opening_however_late_it_goes_out() -> None:
+    sent = NoticeMark(
+        stage="OPENING",
+        channel="mail",
+        recipient="support@isp.example",
+        status="SENT",
+        sent_at=NOON + timedelta(hours=12),
+    )
+    content = a_letter(a_breach(notices=(sent,)), Stage.REMINDER)
+    for said in (content.text, content.html or ""):
+        assert "on 2026-11-25 we wrote to you about this line under ST-7K2M9Q" in said
+        assert "a week ago" not in said
 
 
 def test_the_recovery_thanks_and_asks_for_nothing() -> None:
