@@ -79,7 +79,7 @@ def main() -> None:
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=settings.socket_patience_s,
         ws_ping_timeout=settings.socket_patience_s,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=settings.longest_stop_s,
     )
     look_seldom()
     with socket.socket(fileno=descriptor) as listening:

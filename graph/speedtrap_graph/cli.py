@@ -68,7 +68,7 @@ def serve(
         ws_ping_timeout=settings.socket_patience_s,
         server_header=False,
         access_log=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=settings.longest_stop_s,
     )
 
 

@@ -1,5 +1,6 @@
 """The settings of graph: `SPEEDTRAP_GRAPH_<NAME>`, or `<NAME>_FILE` for what is secret."""
 
+from math import ceil
 from pathlib import Path
 from typing import Literal, Self
 
@@ -75,6 +76,8 @@ class GraphSettings(StoreSettings):
     """By role, for each key and each copy of the service. `off`, or a role left out: no limit."""
     socket_patience_s: float = Field(20, gt=0, le=600)
     """How long a WebSocket's client may take no data, or answer no ping, before it is dropped."""
+    drain_s: float = Field(10, ge=0, le=600)
+    """How long what runs may go on once the process has been asked to end; then it is cut off."""
     silence_watch_s: float = Field(30, gt=0, le=3600)
     """How often to look for probes that fell silent."""
     metrics_probes: int = Field(100, ge=0, le=10_000)
@@ -86,7 +89,12 @@ class GraphSettings(StoreSettings):
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_cost, self.operation_timeout_s)
+        return Limits(self.max_cost, self.operation_timeout_s, self.drain_s)
+
+    @property
+    def longest_stop_s(self) -> int:
+        """For the server: a little longer than what it serves takes to end by itself."""
+        return ceil(self.drain_s) + 2
 
     @property
     def quotas(self) -> dict[Role, int]:

@@ -1,8 +1,19 @@
 """The WebSocket as uvicorn speaks it, and the end of one whose client has stopped taking data."""
 
 from asyncio import TimerHandle
+from collections.abc import Mapping
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+SERVICE_RESTART = 1012
+"""The code of a close that means: come back, to this copy or another one (IANA's registry)."""
+_GOING = "speedtrap.going"
+
+
+def is_going(scope: Mapping[str, Any]) -> bool:
+    """Whether this socket's end was announced because the process has been asked to end."""
+    return _GOING in scope.get("extensions", ())
 
 
 class PatientSocket(WebSocketsSansIOProtocol):
@@ -15,6 +26,19 @@ class PatientSocket(WebSocketsSansIOProtocol):
     """
 
     _stalled: TimerHandle | None = None
+
+    def shutdown(self) -> None:
+        """The process is to end: the app is told, and closes when what it owes is answered.
+
+        uvicorn closes at once, and a change that is being made is then never answered. How long
+        the app may take is bounded by `timeout_graceful_shutdown`.
+        """
+        if not self.handshake_complete or self.close_sent or self.transport.is_closing():
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        self.scope["extensions"][_GOING] = {}
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
 
     def pause_writing(self) -> None:
         """The buffer is full: the clock starts."""

@@ -49,6 +49,8 @@ class Limits:
     """Documents that one operation may read, as `api.cost` estimates them before it runs."""
     timeout_s: float = 45.0
     """How long a query or a mutation may take; subscriptions may last."""
+    drain_s: float = 10.0
+    """How long what runs on a socket may go on once the process has been asked to end."""
 
 
 class ShapeRule(ValidationRule):

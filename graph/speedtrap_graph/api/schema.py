@@ -8,17 +8,19 @@ from typing import Any, cast
 
 import strawberry
 from cross_web import HTTPException
-from graphql import GraphQLError
+from graphql import GraphQLError, get_operation_ast, parse
+from graphql import OperationType as Asked
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
-from strawberry.asgi import GraphQL
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.schema.config import StrawberryConfig
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
+    Operation,
 )
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types import ExecutionContext
@@ -35,6 +37,7 @@ from speedtrap_graph.api.sharing import SharingExecutor
 from speedtrap_graph.api.subscriptions import Subscription
 from speedtrap_graph.quotas import Quotas, rate_limited
 from speedtrap_graph.services.errors import BadInputError, TooSlowError
+from speedtrap_graph.socket import SERVICE_RESTART, is_going
 from speedtrap_graph.trusted import TrustedDocuments, UnknownDocumentError
 
 
@@ -96,6 +99,18 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
             payload["query"] = text
         await super().handle_subscribe(message)
 
+    async def shutdown(self) -> None:
+        """Where the process is to end: first what was asked is answered, then the client is told
+        to come back. Subscriptions end at once; their cursors say where to go on."""
+        going = is_going(cast("ASGIWebSocketAdapter", self.websocket).ws.scope)
+        if going:
+            owed = [task for each in self.operations.values() if (task := _answer_of(each))]
+            if owed:
+                await asyncio.wait(owed, timeout=self.context.limits.drain_s)
+        await super().shutdown()
+        if going:
+            await self.websocket.close(code=SERVICE_RESTART, reason="Service Restart")
+
     async def _refuse(self, message: SubscribeMessage, refusal: GraphQLError) -> None:
         error = public(refusal)
         await self.send_message(
@@ -105,6 +120,16 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
     @staticmethod
     def _get_pre_execution_close_reason(error: GraphQLError) -> None:
         """A mistake in one operation is told, and does not end the others on its socket."""
+
+
+def _answer_of(operation: Operation[Context, None]) -> asyncio.Task[None] | None:
+    """What works on its one answer; None for a subscription, and for what cannot be read."""
+    try:
+        asked = get_operation_ast(parse(operation.query), operation.operation_name)
+    except GraphQLError:
+        return None
+    answers_once = asked is not None and asked.operation is not Asked.SUBSCRIPTION
+    return operation.task if answers_once else None
 
 
 class GraphQLView(GraphQL[Context, None]):
