@@ -43,7 +43,7 @@ setup: $(VENV)/.dev $(VENV)/.vendor test-tools ## install what development and t
 secrets: $(VENV)/.run ## make the secret files that compose needs (never overwrites one)
 	@$(VENV)/bin/speedtrap secrets init
 
-vendor: $(VENV)/.run ## fetch the browser's libraries (uPlot) from npm again
+vendor: $(VENV)/.run ## fetch the browser's libraries (uPlot, GraphiQL) from npm again
 	$(PY) web/vendor.py
 	@touch $(VENV)/.vendor
 

@@ -18,6 +18,7 @@ from speedtrap_web import (
     admin,
     breaches,
     errors,
+    explorer,
     language,
     notices,
     pages,
@@ -92,11 +93,12 @@ def _site_app(settings: WebSettings) -> Starlette:
                 assets=f"/assets/{assets}",
                 live_every_s=settings.live_every_s,
                 provider_handle=settings.provider_handle,
+                explorer=settings.explorer,
             )
             yield
 
     return Starlette(
-        routes=_routes(assets),
+        routes=[*(explorer.ROUTES if settings.explorer else ()), *_routes(assets)],
         lifespan=lifespan,
         exception_handlers=errors.HANDLERS,
         middleware=[

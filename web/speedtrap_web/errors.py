@@ -22,7 +22,7 @@ RETRY_AFTER_S = 10
 
 
 def _is_question(request: Request) -> bool:
-    return request.url.path.startswith("/api/")
+    return request.url.path.startswith(("/api/", "/explorer/"))
 
 
 def _answer(request: Request, status: int, code: str, key: str, **values: str) -> Response:

@@ -48,6 +48,9 @@ class WebSettings(BaseSettings):
     speed_endpoint: bool = Field(
         default=True, description="Serve /speed/ for measuring one's own network."
     )
+    explorer: bool = Field(
+        default=False, description="Serve /explorer, where an admin may ask graph by hand."
+    )
 
     @field_validator("graph_url")
     @classmethod

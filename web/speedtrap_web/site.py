@@ -51,6 +51,7 @@ class Site:
     assets: str
     live_every_s: float
     provider_handle: str = ""
+    explorer: bool = False
     kept: Kept = field(default_factory=Kept)
     press: Press = field(default_factory=Press)
 
@@ -86,6 +87,7 @@ class Site:
             changes=changes,
             here=request.url.path,
             live_every_s=self.live_every_s,
+            explorer=self.explorer,
             done=request.query_params.get("done"),
         )
 

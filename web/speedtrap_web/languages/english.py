@@ -14,6 +14,10 @@ ENGLISH: Mapping[str, str] = {
     "site.back": "Back to the overview",
     "site.about": "speedtrap measures an internet line against the speed that was bought.",
     "site.times": "Times are in {zone}.",
+    "explorer.title": "GraphQL explorer",
+    "explorer.back": "Back to the page",
+    "explorer.script": "The explorer needs JavaScript.",
+    "explorer.login": "Log in again: the session has ended.",
     # Header
     "header.plan": "{provider} · {down} Mbps down",
     "header.plan_both": "{provider} · {down} Mbps down, {up} Mbps up",

@@ -14,6 +14,10 @@ SPANISH: Mapping[str, str] = {
     "site.back": "Volver al resumen",
     "site.about": "speedtrap mide una línea de internet y la compara con la velocidad contratada.",
     "site.times": "Horas según: {zone}.",
+    "explorer.title": "Explorador de GraphQL",
+    "explorer.back": "Volver a la página",
+    "explorer.script": "El explorador necesita JavaScript.",
+    "explorer.login": "Inicie sesión de nuevo: la sesión ha terminado.",
     # Header
     "header.plan": "{provider} · {down} Mbps de bajada",
     "header.plan_both": "{provider} · {down} Mbps de bajada, {up} Mbps de subida",
