@@ -113,7 +113,7 @@ def test_an_unchanged_answer_is_not_sent_again(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/api/q/notice?id=1", "operation: notice is not one; allowed: changes, history"),
+        ("/api/q/notice?id=1", "operation: notice is not one; allowed: breach, breaches, changes"),
         ("/api/q/setPlan", "operation: setPlan is not one"),
         ("/api/q/history?probe=laptop", "since: is missing"),
         ("/api/q/changes?query=%7Bme%7D", "query: no such variable"),

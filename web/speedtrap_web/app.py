@@ -24,6 +24,7 @@ from speedtrap_web import (
     pages,
     plans,
     probes,
+    questions,
     report,
     rules,
     runs,
@@ -112,7 +113,7 @@ def _site_app(settings: WebSettings) -> Starlette:
 def _routes(assets: str) -> list[BaseRoute]:
     return [
         Route("/", pages.overview),
-        Route("/api/q/{operation}", pages.question),
+        Route("/api/q/{operation}", questions.question),
         Route("/runs", runs.run_list),
         Route("/runs/{id:uuid}", runs.run_page, methods=["GET"]),
         Route("/runs/{id:uuid}/delete", runs.delete, methods=["POST"]),

@@ -1,5 +1,6 @@
 """What a reader sees when something does not work: never a traceback, always what it means."""
 
+from collections.abc import Mapping
 from typing import cast
 
 from pydantic import ValidationError
@@ -25,15 +26,23 @@ def _is_question(request: Request) -> bool:
     return request.url.path.startswith(("/api/", "/explorer/"))
 
 
-def _answer(request: Request, status: int, code: str, key: str, **values: str) -> Response:
-    """For a script JSON, for a person a page."""
+def _answer(
+    request: Request,
+    status: int,
+    code: str,
+    key: str,
+    hints: Mapping[str, object] | None = None,
+    **values: str,
+) -> Response:
+    """For a script JSON, with *hints*; for a person a page."""
     site = web.of(request)
     title = site.catalogue(request).text(f"error.{key}.title")
     text = site.catalogue(request).text(f"error.{key}.text", **values)
     response: Response
     if _is_question(request):
         message = f"{title} {text}"
-        response = JSONResponse({"error": {"code": code, "message": message}}, status)
+        error = {"code": code, "message": message, **(hints or {})}
+        response = JSONResponse({"error": error}, status)
     else:
         context = {"title": title, "text": text, "retry": status == 503}
         response = site.page(request, "error.html", context, status)
@@ -82,7 +91,10 @@ async def key_refused(request: Request, _: Exception) -> Response:
 
 
 async def refused(request: Request, problem: Exception) -> Response:
-    return _answer(request, 400, "BAD_INPUT", "refused", message=str(problem))
+    refusal = cast(RefusedError | BadVariableError, problem)
+    told = {"field": refusal.field, "allowed": refusal.allowed}
+    hints = {name: value for name, value in told.items() if value is not None}
+    return _answer(request, 400, "BAD_INPUT", "refused", hints, message=str(problem))
 
 
 async def http_error(request: Request, problem: Exception) -> Response:

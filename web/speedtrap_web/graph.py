@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import httpx
 OPERATIONS_DIR = Path(__file__).parent / "operations"
 _SPREAD = re.compile(r"\.\.\.(\w+)")
 _HEAD = re.compile(r"^(query|mutation)\s+(\w+)\s*(?:\(([^)]*)\))?", re.MULTILINE)
-_VARIABLE = re.compile(r"\$(\w+)\s*:\s*(\w+)(!?)(\s*=)?")
+_VARIABLE = re.compile(r"\$(\w+)\s*:\s*(\[?)(\w+)(?:!?\])?(!?)(\s*=)?")
 
 
 class GraphError(Exception):
@@ -34,49 +34,75 @@ class KeyRefusedError(GraphError):
 
 
 class RefusedError(GraphError):
-    """Graph understood and said no; `field` names what was wrong, if anything was."""
+    """Graph understood and said no; `field` names what was wrong, if anything was, and `allowed`
+    what would have done.
+    """
 
-    def __init__(self, message: str, code: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: str,
+        field: str | None = None,
+        allowed: Sequence[str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.field = field
+        self.allowed = allowed
 
 
 class BadVariableError(GraphError):
-    """A variable that an operation does not have, misses, or cannot be read."""
+    """Something in a query string that there is not, that lacks, or that cannot be read."""
+
+    def __init__(self, field: str, problem: str, allowed: Sequence[str] | None = None) -> None:
+        choice = "" if allowed is None else f"; allowed: {', '.join(allowed) or 'none'}"
+        super().__init__(f"{field}: {problem}{choice}")
+        self.field = field
+        self.allowed = allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`type` is that of one value; `many`: a list of them, in text separated by commas."""
+
+    type: str
+    many: bool
+    required: bool
+
+    def read(self, name: str, text: str) -> Any:
+        if self.many:
+            return [self._one(name, part.strip()) for part in text.split(",")]
+        return self._one(name, text)
+
+    def _one(self, name: str, text: str) -> str | int | float:
+        try:
+            if self.type == "Int":
+                return int(text)
+            if self.type == "Float":
+                return float(text)
+        except ValueError:
+            raise BadVariableError(name, f"must be a number ({self.type})") from None
+        return text
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One packaged document; `variables` maps a name to (GraphQL type, must be given)."""
+    """One packaged document."""
 
     name: str
     kind: str
     document: str
-    variables: Mapping[str, tuple[str, bool]]
+    variables: Mapping[str, Variable]
 
     def variables_from_text(self, given: Mapping[str, str]) -> dict[str, Any]:
         """The variables of a query string, in their types."""
-        unknown = sorted(set(given) - set(self.variables))
-        if unknown:
-            allowed = ", ".join(self.variables) or "none"
-            raise BadVariableError(f"{unknown[0]}: no such variable; allowed: {allowed}")
-        for name, (_, required) in self.variables.items():
-            if required and name not in given:
-                raise BadVariableError(f"{name}: is missing")
-        return {name: _typed(name, text, self.variables[name][0]) for name, text in given.items()}
-
-
-def _typed(name: str, text: str, graphql_type: str) -> str | int | float:
-    try:
-        if graphql_type == "Int":
-            return int(text)
-        if graphql_type == "Float":
-            return float(text)
-    except ValueError:
-        raise BadVariableError(f"{name}: must be a number ({graphql_type})") from None
-    return text
+        if unknown := sorted(set(given) - set(self.variables)):
+            raise BadVariableError(unknown[0], "no such variable", list(self.variables))
+        for name, variable in self.variables.items():
+            if variable.required and name not in given:
+                raise BadVariableError(name, "is missing")
+        return {name: self.variables[name].read(name, text) for name, text in given.items()}
 
 
 def read_operation(document: str) -> Operation:
@@ -89,7 +115,10 @@ def read_operation(document: str) -> Operation:
         name=name,
         kind=kind,
         document=document,
-        variables={v: (type_, bool(bang) and not default) for v, type_, bang, default in found},
+        variables={
+            v: Variable(type_, bool(many), bool(bang) and not default)
+            for v, many, type_, bang, default in found
+        },
     )
 
 
@@ -177,5 +206,5 @@ def _error(first: Mapping[str, Any]) -> GraphError:
     if code in {"FORBIDDEN", "UNAUTHENTICATED"}:
         return KeyRefusedError(message)
     if code in {"BAD_INPUT", "NOT_FOUND", "CONFLICT"}:
-        return RefusedError(message, code, extensions.get("field"))
+        return RefusedError(message, code, extensions.get("field"), extensions.get("allowed"))
     return GraphAwayError("error", message.rstrip("."))

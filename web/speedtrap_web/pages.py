@@ -1,15 +1,14 @@
-"""The overview, and the questions that its script may ask."""
+"""The overview."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from speedtrap_web import site as web
 from speedtrap_web.answers import Breach, Finding, History, Plan, Probe, Report
-from speedtrap_web.graph import BadVariableError
 from speedtrap_web.views import ranges
 from speedtrap_web.views.breaches import breach_line, longest_streak
 from speedtrap_web.views.chart import chart
@@ -23,9 +22,6 @@ from speedtrap_web.views.tiles import tiles
 from speedtrap_web.views.tools import last_run, tool_table
 from speedtrap_web.views.verdict import verdict
 from speedtrap_web.views.words import Words, zone_of
-
-SCRIPT_OPERATIONS = frozenset({"history", "changes"})
-"""What `/api/q/` answers: reads that the page's script needs, with the page's own key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +187,3 @@ def _chart_facts(asked: Asked, breaches: Sequence[Breach], words: Words) -> dict
         ],
         "words": words.catalogue.chart_words,
     }
-
-
-async def question(request: Request) -> Response:
-    """`/api/q/<operation>?variable=...`: a packaged read, as JSON."""
-    site = web.of(request)
-    name = request.path_params["operation"]
-    if name not in SCRIPT_OPERATIONS:
-        allowed = ", ".join(sorted(SCRIPT_OPERATIONS))
-        raise BadVariableError(f"operation: {name} is not one; allowed: {allowed}")
-    variables = site.graph.operations[name].variables_from_text(dict(request.query_params))
-    if name == "changes":
-        return web.revalidated(request, JSONResponse(await site.graph.ask(name)))
-    tag = site.tag(request, await site.changes())
-    if web.has(request, tag):
-        return web.not_modified(tag)
-    return web.revalidated(request, JSONResponse(await site.graph.ask(name, variables)), tag)
