@@ -66,6 +66,7 @@ SCENES = (
     Scene("admin-rule", "/settings/rules?correct=*/DOWNLOAD", "Correct this rule", admin=True),
     Scene("admin-probes", "/settings/probes", "Who measures?", admin=True),
     Scene("admin-sending", "/settings/sending", "Needs a person", admin=True),
+    Scene("admin-keeping", "/settings/keeping", "For ever", admin=True),
     Scene("admin-plan", "/settings/plan", "What do you pay for?", admin=True),
     Scene("several-probes", "/?probe=fine", "Yes, you get what you pay for.", stage="states"),
     Scene("silent", "/?probe=silent", "has been silent for", stage="states"),
@@ -95,7 +96,8 @@ CHART_IS_SETTLED = """() => !document.querySelector("#chart")
 
 MAIN = (
     "overview", "runs", "run-failed", "breach", "report", "login", "admin-notice", "admin-rule",
-    "admin-probes", "admin-sending", "admin-plan", "first-start", "plan-changed", "silent", "away",
+    "admin-probes", "admin-sending", "admin-keeping", "admin-plan", "first-start", "plan-changed",
+    "silent", "away",
 )  # fmt: skip
 """Scenes to be seen in every language."""
 
@@ -238,6 +240,12 @@ def trust(folder: Path) -> dict[str, str]:
     return {"SPEEDTRAP_GRAPH_TRUSTED_DOCUMENTS": str(file)}
 
 
+A_CHANNEL = """mutation { reportChannel(
+  channel: "mail", worker: "w1", state: STOPPED, recipient: "care@isp.example",
+  why: "The mail server does not take this password."
+) }"""
+
+
 @contextlib.contextmanager
 def lived_in_service(mongod: Mongod, folder: Path) -> Iterator[Service]:
     """Two weeks of hourly runs, an open breach and a complaint that waits."""
@@ -247,4 +255,6 @@ def lived_in_service(mongod: Mongod, folder: Path) -> Iterator[Service]:
     ):
         submit_two_weeks(service)
         plan_a_notice(service)
+        service.query(A_CHANNEL, role="bot")
+        service.query('mutation { sendTest(channel: "mail") { id } }')
         yield service

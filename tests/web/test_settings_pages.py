@@ -20,6 +20,13 @@ RULES = """{ probes { rules {
   id probe name metric tool belowRatio belowMbps aboveMs aboveRatio moreThan outOf onlyAtPeak
   recoveredAfter
 } } }"""
+REPORT_CHANNEL = """mutation($state: ChannelState!, $why: String) { reportChannel(
+  channel: "mail", worker: "w1", state: $state, recipient: "me@home.example", why: $why
+) }"""
+CLAIM_TEST = 'mutation { claimTest(channel: "mail", worker: "w1") { id } }'
+SETTLE_TEST = """mutation($id: ID!, $outcome: SettleOutcome!, $why: String) {
+  settleTest(channel: "mail", id: $id, outcome: $outcome, why: $why) { id }
+}"""
 A_PLAN = {
     "provider": "Contoso Fibre",
     "download_mbps": "940",
@@ -199,13 +206,93 @@ def test_the_probes_are_listed_with_what_each_does(admin: httpx.Client, empty: S
     assert not any(key in text for key in empty.keys.values())
 
 
-@pytest.mark.parametrize("path", ["rules", "rules/delete", "sending", "plan"])
+def test_a_channel_says_how_it_is_and_how_its_test_ended(
+    admin: httpx.Client, empty: Service
+) -> None:
+    assert "No bot has been heard of yet." in text_of(admin.get("/settings/sending"))
+    refused = admin.post("/settings/sending/test", data={"channel": "pigeon"})
+    assert refused.status_code == 400
+    empty.query(REPORT_CHANNEL, {"state": "READY"}, role="bot")
+    text = text_of(admin.get("/settings/sending"))
+    assert "mail ✓ ready" in text
+    assert "Sends to me@home.example" in text
+    done = admin.post("/settings/sending/test", data={"channel": "mail"})
+    assert done.headers["location"] == "/settings/sending?done=test"
+    assert "waits for a bot." in text_of(admin.get("/settings/sending"))
+    claim = empty.query(CLAIM_TEST, role="bot")["claimTest"]
+    settled = {"id": claim["id"], "outcome": "REFUSED", "why": "550 no such person"}
+    empty.query(SETTLE_TEST, settled, role="bot")
+    text = text_of(admin.get("/settings/sending"))
+    assert re.search(r"Test by operator, .*: failed. 550 no such person", text)
+    empty.query(REPORT_CHANNEL, {"state": "STOPPED", "why": "The account is closed."}, role="bot")
+    assert "✖ stopped The account is closed." in text_of(admin.get("/settings/sending"))
+
+
+def test_keys_are_listed_with_when_they_were_used_and_never_shown(
+    admin: httpx.Client, empty: Service
+) -> None:
+    page = admin.get("/settings/probes")
+    text = text_of(page)
+    assert "May Last used" in text
+    for role, may in (
+        ("probe", "submit its runs"),
+        ("bot", "send notices"),
+        ("admin", "everything"),
+    ):
+        name = empty.query("{ me { name } }", role=role)["me"]["name"]
+        assert f"{name} {what}" in text
+    assert "page read" in text
+    for role in ("probe", "viewer", "bot", "admin"):
+        assert empty.keys[role] not in page.text
+
+
+def test_how_long_runs_are_kept_is_set_and_refused_by_name(
+    admin: httpx.Client, empty: Service
+) -> None:
+    assert "For ever." in text_of(admin.get("/settings/keeping"))
+    for days, complaint in (("7", "90"), ("many", "whole number"), ("-1", "whole number")):
+        refused = admin.post("/settings/keeping", data={"days": days})
+        assert refused.status_code == 400
+        assert complaint in text_of(refused)
+        assert form_of(refused.text)["days"] == days
+    done = admin.post("/settings/keeping", data={"days": "400"})
+    assert done.headers["location"] == "/settings/keeping?done=keeping"
+    assert "For 400 days. By operator" in text_of(admin.get("/settings/keeping"))
+    assert empty.query("{ retention { days } }")["retention"]["days"] == 400
+    admin.post("/settings/keeping", data={"days": ""})
+    assert empty.query("{ retention { days } }")["retention"]["days"] is None
+
+
+def test_a_probe_is_deleted_once_its_name_was_typed(admin: httpx.Client, empty: Service) -> None:
+    submit(empty, [a_full_run(1, 0.9)])
+    (probe,) = empty.query("{ probes { name } }")["probes"]
+    sold = {"name": probe["name"], "typed": probe["name"], "reason": "Sold"}
+    for changes, complaint in (
+        ({"typed": "laptob"}, "The name that you typed is another one."),
+        ({"reason": ""}, "Give a reason."),
+        ({"name": "nobody", "typed": "nobody"}, ""),
+    ):
+        refused = admin.post("/settings/probes/delete", data={**sold, **changes})
+        assert refused.status_code == 400
+        assert complaint in text_of(refused)
+        assert empty.query("{ probes { name } }")["probes"] == [probe]
+    done = admin.post("/settings/probes/delete", data=sold)
+    assert done.headers["location"] == "/settings/keeping?done=probe_deleted"
+    assert empty.query("{ probes { name } }")["probes"] == []
+    text = text_of(admin.get("/settings/keeping"))
+    assert re.search(rf"{probe['name']} By operator, .*: Sold", text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["rules", "rules/delete", "sending", "plan", "sending/test", "keeping", "probes/delete"],
+)
 def test_settings_change_nothing_without_a_login(empty: Service, path: str) -> None:
     answer = httpx.post(f"{empty.base_url}/settings/{path}", data={}, headers=SAME_SITE)
     assert answer.headers["location"].startswith("/login?why=needed")
 
 
-@pytest.mark.parametrize("path", ["rules", "probes", "sending"])
+@pytest.mark.parametrize("path", ["rules", "probes", "sending", "keeping"])
 def test_settings_are_for_admins(empty: Service, path: str) -> None:
     answer = httpx.get(f"{empty.base_url}/settings/{path}")
     assert answer.headers["location"].startswith("/login?why=needed")

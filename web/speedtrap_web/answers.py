@@ -193,6 +193,66 @@ class Switch(Answer):
     reason: str
 
 
+class ChannelTest(Answer):
+    """One real message to the subscriber, and how it ended."""
+
+    state: str
+    asked_at: datetime
+    asked_by: str
+    ended_at: datetime | None = None
+    why: str | None = None
+
+
+class Channel(Answer):
+    """A way out, by what its bots say of it; `state` is None while none was ever heard of."""
+
+    name: str
+    alive: bool
+    last_seen_at: datetime | None = None
+    state: str | None = None
+    since: datetime | None = None
+    why: str | None = None
+    recipient: str = ""
+    needs_leave: bool = True
+    waiting: int = 0
+    due: int = 0
+    unknown: int = 0
+    sent: int = 0
+    dead: int = 0
+    last_test: ChannelTest | None = None
+
+
+class Key(Answer):
+    """Who has a key; never the key."""
+
+    name: str
+    role: str
+    last_seen_at: datetime | None = None
+
+
+class Retention(Answer):
+    """For how many days runs are kept one by one; None is for ever."""
+
+    days: int | None = None
+    at: datetime | None = None
+    by: str | None = None
+    swept_at: datetime | None = None
+    removed_runs: int = 0
+
+
+class DeletedProbe(Answer):
+    """What is left of a probe that an admin took out."""
+
+    name: str
+    by: str
+    reason: str
+    at: datetime
+    done_at: datetime | None = None
+    runs: int
+    breaches: int
+    notices: int
+
+
 class Probe(Answer):
     name: str
     run_count: int

@@ -7,9 +7,11 @@ from starlette.responses import Response
 
 from speedtrap_web import site as web
 from speedtrap_web.admin import seen_other, to_login
-from speedtrap_web.answers import NoticeBrief, Stop, Switch
+from speedtrap_web.answers import Channel, NoticeBrief, Stop, Switch
 from speedtrap_web.forms import read_form
+from speedtrap_web.graph import RefusedError
 from speedtrap_web.views.breaches import notice_line
+from speedtrap_web.views.channels import channel_lines
 from speedtrap_web.views.words import Words
 
 LONGEST_REASON = 500
@@ -19,7 +21,9 @@ async def sending_page(request: Request) -> Response:
     return await _page(request)
 
 
-async def _page(request: Request, problem: str = "", status: int = 200) -> Response:
+async def _page(
+    request: Request, problem: str = "", status: int = 200, *, untested: str = ""
+) -> Response:
     site = web.of(request)
     session = site.session(request)
     if session is None:
@@ -42,7 +46,9 @@ async def _page(request: Request, problem: str = "", status: int = 200) -> Respo
             (node["reference"], notice_line(NoticeBrief.model_validate(node), words))
             for node in nodes
         ],
+        "channels": channel_lines(map(Channel.model_validate, data["channels"]), words),
         "problem": problem,
+        "untested": untested,
         "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "sending.html", context, status)
@@ -61,3 +67,17 @@ async def switch(request: Request) -> Response:
     variables = {"on": form.get("on") == "yes", "reason": reason}
     await site.graph.ask("setSending", variables, session.key)
     return seen_other("/settings/sending", "sending")
+
+
+async def test(request: Request) -> Response:
+    """A bot of the channel sends the subscriber one real message; the page says how it ended."""
+    site = web.of(request)
+    session = site.session(request)
+    if session is None:
+        return to_login(request, "needed")
+    form = await read_form(request)
+    try:
+        await site.graph.ask("sendTest", {"channel": form.get("channel", "")}, session.key)
+    except RefusedError as refusal:
+        return await _page(request, status=400, untested=refusal.message)
+    return seen_other("/settings/sending", "test")

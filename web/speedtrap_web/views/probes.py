@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Probe
+from speedtrap_web.answers import Key, Probe
 from speedtrap_web.views.header import plan_line
 from speedtrap_web.views.standing import silent_for
 from speedtrap_web.views.words import Words
@@ -22,6 +22,13 @@ class ProbeLine:
     runs: str
     plan: str
     silenced: str
+
+
+def key_line(key: Key, words: Words) -> tuple[str, str, str]:
+    """Whose it is, for what, and when it was last used."""
+    role = words.text(f"role.{key.role}")
+    seen = words.ago(key.last_seen_at) if key.last_seen_at else words.text("keys.never")
+    return key.name, role, seen
 
 
 def probe_lines(probes: Iterable[Probe], words: Words) -> list[ProbeLine]:
