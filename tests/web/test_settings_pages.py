@@ -234,11 +234,8 @@ def test_keys_are_listed_with_when_they_were_used_and_never_shown(
     page = admin.get("/settings/probes")
     text = text_of(page)
     assert "May Last used" in text
-    for role, may in (
-        ("probe", "submit its runs"),
-        ("bot", "send notices"),
-        ("admin", "everything"),
-    ):
+    may = {"probe": "submit its runs", "bot": "send notices", "admin": "everything"}
+    for role, what in may.items():
         name = empty.query("{ me { name } }", role=role)["me"]["name"]
         assert f"{name} {what}" in text
     assert "page read" in text
