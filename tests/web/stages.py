@@ -235,6 +235,7 @@ def trust(folder: Path) -> dict[str, str]:
     """The setting with which the page's key runs the page's own documents and nothing else, so
     that every test of the page shows that it does with them.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "documents.json"
     file.write_text(CliRunner().invoke(cli.app, ["documents"]).output, encoding="utf-8")
     return {"SPEEDTRAP_GRAPH_TRUSTED_DOCUMENTS": str(file)}
