@@ -23,6 +23,7 @@ from tests.lab.waiting import until
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 STATE = "speedtrap/laptop/state"
+TOOL = "speedtrap/laptop/ookla/state"
 
 # What Home Assistant allows a sensor of a device class to have as its unit, and which ids its
 # discovery takes: from its documentation.
@@ -49,6 +50,11 @@ async def until_retained(broker: Broker, is_so: Callable[[dict[str, str]], bool]
     return found
 
 
+def whole(found: dict[str, str]) -> bool:
+    """Line and tool are told one after the other."""
+    return STATE in found and TOOL in found
+
+
 def is_online(found: dict[str, str]) -> bool:
     return found.get("speedtrap/status") == "online"
 
@@ -73,7 +79,7 @@ async def test_a_run_is_shown_and_found_by_home_assistant_and_unknown_is_null(
     async with exporting(store, mqtt(broker)):
         await started(store, "mqtt")
         [run] = await submit(store, a_run(123.4))
-        found = await until_retained(broker, lambda found: STATE in found)
+        found = await until_retained(broker, whole)
     state = told(found)
     assert (state["outcome"], state["download_mbps"], state["latency_ms"]) == (
         "measured",
@@ -82,7 +88,7 @@ async def test_a_run_is_shown_and_found_by_home_assistant_and_unknown_is_null(
     )
     assert state["jitter_ms"] is None
     assert state["packet_loss_percent"] is None
-    tool = told(found, "speedtrap/laptop/ookla/state")
+    tool = told(found, TOOL)
     assert (tool["result"], tool["upload_mbps"], tool["loaded_latency_up_ms"]) == (
         "measured",
         80.0,
@@ -123,10 +129,10 @@ async def test_an_outage_is_no_throughput_of_0(store: Store, broker: Broker) -> 
     async with exporting(store, mqtt(broker)):
         await started(store, "mqtt")
         await submit(store, a_run(None, conditions=down))
-        found = await until_retained(broker, lambda found: STATE in found)
+        found = await until_retained(broker, whole)
     state = told(found)
     assert (state["outcome"], state["download_mbps"]) == ("outage", None)
-    assert told(found, "speedtrap/laptop/ookla/state")["result"] == "tool_failed"
+    assert told(found, TOOL)["result"] == "tool_failed"
 
 
 async def test_a_broker_that_was_away_gets_what_it_missed_and_one_that_forgot_all_that_is_known(
