@@ -355,6 +355,15 @@ class NoticeStep(Answer):
     by: str = ""
 
 
+class ToldIn(Answer):
+    """The digest that tells of what the limits held back."""
+
+    id: str
+    reference: str
+    status: str
+    sent_at: datetime | None = None
+
+
 class NoticeBrief(Answer):
     id: str
     stage: str
@@ -363,6 +372,9 @@ class NoticeBrief(Answer):
     planned_at: datetime
     sent_at: datetime | None = None
     due_at: datetime | None = None
+    contradicted_at: datetime | None = None
+    contradicted_why: str | None = None
+    told_in: ToldIn | None = None
     steps: list[NoticeStep] = []
 
     @property
@@ -411,6 +423,17 @@ class NoticeBreach(Answer):
     plan: Plan
 
 
+class CoveredBreach(Answer):
+    """One of those that a digest tells of."""
+
+    id: str
+    reference: str
+    status: str
+    first_run_at: datetime
+    last_run_at: datetime
+    resolved_at: datetime | None = None
+
+
 class Notice(NoticeBrief):
     """One notice with everything that would be sent."""
 
@@ -424,6 +447,7 @@ class Notice(NoticeBrief):
     attempts: int
     external_reference: str | None = None
     attachments: list[Attachment] = []
+    covers: list[CoveredBreach] = []
     breach: NoticeBreach
 
 

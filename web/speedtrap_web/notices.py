@@ -16,7 +16,7 @@ from speedtrap_web.forms import read_form
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.security import LETTER_POLICY
 from speedtrap_web.session import Session
-from speedtrap_web.views.breaches import channel_name, notice_line
+from speedtrap_web.views.breaches import channel_name, covered_line, notice_line
 from speedtrap_web.views.words import Words, zone_of
 
 # X's web intent: a person sees the text in X's own page, and posts it there or does not.
@@ -70,6 +70,8 @@ def _page(
         "notice": notice,
         "channel": channel_name(notice.channel, words),
         "line": notice_line(notice, words),
+        "advice": _advice(notice, words),
+        "covered": [covered_line(breach, words) for breach in notice.covers],
         "planned": words.when(notice.planned_at),
         "steps": steps,
         "intent": by_hand(notice.channel, notice.text, site.provider_handle),
@@ -79,6 +81,16 @@ def _page(
         "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "notice.html", context, status)
+
+
+def _advice(notice: Notice, words: Words) -> str:
+    """What a person can do about a notice that is known not to be right."""
+    channel = "twitter" if notice.channel == "twitter" else "mail"
+    return words.text(
+        f"notice.contradicted.{channel}",
+        recipient=notice.recipient or words.text("notice.to.nobody"),
+        reference=notice.breach.reference,
+    )
 
 
 def by_hand(channel: str, text: str, handle: str) -> str | None:

@@ -200,6 +200,18 @@ ENGLISH: Mapping[str, str] = {
     "notice.status.SILENCED": "silenced, not sent",
     "notice.why": "because: {why}",
     "notice.due": "not before {when}",
+    "notice.contradicted": "Not right any more, as is known since {when}: {why}.",
+    "notice.contradicted.title": "This was sent, and no longer holds",
+    "notice.contradicted.mail": "A sent letter cannot be taken back, and nothing more goes out by "
+    "itself. Write to {recipient} that the letter about {reference} does not hold and why: a "
+    "complaint that you correct yourself keeps the others believable.",
+    "notice.contradicted.twitter": "The post stays until you delete it. Delete it, or answer it "
+    "with a correction that names {reference}: a complaint that you correct yourself keeps the "
+    "others believable.",
+    "notice.told": "Told instead in digest {reference}: {status}.",
+    "notice.covers": "The breaches that it tells of",
+    "notice.covered": "{reference}: {start} to {end}, {status}",
+    "notice.about": "About",
     # Empty
     "empty.title": "Waiting for the first run",
     "empty.text": "Nothing has been measured yet. If you started speedtrap with “speedtrap up”, "

@@ -202,6 +202,17 @@ SPANISH: Mapping[str, str] = {
     "notice.status.SILENCED": "silenciado, no enviado",
     "notice.why": "porque: {why}",
     "notice.due": "no antes de {when}",
+    "notice.contradicted": "Ya no es correcto, según se sabe desde {when}: {why}.",
+    "notice.contradicted.title": "Se envió y ya no es cierto",
+    "notice.contradicted.mail": "Una carta enviada no se puede retirar, y nada más sale por sí "
+    "solo. Escribe a {recipient} que la carta sobre {reference} no es válida y por qué: una queja "
+    "que corriges tú da crédito a las demás.",
+    "notice.contradicted.twitter": "El mensaje sigue ahí hasta que lo borres. Bórralo o respóndele "
+    "con una corrección que nombre {reference}: una queja que corriges tú da crédito a las demás.",
+    "notice.told": "Se cuenta en el resumen {reference}: {status}.",
+    "notice.covers": "Los incumplimientos de los que habla",
+    "notice.covered": "{reference}: de {start} a {end}, {status}",
+    "notice.about": "Sobre",
     # Empty
     "empty.title": "Esperando la primera prueba",
     "empty.text": "Todavía no se ha medido nada. Si iniciaste speedtrap con «speedtrap up», su "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Breach, NoticeBrief, Report, Rule
+from speedtrap_web.answers import Breach, CoveredBreach, NoticeBrief, Report, Rule
 from speedtrap_web.views.words import Words
 
 WAITING = frozenset({"PLANNED"})
@@ -29,6 +29,15 @@ NOTICE_GLYPHS = {
 }
 
 
+CONTRADICTED_GLYPH = "▲"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    text: str
+    href: str
+
+
 @dataclass(frozen=True, slots=True)
 class NoticeLine:
     id: str
@@ -38,6 +47,8 @@ class NoticeLine:
     glyph: str
     tone: str
     waits: bool
+    contradicted: str | None
+    told: Link | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +146,50 @@ def notice_line(notice: NoticeBrief, words: Words) -> NoticeLine:
         ),
         status=status,
         why=_why(notice, words),
-        glyph=NOTICE_GLYPHS[notice.status],
-        tone=NOTICE_TONES.get(notice.status, "none"),
+        glyph=CONTRADICTED_GLYPH if notice.contradicted_at else NOTICE_GLYPHS[notice.status],
+        tone="bad" if notice.contradicted_at else NOTICE_TONES.get(notice.status, "none"),
         waits=notice.status in WAITING,
+        contradicted=_contradicted(notice, words),
+        told=_told(notice, words),
     )
 
 
+def _contradicted(notice: NoticeBrief, words: Words) -> str | None:
+    """That what was sent is known not to have been so."""
+    if notice.contradicted_at is None:
+        return None
+    return words.text(
+        "notice.contradicted",
+        when=words.when(notice.contradicted_at),
+        why=notice.contradicted_why or "",
+    )
+
+
+def _told(notice: NoticeBrief, words: Words) -> Link | None:
+    """Where the recipient reads of it instead, sent or yet to be."""
+    digest = notice.told_in
+    if digest is None:
+        return None
+    sent = words.when(digest.sent_at) if digest.sent_at else ""
+    status = words.text(f"notice.status.{digest.status}", when=sent)
+    text = words.text("notice.told", reference=digest.reference, status=status)
+    return Link(text, f"/notices/{digest.id}")
+
+
+def covered_line(breach: CoveredBreach, words: Words) -> Link:
+    """One breach of a digest: its reference, when it was, and how it stands now."""
+    text = words.text(
+        "notice.covered",
+        reference=breach.reference,
+        start=words.when(breach.first_run_at),
+        end=words.when(breach.resolved_at or breach.last_run_at),
+        status=words.text(f"breach.status.{breach.status}"),
+    )
+    return Link(text, f"/breaches/{breach.id}")
+
+
 def _why(notice: NoticeBrief, words: Words) -> str | None:
-    if notice.status == "SENT":
+    if notice.status == "SENT" or notice.contradicted_at is not None:
         return None
     if notice.why:
         return words.text("notice.why", why=notice.why)
