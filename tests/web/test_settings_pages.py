@@ -214,7 +214,7 @@ def test_a_channel_says_how_it_is_and_how_its_test_ended(
     assert refused.status_code == 400
     empty.query(REPORT_CHANNEL, {"state": "READY"}, role="bot")
     text = text_of(admin.get("/settings/sending"))
-    assert "mail ✓ ready" in text
+    assert "Mail ✓ ready" in text
     assert "Sends to me@home.example" in text
     done = admin.post("/settings/sending/test", data={"channel": "mail"})
     assert done.headers["location"] == "/settings/sending?done=test"
@@ -267,7 +267,7 @@ def test_a_probe_is_deleted_once_its_name_was_typed(admin: httpx.Client, empty: 
     for changes, complaint in (
         ({"typed": "laptob"}, "The name that you typed is another one."),
         ({"reason": ""}, "Give a reason."),
-        ({"name": "nobody", "typed": "nobody"}, ""),
+        ({"name": "nobody", "typed": "nobody"}, "nobody"),
     ):
         refused = admin.post("/settings/probes/delete", data={**sold, **changes})
         assert refused.status_code == 400

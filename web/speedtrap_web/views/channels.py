@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from speedtrap_web.answers import Channel, ChannelTest
+from speedtrap_web.views.breaches import channel_name
 from speedtrap_web.views.words import Words
 
 TONES = {
@@ -19,9 +20,12 @@ _TEST_TONES = {"SENT": "good", "FAILED": "bad", "UNKNOWN": "warn", "EXPIRED": "w
 
 @dataclass(frozen=True, slots=True)
 class ChannelLine:
-    """`tone` is bad for a channel that has stopped, warn for one whose bot is gone."""
+    """`name` is graph's, `title` the reader's. `tone` is bad for a channel that has stopped, warn
+    for one whose bot is gone.
+    """
 
     name: str
+    title: str
     state: str
     tone: str
     glyph: str
@@ -45,6 +49,7 @@ def _line(channel: Channel, words: Words) -> ChannelLine:
     number = words.catalogue.number
     return ChannelLine(
         name=channel.name,
+        title=channel_name(channel.name, words),
         state=words.text(f"channel.{state or 'never'}"),
         tone=tone,
         glyph=glyph,
