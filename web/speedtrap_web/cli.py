@@ -48,7 +48,13 @@ def serve(
             where = ".".join(str(part) for part in error["loc"]) or "settings"
             typer.echo(f"{where}: {error['msg']}", err=True)
         raise typer.Exit(2) from None
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="info")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="info",
+        access_log=False,  # a shared report's token is part of its path
+    )
 
 
 @app.command()
