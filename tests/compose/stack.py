@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -164,7 +165,7 @@ class Stack:
     def deliver(self, *runs: dict[str, Any]) -> None:
         """As a probe does: each until it is acknowledged, whoever is away meanwhile."""
         for run in runs:
-            assert becomes_true(lambda run=run: self._takes(run))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+            assert becomes_true(partial(self._takes, run))
 
     def _takes(self, run: dict[str, Any]) -> bool:
         try:

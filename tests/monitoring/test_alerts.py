@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped] # it has no types of its own
+import yaml
 from speedtrap_graph.metrics.names import NAMES
 
 from tests.lab.prometheus import Prometheus, promtool

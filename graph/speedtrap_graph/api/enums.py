@@ -85,8 +85,8 @@ strawberry.enum(
     ChannelTestState,
     description="""\
 ASKED: waits for a bot, which takes it within seconds. SENDING: a bot has it.
-SENT: the other side took it. FAILED: it did not leave, or was refused. UNKNOWN: it may have arrived.
-EXPIRED: no bot took it within five minutes; nothing was sent.""",  # noqa: E501 - printed into the schema as it stands
+SENT: the other side took it. FAILED: it did not leave, or was refused. UNKNOWN: it may have
+arrived. EXPIRED: no bot took it within five minutes; nothing was sent.""",
 )
 strawberry.enum(Verdict)
 strawberry.enum(

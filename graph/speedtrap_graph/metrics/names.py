@@ -10,6 +10,8 @@ from typing import Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+Family = CounterMetricFamily | GaugeMetricFamily
+
 Kind = Literal["gauge", "counter"]
 
 
@@ -23,7 +25,7 @@ class Name:
     kind: Kind = "gauge"
     of_process: bool = False
 
-    def family(self) -> Metric:
+    def family(self) -> Family:
         if self.kind == "counter":
             return CounterMetricFamily(self.name, self.text, labels=self.labels)
         return GaugeMetricFamily(self.name, self.text, labels=self.labels)
@@ -210,12 +212,11 @@ class Sheet:
     """Metrics being filled in. What is None is left out, and so has no sample."""
 
     def __init__(self, names: Iterable[Name]) -> None:
-        self._families = {name.name: name.family() for name in names}
+        self._families: dict[str, Family] = {name.name: name.family() for name in names}
 
     def put(self, name: str, value: float | None, *labels: str) -> None:
         if value is not None:
-            family = self._families[name]
-            family.add_metric(labels, value)  # type: ignore[attr-defined] # of both families
+            self._families[name].add_metric(labels, value)
 
     def families(self) -> list[Metric]:
         return list(self._families.values())
