@@ -50,14 +50,16 @@ def _line(channel: Channel, words: Words) -> ChannelLine:
     return ChannelLine(
         name=channel.name,
         title=channel_name(channel.name, words),
-        state=words.text(f"channel.{state or 'never'}"),
+        state=words.text(f"channels.{state or 'never'}"),
         tone=tone,
         glyph=glyph,
         why=(channel.why or "") if channel.alive else "",
-        recipient=channel.recipient or words.text("channel.nobody"),
-        leave=words.text("channel.leave" if channel.needs_leave else "channel.no_leave"),
+        recipient=channel.recipient or words.text("channels.nobody"),
+        leave=words.text("channels.leave" if channel.needs_leave else "channels.no_leave"),
         seen=words.ago(channel.last_seen_at) if channel.last_seen_at else words.text("tile.none"),
-        counts=[(words.text(f"channel.{name}"), number(getattr(channel, name))) for name in COUNTS],
+        counts=[
+            (words.text(f"channels.{name}"), number(getattr(channel, name))) for name in COUNTS
+        ],
         test=_told(channel.last_test, words) if channel.last_test else "",
         test_tone=_TEST_TONES.get(channel.last_test.state, "none") if channel.last_test else "none",
         testable=channel.alive and state != "UNCONFIGURED",
@@ -66,7 +68,7 @@ def _line(channel: Channel, words: Words) -> ChannelLine:
 
 def _told(test: ChannelTest, words: Words) -> str:
     said = words.text(
-        f"channel.test.{test.state}",
+        f"channels.test.{test.state}",
         by=test.asked_by,
         when=words.when(test.ended_at or test.asked_at),
     )
