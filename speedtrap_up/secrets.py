@@ -19,6 +19,7 @@ RANDOM = (
     "speedtest-db_root_password",
     "speedtest-db_api_password",
     "speedtest-db_keyfile",
+    "gateway_secret",
     "web_session_secret",
     "grafana_password",
 )

@@ -155,7 +155,7 @@ def create_app(settings: GraphSettings) -> Starlette:
 
 def _metrics(figures: Callable[[], Scrape], gate: Gate) -> ASGIApp:
     if isinstance(gate.callers, Gateway):
-        return MetricsView(figures, by_gateway=True)
+        return MetricsView(figures, gate.callers)
     return replace(gate, app=MetricsView(figures))
 
 
@@ -169,7 +169,7 @@ def _scrape(
 def _callers(settings: GraphSettings) -> Callers:
     keys = None if settings.keys_file is None else KeyFile(settings.keys_file)
     if keys is None or settings.callers == "gateway":
-        return Gateway(keys)
+        return Gateway(keys, settings.known_gateway_secret)
     return keys
 
 

@@ -4,6 +4,7 @@ A line of the file reads `"<key>" "<name>:<role>";`. The gateway reads the same 
 """
 
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 CALLER_HEADER = "x-speedtrap-caller"
 """Set by the gateway alone, which strips what a client sends under this name."""
+
+GATEWAY_HEADER = "x-speedtrap-gateway"
+"""The secret by which graph knows the gateway from whoever else reaches its port."""
 
 
 class Role(StrEnum):
@@ -128,15 +132,23 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The gateway has checked the key. Only it may be able to reach this service.
+    """The gateway has checked the key. Without a secret, only it may be able to reach this service.
 
     With the gateway's own key file at hand, a revoked key counts at once here too, also on sockets
     that are open already.
     """
 
     keys: KeyFile | None = None
+    secret: str = field(default="", repr=False)
+
+    def sent(self, headers: Mapping[str, str]) -> bool:
+        """Whether it was the gateway that sent a request with these."""
+        presented = headers.get(GATEWAY_HEADER, "")
+        return not self.secret or hmac.compare_digest(_digest(presented), _digest(self.secret))
 
     def identify(self, headers: Mapping[str, str]) -> Caller | None:
+        if not self.sent(headers):
+            return None
         caller = parse_caller(headers.get(CALLER_HEADER, ""))
         if caller is None or (self.keys is not None and not self.keys.knows(caller)):
             return None

@@ -55,6 +55,9 @@ class GraphSettings(StoreSettings):
     callers: Literal["keys", "gateway"] = "keys"
     """`keys`: graph reads the key file. `gateway`: it trusts the caller header, which only the
     gateway may be able to send."""
+    gateway_secret: SecretStr = SecretStr("")
+    """With it graph trusts that header only beside this secret."""
+    gateway_secret_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65535)
     auto_approve: str = ""
@@ -97,6 +100,11 @@ class GraphSettings(StoreSettings):
         return ceil(self.drain_s) + 2
 
     @property
+    def known_gateway_secret(self) -> str:
+        """Empty: whoever reaches this port counts as the gateway."""
+        return _first_line(self.gateway_secret_file) or self.gateway_secret.get_secret_value()
+
+    @property
     def quotas(self) -> dict[Role, int]:
         return _quotas(self.requests_per_minute)
 
@@ -107,6 +115,13 @@ class GraphSettings(StoreSettings):
     @property
     def owner_channel_names(self) -> frozenset[str]:
         return _names(self.owner_channels)
+
+    @field_validator("gateway_secret_file")
+    @classmethod
+    def _holds_a_secret(cls, path: Path | None) -> Path | None:
+        if path is not None and not (path.is_file() and _first_line(path)):
+            raise ValueError(f"there is no secret in {path}")
+        return path
 
     @field_validator("trusted_documents")
     @classmethod

@@ -33,6 +33,21 @@ keys() {
     ' "$SPEEDTRAP_GATEWAY_KEYS_FILE"
 }
 
+# By this secret graph knows the gateway from whoever else reaches its port.
+graph_header() {
+    secret=
+    if [ -e "$SPEEDTRAP_GATEWAY_SECRET_FILE" ]; then
+        secret=$(
+            awk 'NR > 1 || length < 16 || /[^A-Za-z0-9_-]/ { bad = 1 } { print } END { exit bad || !NR }' \
+                "$SPEEDTRAP_GATEWAY_SECRET_FILE"
+        ) || {
+            say "gateway_secret: not one line of 16 or more letters, digits, - and _"
+            return 1
+        }
+    fi
+    echo "proxy_set_header X-Speedtrap-Gateway \"$secret\";"
+}
+
 # An address of the sixth version, where this machine has any.
 listen6() {
     [ -z "$1" ] || [ ! -e /proc/net/if_inet6 ] || echo "listen $1 ipv6only=on;"
@@ -43,6 +58,7 @@ prepare() {
     rm -rf "$new"
     mkdir "$new"
     keys >"$new/keys.map" || return 1
+    graph_header >"$new/graph-header.inc" || return 1
     listen6 "${SPEEDTRAP_GATEWAY_LISTEN6:+$SPEEDTRAP_GATEWAY_LISTEN6 default_server}" >"$new/listen6.inc"
     listen6 "${SPEEDTRAP_GATEWAY_TLS_LISTEN6:+$SPEEDTRAP_GATEWAY_TLS_LISTEN6 ssl default_server}" >"$new/tls-listen6.inc"
     : >"$new/tls.conf"

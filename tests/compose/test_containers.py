@@ -22,6 +22,7 @@ SECRETS = (
     "web_key",
     "bots_key",
     "probe_key",
+    "gateway_secret",
     "web_session_secret",
     "grafana_password",
     "speedtest-db_root_password",

@@ -62,23 +62,54 @@ def test_a_caller_that_names_itself_stays_who_its_key_says(stack: Stack, probe_k
     assert answer.json()["data"]["me"] == {"name": "attic", "role": "PROBE"}
 
 
-@pytest.mark.parametrize("service", ["web", "bot-mail", "bot-twitter", "certbot"])
-def test_graph_and_database_are_out_of_everybodys_reach(stack: Stack, service: str) -> None:
-    targets = []
-    for host, port in (("graph", 8000), ("db", 27017)):
+CLOSED_DOORS = (("graph", 8000), ("db", 27017), ("gateway", 9100))
+"""9100 gives the figures of the service to whoever asks."""
+
+KNOCK = """
+import socket
+from concurrent.futures import ThreadPoolExecutor
+def knock(door):
+    try:
+        socket.create_connection(door, 5).close()
+    except OSError:
+        return
+    print(*door)
+with ThreadPoolExecutor(32) as pool:
+    list(pool.map(knock, {doors!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "open_doors"),
+    [
+        ("web", ["gateway 8080"]),
+        ("bot-mail", ["gateway 8080"]),
+        ("bot-twitter", ["gateway 8080"]),
+        ("certbot", []),
+    ],
+)
+def test_graph_the_database_and_the_figures_are_out_of_everybodys_reach(
+    stack: Stack, service: str, open_doors: list[str]
+) -> None:
+    """By their names and by every address they have; the door that is meant for all is open."""
+    doors = [("gateway", 8080)]
+    for host, port in CLOSED_DOORS:
         networks = stack.inspect(stack.container(host))["NetworkSettings"]["Networks"]
         addresses = [network["IPAddress"] for network in networks.values()]
         assert all(addresses)
-        targets += [(name, port) for name in (host, *addresses)]
-    code = (
-        "import contextlib, socket\n"
-        f"for target in {targets!r}:\n"
-        "    with contextlib.suppress(OSError):\n"
-        "        socket.create_connection(target, 2)\n"
-        "        print('open', target)\n"
-        "print('tried')"
-    )
-    assert stack.python_in(service, code).splitlines() == ["tried"]
+        doors += [(name, port) for name in (host, *addresses)]
+    assert stack.python_in(service, KNOCK.format(doors=doors)).splitlines() == open_doors
+
+
+def test_graph_believes_nobody_who_comes_beside_the_gateway(stack: Stack) -> None:
+    """Every account of the host can reach the addresses of containers, also of inner networks."""
+    found = stack.inspect(stack.container("graph"))["NetworkSettings"]["Networks"].values()
+    url = f"http://{next(network['IPAddress'] for network in found)}:8000"
+    assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+    says = {"X-Speedtrap-Caller": "admin:admin"}
+    asked = {"query": "{ me { name } }"}
+    assert httpx.post(f"{url}/graphql", headers=says, json=asked, timeout=30).status_code == 401
+    assert httpx.get(f"{url}/metrics", headers=says, timeout=30).status_code == 403
 
 
 def test_the_road_from_six_slow_runs_to_one_letter(

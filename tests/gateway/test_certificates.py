@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import runpy
 import signal
 import socket
 import ssl
@@ -163,6 +164,12 @@ def test_a_certificate_is_issued_and_renewed_by_itself_and_no_request_fails(
     assert key.count("PRIVATE KEY") == 2
     assert awaiting.certificate.stat().st_mode & 0o077 == 0
     assert "PRIVATE KEY" not in said.read_text()
+
+
+def test_a_certificate_is_looked_at_twice_a_day() -> None:
+    told = runpy.run_path(str(SCRIPT))["Settings"].of({"SPEEDTRAP_DOMAIN": DOMAIN})
+    assert told.every_s == 12 * 60 * 60
+    assert not told.staging
 
 
 def test_with_a_certificate_the_plain_door_takes_no_key_and_sends_people_on(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,56 @@ def test_nor_does_it_arrive_where_no_key_is_needed(
     headers = reached(httpx.get(f"{gateway.url}{path}", headers=spoof))
     assert values(headers, CALLER) == []
     assert "operator" not in str(headers)
+
+
+@pytest.fixture(scope="module")
+def trusted(
+    tmp_path_factory: pytest.TempPathFactory, speed_dir: Path, echo_url: str
+) -> Iterator[Gateway]:
+    """One that shares a secret with graph."""
+    folder = tmp_path_factory.mktemp("trusted")
+    (folder / "gateway_secret").write_text(f"{SECRET}\n", encoding="utf-8")
+    with running_gateway(folder, echo_url, echo_url, speed_dir, KEYS.known()) as server:
+        yield server
+
+
+SECRET = "planted-gateway-secret_6hK2mQ9x"
+PROOF = "x-speedtrap-gateway"
+
+
+@pytest.mark.parametrize("guess", [{}, {"X-Speedtrap-Gateway": "planted-guess"}], ids=str)
+def test_graph_alone_is_told_the_secret_by_which_it_knows_the_gateway(
+    trusted: Gateway, guess: dict[str, str]
+) -> None:
+    sent = {"X-API-Key": KEYS.probe, **guess}
+    for method, path in (("POST", "/graphql"), ("GET", "/export/runs.csv"), ("GET", "/readyz")):
+        headers = reached(httpx.request(method, f"{trusted.url}{path}", headers=sent))
+        assert values(headers, PROOF) == [SECRET]
+    figures = httpx.get(f"http://127.0.0.1:{trusted.metrics_port}/metrics", headers=guess)
+    assert values(reached(figures), PROOF) == [SECRET]
+    for path in ("/", "/login"):
+        assert values(reached(httpx.post(f"{trusted.url}{path}", headers=sent)), PROOF) == []
+    assert SECRET not in trusted.access_log() + trusted.error_log()
+
+
+async def test_it_is_told_by_websocket_too(trusted: Gateway) -> None:
+    headers = await websocket_headers(trusted, "/graphql", [("X-API-Key", KEYS.probe)])
+    assert values(headers, PROOF) == [SECRET]
+
+
+@pytest.mark.parametrize("text", ["", "too-short", f'{SECRET}"; return 200; #', f"{SECRET}\nmore"])
+def test_a_secret_that_is_none_keeps_the_gateway_from_starting(
+    tmp_path: Path, speed_dir: Path, echo_url: str, text: str
+) -> None:
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    (folder / "gateway_secret").write_text(text, encoding="utf-8")
+    with (
+        pytest.raises(RuntimeError, match="gateway_secret: not one line of") as refused,
+        running_gateway(folder, echo_url, echo_url, speed_dir, KEYS.known()),
+    ):
+        pass
+    assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize("spoof", SPOOFS, ids=str)

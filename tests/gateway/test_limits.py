@@ -107,6 +107,25 @@ async def test_a_key_may_hold_only_so_many_subscriptions(
         await asyncio.gather(*(one.close() for one in opened))
 
 
+async def test_an_address_may_hold_only_so_many_connections_whatever_its_keys(
+    tmp_path: Path, speed_dir: Path, echo_url: str
+) -> None:
+    limits = {"ADDRESS_CONNECTIONS": "3"}
+    with running_gateway(tmp_path, echo_url, echo_url, speed_dir, KEYS.known(), **limits) as strict:
+        url = f"ws://127.0.0.1:{strict.port}/graphql?stay=1"
+
+        def knock(key: str, host: str = "127.0.0.1") -> connect:
+            headers = {"X-API-Key": key}
+            return connect(url, additional_headers=headers, proxy=None, local_addr=(host, 0))
+
+        opened = [await knock(key) for key in (KEYS.probe, KEYS.viewer, KEYS.admin)]
+        with pytest.raises(InvalidStatus) as denied:
+            await knock(KEYS.admin)
+        assert denied.value.response.status_code == 429
+        opened.append(await knock(KEYS.admin, host="127.0.0.2"))
+        await asyncio.gather(*(one.close() for one in opened))
+
+
 def test_a_large_answer_of_graph_leaves_packed_and_a_small_one_as_it_is(gateway: Gateway) -> None:
     def ask(padding: int) -> tuple[str | None, bytes]:
         headers = {"X-API-Key": KEYS.probe, "Accept-Encoding": "gzip", "X-Padding": "y" * padding}

@@ -22,6 +22,7 @@ from tests.lab.service import Service, make_service
 pytestmark = pytest.mark.gateway
 
 ME = "{ me { name role } }"
+SECRET = "the-two-know-each-other-by-this"
 SET_PLAN = "mutation($plan: PlanInput!) { setPlan(plan: $plan) { id } }"
 PLAN = {
     "provider": "Example Cable",
@@ -94,6 +95,7 @@ def house(
             folder / "service",
             with_web=True,
             SPEEDTRAP_GRAPH_CALLERS="gateway",
+            SPEEDTRAP_GRAPH_GATEWAY_SECRET=SECRET,
             SPEEDTRAP_WEB_GRAPH_URL=f"http://127.0.0.1:{internal_port}",
         )
         gateway = Gateway(
@@ -105,6 +107,7 @@ def house(
         )
         gateway.folder.mkdir()
         gateway.keys_file.write_text(service.keys_file.read_text(encoding="utf-8"))
+        gateway.secret_file.write_text(SECRET, encoding="utf-8")
         try:
             service.start()
             gateway.start()
@@ -174,6 +177,20 @@ async def test_a_subscription_tells_of_the_sixth_slow_run_through_the_gateway(
         "kind": "OPENED",
         "breach": {"probe": "laptop", "count": 6},
     }
+
+
+def test_who_reaches_graph_beside_the_gateway_is_not_believed(house: House) -> None:
+    """As every account of a machine with containers can, whatever their networks are."""
+    says = {"X-Speedtrap-Caller": "operator:admin"}
+    asked = {"query": ME}
+    for guess in ({}, {"X-Speedtrap-Gateway": ""}, {"X-Speedtrap-Gateway": f"{SECRET}!"}):
+        beside = f"{house.service.base_url}/graphql"
+        assert httpx.post(beside, headers=says | guess, json=asked).status_code == 401
+        figures = f"{house.service.base_url}/metrics"
+        assert httpx.get(figures, headers=says | guess).status_code == 403
+    door = f"http://127.0.0.1:{house.gateway.metrics_port}/metrics"
+    assert "speedtrap_database_up 1" in httpx.get(door).text
+    assert SECRET not in house.service.log.read_text(encoding="utf-8")
 
 
 def test_runs_arrive_packed_and_leave_as_an_export(house: House) -> None:

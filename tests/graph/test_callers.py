@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from speedtrap_graph.callers import Caller, KeyFile, KeyFileError, Role, parse_keys
+from speedtrap_graph.callers import Caller, Gateway, KeyFile, KeyFileError, Role, parse_keys
 from websockets.typing import Subprotocol
 
 from tests.lab.mongo import Mongod, fresh_database
@@ -127,6 +127,16 @@ def test_behind_the_gateway_its_header_says_who_calls(
         assert answer.json() == {"data": {"me": {"name": "page", "role": "VIEWER"}}}
         key = {"X-API-Key": service.keys["admin"]}
         assert httpx.post(url, headers=key, json={"query": ME}, timeout=30).status_code == 401
+
+
+def test_the_gateways_word_counts_only_beside_its_secret() -> None:
+    gateway = Gateway(secret="planted-secret")
+    said = {"x-speedtrap-caller": "page:viewer"}
+    assert gateway.identify(said) is None
+    assert gateway.identify({**said, "x-speedtrap-gateway": "planted-secres"}) is None
+    known = {**said, "x-speedtrap-gateway": "planted-secret"}
+    assert gateway.identify(known) == Caller("page", Role.VIEWER)
+    assert "planted" not in repr(gateway)
 
 
 def test_a_probe_sees_its_own_runs_only(service: Service) -> None:

@@ -19,6 +19,7 @@ from tests.lab.service import write_keys
         ({"KEYS_FILE": "nowhere"}, "nowhere"),
         ({"KEYS_FILE": "bad_keys"}, "line 1"),
         ({"CALLERS": "everyone"}, "SPEEDTRAP_GRAPH_CALLERS"),
+        ({"CALLERS": "gateway", "GATEWAY_SECRET_FILE": "none"}, "there is no secret in none"),
         ({"CALLERS": "gateway", "PORT": "99999"}, "SPEEDTRAP_GRAPH_PORT"),
         ({"CALLERS": "gateway", "MONGODB_PASSWORD_FILE": "none"}, "MONGODB_PASSWORD_FILE"),
     ],

@@ -115,6 +115,11 @@ class Gateway:
     def keys_file(self) -> Path:
         return self.folder / "api_keys"
 
+    @property
+    def secret_file(self) -> Path:
+        """By what is in it graph knows the gateway; there is none until a test makes one."""
+        return self.folder / "gateway_secret"
+
     def write_keys(self, keys: Mapping[str, str]) -> None:
         """*keys*: the key, then `name:role`. NGINX sees them after a reload, or by its watcher."""
         lines = [f'"{key}" "{caller}";\n' for key, caller in keys.items()]
@@ -142,6 +147,7 @@ class Gateway:
             "LISTEN": f"127.0.0.1:{self.port}",
             "LISTEN6": f"[::1]:{self.port}",
             "METRICS_LISTEN": f"127.0.0.1:{self.metrics_port}",
+            "SECRET_FILE": str(self.secret_file),
             "SPEED_DIR": str(self.speed_dir),
             "TLS_LISTEN": f"127.0.0.1:{self.tls_port}",
             "TLS_LISTEN6": f"[::1]:{self.tls_port}",

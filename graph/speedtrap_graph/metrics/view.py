@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from speedtrap_graph.callers import CALLER_HEADER, Caller, Role, parse_caller
+from speedtrap_graph.callers import CALLER_HEADER, Caller, Gateway, Role, parse_caller
 from speedtrap_graph.metrics.scrape import Scrape
 
 READERS = frozenset({Role.VIEWER, Role.ADMIN})
@@ -26,12 +26,12 @@ _FORBIDDEN = {
 
 @dataclass(frozen=True)
 class MetricsView:
-    """An ASGI app behind the gate, which found out who calls. `by_gateway`: nobody has asked for a
-    key, because only the gateway's inner door for figures leads here.
+    """An ASGI app behind the gate, which found out who calls. With a `gateway` nobody has asked for
+    a key, because only that one's inner door for figures leads here.
     """
 
     scrape: Callable[[], Scrape]
-    by_gateway: bool = False
+    gateway: Gateway | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._answer(Request(scope, receive))
@@ -50,9 +50,11 @@ class MetricsView:
         return Response(body, headers=headers)
 
     def _may_read(self, request: Request) -> bool:
-        if not self.by_gateway:
+        if self.gateway is None:
             caller: Caller = request.state.caller
             return caller.role in READERS
+        if not self.gateway.sent(request.headers):
+            return False
         said = request.headers.get(CALLER_HEADER, "")
         if not said:
             return True
