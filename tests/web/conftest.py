@@ -7,6 +7,7 @@ import pytest
 
 from tests.lab.mongo import Mongod
 from tests.lab.service import Service, make_service
+from tests.web.lines import Line, attic, measured_service, porch, shed
 from tests.web.serving import HereService
 from tests.web.stages import lived_in_service, trust
 
@@ -15,6 +16,22 @@ from tests.web.stages import lived_in_service, trust
 def lived_in(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two weeks of hourly runs, an open breach and a complaint that waits. For reading only."""
     with lived_in_service(mongod, tmp_path_factory.mktemp("lived-in")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def lines() -> dict[str, Line]:
+    """By the name of their probe."""
+    return {line.probe: line for line in (attic(), porch(), shed())}
+
+
+@pytest.fixture(scope="session")
+def measured(
+    mongod: Mongod, lines: dict[str, Line], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The page of *lines*. For reading only."""
+    folder = tmp_path_factory.mktemp("measured")
+    with measured_service(mongod, folder, lines.values()) as service:
         yield service
 
 

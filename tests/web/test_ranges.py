@@ -6,7 +6,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_web.views.ranges import CHOICES, MOST_BUCKETS, MOST_POINTS, choose, stretches, usual
+from speedtrap_web.views.ranges import (
+    CHOICES,
+    MOST_BUCKETS,
+    MOST_POINTS,
+    choose,
+    own_dates,
+    stretches,
+    usual,
+)
 
 DENVER = ZoneInfo("America/Denver")
 NOW = datetime(2026, 11, 24, 12, 34, 56, tzinfo=UTC)
@@ -86,3 +94,21 @@ def test_every_range_holds_now_in_a_bounded_number_of_buckets(
     assert 1 <= span.buckets <= MOST_BUCKETS + 1
     assert span.points % span.buckets == 0
     assert span.points <= MOST_POINTS
+
+
+@given(
+    st.dates(date(2015, 1, 1), date(2026, 1, 1)),
+    st.integers(1, 800),
+    st.sampled_from(["UTC", "America/Denver", "Europe/Berlin", "Australia/Lord_Howe"]),
+)
+def test_own_dates_end_with_their_last_day(first: date, days: int, name: str) -> None:
+    """Also where a day has 23 or 25 hours, and where days do not fill the last bucket."""
+    zone, last = ZoneInfo(name), first + timedelta(days=days - 1)
+    span = own_dates(first.isoformat(), last.isoformat(), NOW + timedelta(days=1000), zone)
+    assert span is not None
+    local = [moment.astimezone(zone) for moment in (span.since, span.until)]
+    assert [(moment.date(), moment.hour) for moment in local] == [
+        (first, 0),
+        (first + timedelta(days=days), 0),
+    ]
+    assert 1 <= span.buckets <= MOST_BUCKETS + 1

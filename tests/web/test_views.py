@@ -134,7 +134,7 @@ def test_few_runs_make_no_finding() -> None:
 
 
 def test_the_map_takes_steps_of_four_hours_while_runs_are_few() -> None:
-    hours = [{"weekday": 0, "hour": h, "median": 900, "n": 1} for h in range(4)]
+    hours = [{"weekday": 0, "hour": h, "medianRatio": 0.9, "n": 1} for h in range(4)]
     sparse = heat_map(a_report(hours=hours), words())
     assert sparse is not None
     assert (sparse.step_h, len(sparse.rows[0]), sparse.rows[0][0].n) == (4, 6, 4)
@@ -143,7 +143,7 @@ def test_the_map_takes_steps_of_four_hours_while_runs_are_few() -> None:
 
 def test_the_map_shows_hours_once_there_are_enough() -> None:
     hours = [
-        {"weekday": day, "hour": hour, "median": 400 if hour == 20 else 960, "n": 3}
+        {"weekday": day, "hour": hour, "medianRatio": 0.4 if hour == 20 else 0.96, "n": 3}
         for day in range(7)
         for hour in range(24)
     ]

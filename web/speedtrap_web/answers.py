@@ -1,6 +1,7 @@
 """What graph answers, typed. Throughputs are Mbps, ratios 0..1, times UTC-aware."""
 
 from datetime import datetime
+from math import isclose
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -307,8 +308,11 @@ class Figure(Answer):
 
 
 class ToolFigure(Answer):
+    """`median_ratio` is of its figures over the subscribed speed of their own time."""
+
     tool: str
     median: float | None = None
+    median_ratio: float | None = None
     n: int
     failures: int
 
@@ -317,6 +321,7 @@ class HourFigure(Answer):
     weekday: int
     hour: int
     median: float | None = None
+    median_ratio: float | None = None
     n: int
 
 
@@ -346,6 +351,14 @@ class Report(Answer):
     tools: list[ToolFigure]
     hours: list[HourFigure]
     percentiles: list[float] = []
+
+    @property
+    def has_several_plans(self) -> bool:
+        """Whether its ratios, each by the plan of its run's time, are not those of one plan."""
+        if self.plan is None or self.median_mbps is None or self.median_ratio is None:
+            return False
+        by_one = self.median_mbps / self.plan.download_mbps
+        return not isclose(by_one, self.median_ratio, rel_tol=1e-6)
 
 
 class NoticeStep(Answer):

@@ -72,30 +72,48 @@ class Figure:
         return cls(median=figure.median, n=figure.n)
 
 
-@strawberry.type
+@strawberry.type(
+    description="medianRatio: of its figures over the subscribed speed, each by the plan of its"
+    " run's time; null for a local tool."
+)
 class ToolFigure:
     tool: str
     median: float | None
+    median_ratio: float | None
     n: int
     failures: int
 
     @classmethod
     def of(cls, figure: report.ToolFigure) -> Self:
-        return cls(tool=figure.tool, median=figure.median, n=figure.n, failures=figure.failures)
+        return cls(
+            tool=figure.tool,
+            median=figure.median,
+            median_ratio=figure.median_ratio,
+            n=figure.n,
+            failures=figure.failures,
+        )
 
 
 @strawberry.type(
     description="weekday: 0 Monday to 6 Sunday; hour: 0 to 23; both in the plan's time zone."
+    " medianRatio: over the subscribed speed, each by the plan of its run's time."
 )
 class HourFigure:
     weekday: int
     hour: int
     median: float | None
+    median_ratio: float | None
     n: int
 
     @classmethod
     def of(cls, figure: report.HourFigure) -> Self:
-        return cls(weekday=figure.weekday, hour=figure.hour, median=figure.median, n=figure.n)
+        return cls(
+            weekday=figure.weekday,
+            hour=figure.hour,
+            median=figure.median,
+            median_ratio=figure.median_ratio,
+            n=figure.n,
+        )
 
 
 @strawberry.type

@@ -83,7 +83,7 @@ FOLLOWING: Mapping[str, str] = {
     "Finding": "probe tool metric rule since lastRunAt endedAt count median others",
     "History": "probe metric tool t bucketS median p10 p90 min max n below outages inconclusive "
     "subscribedMbps exact",
-    "HourFigure": "weekday hour median n",
+    "HourFigure": "weekday hour median medianRatio n",
     "Measurement": "tool toolVersion startedAt durationS downloadMbps uploadMbps latencyMs "
     "jitterMs packetLossRatio loadedLatencyDownMs loadedLatencyUpMs bytesReceived bytesSent server "
     "resultUrl failure",
@@ -118,7 +118,7 @@ FOLLOWING: Mapping[str, str] = {
     "Silence": "probe until reason by",
     "Stop": "recipient at by reason",
     "SubmitRunsResult": "accepted duplicates rejected",
-    "ToolFigure": "tool median n failures",
+    "ToolFigure": "tool median medianRatio n failures",
 }
 """Fields that whoever may have their object may have too."""
 

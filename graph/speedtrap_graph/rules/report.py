@@ -87,22 +87,28 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class ToolFigure:
-    """One tool's median in Mbps over `n` figures, and how often it failed."""
+    """One tool's median in Mbps over `n` figures, and how often it failed. `median_ratio` is that
+    of its figures over the subscribed speed of their own time; None for a local tool.
+    """
 
     tool: str
     median: float | None
     n: int
     failures: int
+    median_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class HourFigure:
-    """The median of one hour of the week: weekday 0 Monday to 6 Sunday, hour 0 to 23, local."""
+    """The median of one hour of the week: weekday 0 Monday to 6 Sunday, hour 0 to 23, local; and
+    the median of its observations over the subscribed speed of their own time.
+    """
 
     weekday: int
     hour: int
     median: float | None
     n: int
+    median_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +228,7 @@ def report_of(
         longest_streak=line.longest,
         current_streak=line.trailing,
         tools=_tools(parts, rule.metric),
-        hours=_hours(hours),
+        hours=_hours(parts, hours, rule.metric),
         percentiles=tuple(
             value for value in everything.percentiles(*PERCENTILE_STEPS) if value is not None
         ),
@@ -335,16 +341,43 @@ def _tools(parts: Iterable[Part], metric: Metric) -> tuple[ToolFigure, ...]:
         for (measured, tool), sketch in part.summary.figures.items():
             if measured == metric and tool is not None:
                 figures.setdefault(tool, Sketch()).merge(sketch)
-    nothing = Sketch()
     return tuple(
-        ToolFigure(tool, figure.percentile(MEDIAN), figure.n, failures[tool])
+        _tool(parts, metric, tool, figures.get(tool, Sketch()), failures[tool])
         for tool in sorted(failures, key=lambda tool: (tool in LOCAL_TOOLS, tool))
-        for figure in [figures.get(tool, nothing)]
     )
 
 
-def _hours(hours: dict[int, Sketch]) -> tuple[HourFigure, ...]:
+def _tool(
+    parts: Iterable[Part], metric: Metric, tool: str, figures: Sketch, failures: int
+) -> ToolFigure:
+    ratio = None
+    if tool not in LOCAL_TOOLS:
+        mine = ((part.plan, part.summary.figures.get((metric, tool))) for part in parts)
+        ratio = _median_ratio(mine, metric)
+    return ToolFigure(tool, figures.percentile(MEDIAN), figures.n, failures, ratio)
+
+
+def _hours(
+    parts: Sequence[Part], hours: dict[int, Sketch], metric: Metric
+) -> tuple[HourFigure, ...]:
     return tuple(
-        HourFigure(*divmod(hour, 24), sketch.percentile(MEDIAN), sketch.n)
+        HourFigure(
+            *divmod(hour, 24),
+            sketch.percentile(MEDIAN),
+            sketch.n,
+            _median_ratio(((part.plan, part.summary.hours.get(hour)) for part in parts), metric),
+        )
         for hour, sketch in sorted(hours.items())
     )
+
+
+def _median_ratio(
+    sketches: Iterable[tuple[Plan | None, Sketch | None]], metric: Metric
+) -> float | None:
+    """The median of figures over what was promised at their time."""
+    counted: list[tuple[float, int]] = []
+    for plan, sketch in sketches:
+        promised = subscribed(plan, metric)
+        if promised is not None and sketch is not None:
+            counted += [(value / promised, count) for value, count in sketch.counted()]
+    return percentiles_of_counted(counted, MEDIAN)[0]

@@ -158,22 +158,22 @@ def test_peak_hours_are_those_of_the_plans_time_zone() -> None:
 
 def test_hours_of_the_week_are_local_and_only_those_with_observations() -> None:
     line = measured(100, 300, 500, every_min=30)
-    report = report_on([*line, *a_line("oi")[:1]], [a_plan(time_zone="America/Denver")])
-    assert report.hours == (HourFigure(0, 5, 200, 2), HourFigure(0, 6, 500, 1))
+    report = report_on([*line, *a_line("oi")[:1]], [a_plan(1000, time_zone="America/Denver")])
+    assert report.hours == (HourFigure(0, 5, 200, 2, 0.2), HourFigure(0, 6, 500, 1, 0.5))
 
 
 def test_each_tool_has_its_own_median_and_failures_and_local_ones_come_last() -> None:
     good, doubtful = a_line("gi")
     runs = [
         SeenRun(good, (a_reading("ookla", 900), a_reading("fast", 500), a_reading("lan", 2000))),
-        SeenRun(good, (a_reading("ookla", 800), a_failure("fast", FailureKind.TIMEOUT))),
+        SeenRun(good, (a_reading("ookla", 700), a_failure("fast", FailureKind.TIMEOUT))),
         SeenRun(doubtful, (a_reading("ookla", 100), a_reading("lan", 90))),
     ]
     report = service_report("laptop", NOON, hour(9), runs, [PLAN], DEFAULT_RULE)
     assert report.tools == (
-        ToolFigure("fast", 500, 1, 1),
-        ToolFigure("ookla", 850, 2, 0),
-        ToolFigure("lan", 1045, 2, 0),
+        ToolFigure("fast", 500, 1, 1, 0.5),
+        ToolFigure("ookla", 800, 2, 0, 0.8),
+        ToolFigure("lan", 1045, 2, 0, None),
     )
 
 
@@ -232,3 +232,14 @@ def test_run_ids_do_not_matter_to_a_report() -> None:
     line = a_line("gbog")
     renamed = [seen._replace(run_id=UUID(int=99 - place)) for place, seen in enumerate(line)]
     assert report_on(line) == report_on(renamed)
+
+
+def test_the_ratios_of_tools_and_hours_are_those_of_the_plan_of_their_time() -> None:
+    """After a step from 100 to 1000 Mbps an old 90 is still nine tenths."""
+    old, new = measured(90, since=NOON), measured(800, since=NOON + timedelta(days=7))
+    runs = [SeenRun(one, (a_reading("ookla", one.value or 0),)) for one in (*old, *new)]
+    plans = [a_plan(100), a_plan(1000, since=NOON + timedelta(days=1))]
+    report = service_report("laptop", NOON, NOON + timedelta(days=8), runs, plans, DEFAULT_RULE)
+    (hour_figure,), (tool,) = report.hours, report.tools
+    assert (hour_figure.median, tool.median) == (445, 445)
+    assert hour_figure.median_ratio == tool.median_ratio == pytest.approx(0.85)

@@ -44,7 +44,7 @@ async def test_history_and_report_count_it_as_one_measurement(
     assert (drawn.n, drawn.max, drawn.min) == ((1,), (900,), (900,))
 
     told = await service_report(database, "laptop", NOON, A_DAY_ON, [PLAN], RULES)
-    assert told.tools == (ToolFigure("fast", 80, 1, 0), ToolFigure("ookla", 900, 1, 0))
+    assert told.tools == (ToolFigure("fast", 80, 1, 0, 0.08), ToolFigure("ookla", 900, 1, 0, 0.9))
     assert (told.n, told.below_count) == (1, 0)
 
     run = a_run(*readings)

@@ -47,7 +47,10 @@ async def test_a_report_reads_the_range_of_the_probe_in_the_order_of_time(
     assert (report.median_mbps, report.median_ratio) == (103, 0.103)
     assert (report.below_count, report.longest_streak, report.current_streak) == (7, 7, 0)
     assert report.outages == OutageSummary(1, 3600)
-    assert report.tools == (ToolFigure("fast", None, 0, 6), ToolFigure("ookla", 103, 7, 1))
+    assert report.tools == (
+        ToolFigure("fast", None, 0, 6, None),
+        ToolFigure("ookla", 103, 7, 1, 0.103),
+    )
     assert report.verdict is Verdict.NOT_DELIVERED
     assert report.plan == PLAN
 

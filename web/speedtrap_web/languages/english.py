@@ -55,6 +55,8 @@ ENGLISH: Mapping[str, str] = {
     "a fair answer needs more.",
     "verdict.typical": "In {range} the typical run reached {median} Mbps, "
     "{ratio} of the {subscribed} Mbps you pay for.",
+    "verdict.typical.plans": "In {range} the typical run reached {median} Mbps, "
+    "and {ratio} of what you paid for at its time.",
     "verdict.peak": "On weekday evenings (19–23 h) it drops to {peak} Mbps, "
     "{drop} lower than the rest of the time.",
     "verdict.share.one": "{n} run in {total} was below {rule}.",
@@ -73,6 +75,7 @@ ENGLISH: Mapping[str, str] = {
     "tile.median": "Median against plan",
     "tile.median.no_plan": "Median",
     "tile.median.detail": "{median} of {subscribed} Mbps",
+    "tile.median.plans": "{median} Mbps, each run by the plan of its time",
     "tile.median.no_plan.detail": "no plan to compare with",
     "tile.below": "Runs below {rule}",
     "tile.below.detail": "{below} of {total} runs",

@@ -56,6 +56,8 @@ SPANISH: Mapping[str, str] = {
     "necesita más.",
     "verdict.typical": "En {range} la prueba típica alcanzó {median} Mbps, el {ratio} de los "
     "{subscribed} Mbps que pagas.",
+    "verdict.typical.plans": "En {range} la prueba típica alcanzó {median} Mbps, "
+    "y el {ratio} de lo que pagabas en su momento.",
     "verdict.peak": "En las noches laborables (19–23 h) baja a {peak} Mbps, un {drop} menos que "
     "el resto del tiempo.",
     "verdict.share.one": "{n} prueba de {total} quedó por debajo de {rule}.",
@@ -74,6 +76,7 @@ SPANISH: Mapping[str, str] = {
     "tile.median": "Mediana frente al plan",
     "tile.median.no_plan": "Mediana",
     "tile.median.detail": "{median} de {subscribed} Mbps",
+    "tile.median.plans": "{median} Mbps, cada prueba según el plan de su momento",
     "tile.median.no_plan.detail": "sin plan con que comparar",
     "tile.below": "Pruebas por debajo de {rule}",
     "tile.below.detail": "{below} de {total} pruebas",

@@ -40,7 +40,7 @@ def heat_map(report: Report, words: Words) -> HeatMap | None:
         return None
     step = 1 if total >= SPARSE_PER_HOUR * 168 else SPARSE_STEP_H
     by_hour = {(figure.weekday, figure.hour): figure for figure in report.hours}
-    subscribed = report.plan.download_mbps if report.plan else None
+    has_plan = report.plan is not None
     rows = []
     for weekday in range(7):
         row = []
@@ -49,9 +49,9 @@ def heat_map(report: Report, words: Words) -> HeatMap | None:
                 by_hour[weekday, h] for h in range(hour, hour + step) if (weekday, h) in by_hour
             ]
             place = (words.catalogue.weekdays[weekday], hours_label(hour, step))
-            row.append(_cell(figures, subscribed, place, words))
+            row.append(_cell(figures, place, words, has_plan=has_plan))
         rows.append(tuple(row))
-    unit = "heat.unit.mbps" if subscribed is None else "heat.unit.ratio"
+    unit = "heat.unit.ratio" if has_plan else "heat.unit.mbps"
     return HeatMap(
         step_h=step,
         hours=tuple(f"{hour:02}" for hour in range(0, 24, step)),
@@ -66,19 +66,19 @@ def hours_label(hour: int, step: int) -> str:
 
 
 def _cell(
-    figures: Sequence[HourFigure], subscribed: float | None, place: tuple[str, str], words: Words
+    figures: Sequence[HourFigure], place: tuple[str, str], words: Words, *, has_plan: bool
 ) -> Cell:
     n = sum(figure.n for figure in figures)
-    median = weighted_median((f.median, f.n) for f in figures if f.median is not None)
+    medians = [(f.median_ratio if has_plan else f.median, f.n) for f in figures]
+    median = weighted_median((value, n) for value, n in medians if value is not None)
     day, hours = place
     if median is None:
         return Cell("", 0, None, f"{day} {hours}: {words.text('heat.none')}")
-    if subscribed is None:
-        value, spoken, level = words.catalogue.mbps(median), words.catalogue.mbps(median), None
+    if has_plan:
+        value, spoken = words.catalogue.number(median * 100), words.catalogue.percent(median)
+        level = sum(median >= bound for bound in LEVELS)
     else:
-        ratio = median / subscribed
-        value, spoken = words.catalogue.number(ratio * 100), words.catalogue.percent(ratio)
-        level = sum(ratio >= bound for bound in LEVELS)
+        value, spoken, level = words.catalogue.mbps(median), words.catalogue.mbps(median), None
     return Cell(value, n, level, words.text("heat.cell", day=day, hours=hours, value=spoken, n=n))
 
 

@@ -69,10 +69,20 @@ def own_dates(since: str, until: str, now: datetime, zone: tzinfo) -> Range | No
     if not FIRST_DAY <= first <= last <= now.astimezone(zone).date():
         return None
     start, end = midnight(first, zone), midnight(last + DAY, zone)
-    bucket = _bucket(end - start)
-    count = max(1, -(-(end - start) // bucket))
+    bucket = _own_bucket(end - start)
+    # Buckets of days are the calendar's, and the last one ends with the range.
+    span = last + DAY - first if bucket >= DAY else end - start
+    count = max(1, -(-span // bucket))
     points = max(count, MOST_POINTS - MOST_POINTS % count)
-    return Range(OWN, start, start + count * bucket, count, points, first, last)
+    return Range(OWN, start, end, count, points, first, last)
+
+
+def _own_bucket(span: timedelta) -> timedelta:
+    """Where clocks are set, no number of quarters of a day makes the range."""
+    bucket = _bucket(span)
+    if bucket >= DAY or span % bucket == timedelta():
+        return bucket
+    return HOUR if span <= MOST_BUCKETS * HOUR else DAY
 
 
 def midnight(day: date, zone: tzinfo) -> datetime:

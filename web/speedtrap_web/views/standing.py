@@ -66,6 +66,6 @@ def _new_plan(plans: Sequence[Plan], span: Range, words: Words) -> Notice | None
         "standing.plan",
         provider=newest.provider,
         down=words.catalogue.plain(newest.download_mbps),
-        day=words.catalogue.day(newest.since, words.zone),
+        day=words.day(newest.since),
     )
     return Notice("plan", "◇", text)

@@ -60,7 +60,7 @@ def _median(probe: Probe, report: Report, words: Words) -> Tile:
         title = words.text("tile.median.no_plan")
         return Tile(title, median, detail, _n(report.n, words), unit=unit)
     detail = words.text(
-        "tile.median.detail",
+        "tile.median.plans" if report.has_several_plans else "tile.median.detail",
         median=median,
         subscribed=words.catalogue.plain(report.plan.download_mbps),
     )

@@ -57,17 +57,15 @@ class LastRun:
 def tool_table(report: Report, words: Words) -> ToolTable:
     internet = [tool.median or 0 for tool in report.tools if tool.tool not in LOCAL_TOOLS]
     fastest = max(internet, default=0) or 1
-    subscribed = report.plan.download_mbps if report.plan else None
     lines = []
     for tool in report.tools:
         local = tool.tool in LOCAL_TOOLS
-        ratio = None if subscribed is None or tool.median is None else tool.median / subscribed
         lines.append(
             ToolLine(
                 tool=tool.tool,
                 local=local,
                 median=words.catalogue.mbps(tool.median),
-                ratio="" if local else words.catalogue.percent(ratio),
+                ratio="" if local else words.catalogue.percent(tool.median_ratio),
                 share=round((tool.median or 0) / fastest * 100, 1),
                 n=words.catalogue.number(tool.n),
                 failures=tool.failures,

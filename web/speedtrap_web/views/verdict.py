@@ -100,7 +100,7 @@ def _typical(report: Report, range_words: str, words: Words) -> list[str]:
     if report.median_mbps is None or report.median_ratio is None or report.plan is None:
         return []
     sentence = words.text(
-        "verdict.typical",
+        "verdict.typical.plans" if report.has_several_plans else "verdict.typical",
         range=range_words,
         median=words.catalogue.mbps(report.median_mbps),
         ratio=words.catalogue.percent(report.median_ratio),
