@@ -69,7 +69,13 @@ def say_backup(settings: StoreSettings, file: Path) -> None:
         return await back_up(store, file, system_clock)
 
     counts = with_store(settings, work)
-    typer.echo(f"{file}: {counts.get('runs', 0)} runs, {sum(counts.values())} documents.", err=True)
+    typer.echo(
+        f"{_named(file)}: {counts.get('runs', 0)} runs, {sum(counts.values())} documents.", err=True
+    )
+
+
+def _named(file: Path) -> str:
+    return "standard output" if str(file) == "-" else str(file)
 
 
 def say_restore(settings: StoreSettings, file: Path, *, replace: bool) -> None:
@@ -112,7 +118,9 @@ def say_probe_export(settings: StoreSettings, name: str, file: Path) -> None:
 
     counts = with_store(settings, work)
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    typer.echo(f"{file}: everything of {name}: {listed or 'nothing but its name'}.", err=True)
+    typer.echo(
+        f"{_named(file)}: everything of {name}: {listed or 'nothing but its name'}.", err=True
+    )
 
 
 def say_probe_deletion(settings: StoreSettings, name: str, reason: str) -> None:

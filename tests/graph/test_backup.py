@@ -161,6 +161,7 @@ def test_a_backup_can_go_to_the_standard_output(mongod: Mongod, database_name: s
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr == b"standard output: 0 runs, 0 documents.\n"
     first, *_, last = gzip.decompress(done.stdout).splitlines()
     assert json.loads(first)["schema_version"] == 1
     assert json.loads(last)["end"]["documents"] == {}

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -100,6 +101,30 @@ async def test_runs_of_many_probes_at_once_all_arrive(store: Store) -> None:
             )
             await until(lambda: len(receiver.taken) >= 40)
     assert set(keys(receiver)) == {run for runs in sent for run in runs}
+
+
+async def test_a_secret_that_is_away_for_a_while_ends_nothing(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    with running_receiver() as receiver:
+        settings = WebhookSettings(webhook_url=SecretStr(receiver.url), webhook_secret_file=secret)
+        async with exporting(store, Webhook(settings)):
+            await started(store, "webhook")
+            secret.unlink()
+            [run] = await submit(store, a_run())
+            await until(lambda: "WEBHOOK_SECRET_FILE cannot be read (No such" in caplog.text)
+            secret.write_text(SECRET)
+            await until(lambda: bool(receiver.taken))
+    assert keys(receiver) == [run]
+
+
+def test_a_secrets_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValidationError, match="WEBHOOK_SECRET_FILE: there is no file none"):
+        WebhookSettings(
+            webhook_url=SecretStr("https://example.org/"), webhook_secret_file=Path("none")
+        )
 
 
 @pytest.mark.parametrize("url", ["http://example.org/", "ftp://127.0.0.1/", "https://"])

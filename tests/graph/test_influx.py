@@ -68,6 +68,25 @@ async def test_runs_are_written_with_the_token_of_a_file_and_only_what_was_measu
     assert set(failed.fields) == {"failure", "duration_s"}
 
 
+async def test_a_token_that_is_away_for_a_while_ends_nothing(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = tmp_path / "token"
+    token.touch()
+    with running_receiver() as receiver:
+        settings = InfluxSettings(
+            influx_url=receiver.url, influx_token_file=token, influx_bucket="b"
+        )
+        token.unlink()
+        async with exporting(store, Influx(settings)):
+            await until(lambda: "INFLUX_TOKEN_FILE cannot be read (No such file" in caplog.text)
+            token.write_text("planted-token")
+            await started(store, "influx")
+            await submit(store, a_run())
+            await until(lambda: bool(receiver.taken))
+    assert receiver.taken[0].headers["authorization"] == "Token planted-token"
+
+
 @given(
     st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1).map(
         lambda text: f"a, =\\{text}z"
@@ -96,6 +115,10 @@ def test_the_parser_refuses_what_is_wrong(line: str) -> None:
         ({"influx_url": "example.org"}, "http or https address"),
         ({"influx_url": "https://me:planted@example.org", "influx_bucket": "b"}, "without a login"),
         ({"influx_url": "https://example.org"}, "INFLUX_BUCKET is not set"),
+        (
+            {"influx_url": "https://a.example", "influx_bucket": "b", "influx_token_file": "none"},
+            "INFLUX_TOKEN_FILE: there is no file none",
+        ),
     ],
 )
 def test_bad_settings_say_what_is_wrong_and_repeat_no_secret(

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 from pydantic_settings import BaseSettings
 
-from speedtrap_graph.services.exporting import Exporter
+from speedtrap_graph.services.exporting import Exporter, NotTakenError
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -20,6 +21,14 @@ class ExporterKind(Generic[S]):
     name: str
     settings: type[S]
     make: Callable[[S], Exporter | None]
+
+
+def secret_in(file: Path, setting: str) -> str:
+    """What the file of *setting* says now. It may be away for as long as somebody changes it."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise NotTakenError(f"{setting} cannot be read ({error.strerror})") from None
 
 
 def kinds() -> Mapping[str, ExporterKind[BaseSettings]]:

@@ -18,7 +18,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind
+from speedtrap_graph.exporters import ExporterKind, secret_in
 from speedtrap_graph.rules.model import Metric
 from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
 from speedtrap_graph.services.figures import FIGURE_KEYS
@@ -46,7 +46,7 @@ class InfluxSettings(BaseSettings):
     @property
     def token(self) -> str:
         if self.influx_token_file is not None:
-            return self.influx_token_file.read_text(encoding="utf-8").strip()
+            return secret_in(self.influx_token_file, "INFLUX_TOKEN_FILE")
         return self.influx_token.get_secret_value()
 
     @model_validator(mode="after")
@@ -60,6 +60,9 @@ class InfluxSettings(BaseSettings):
             )
         if not self.influx_bucket:
             raise ValueError("SPEEDTRAP_GRAPH_INFLUX_BUCKET is not set")
+        file = self.influx_token_file
+        if file is not None and not file.is_file():
+            raise ValueError(f"SPEEDTRAP_GRAPH_INFLUX_TOKEN_FILE: there is no file {file}")
         return self
 
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind
+from speedtrap_graph.exporters import ExporterKind, secret_in
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
 from speedtrap_graph.services.export import named
 from speedtrap_graph.services.exporting import NotTakenError
@@ -63,7 +63,7 @@ class MqttSettings(BaseSettings):
     @property
     def password(self) -> str | None:
         if self.mqtt_password_file is not None:
-            return self.mqtt_password_file.read_text(encoding="utf-8").strip()
+            return secret_in(self.mqtt_password_file, "MQTT_PASSWORD_FILE")
         return self.mqtt_password.get_secret_value() or None
 
     @property
@@ -141,15 +141,11 @@ class Mqtt:
 
         s = self.settings
         host, port = s.address
-        try:
-            password = s.password
-        except OSError as error:
-            raise NotTakenError(f"MQTT_PASSWORD_FILE cannot be read ({error.strerror})") from None
         return Client(
             host,
             port,
             username=s.mqtt_username or None,
-            password=password,
+            password=s.password,
             # One for all copies: a broker that sees it again ends the session of the copy before,
             # whose will can then not come after our `online`.
             identifier=self.identifier,

@@ -24,7 +24,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind
+from speedtrap_graph.exporters import ExporterKind, secret_in
 from speedtrap_graph.services.export import named
 from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
 from speedtrap_graph.store.database import Row
@@ -51,14 +51,18 @@ class WebhookSettings(BaseSettings):
 
     @property
     def url(self) -> str:
-        return _given(self.webhook_url, self.webhook_url_file)
+        return _given(self.webhook_url, self.webhook_url_file, "WEBHOOK_URL_FILE")
 
     @property
     def secret(self) -> str:
-        return _given(self.webhook_secret, self.webhook_secret_file)
+        return _given(self.webhook_secret, self.webhook_secret_file, "WEBHOOK_SECRET_FILE")
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
+        files = {"URL": self.webhook_url_file, "SECRET": self.webhook_secret_file}
+        for name, file in files.items():
+            if file is not None and not file.is_file():
+                raise ValueError(f"SPEEDTRAP_GRAPH_WEBHOOK_{name}_FILE: there is no file {file}")
         if not self.url:
             return self
         parts = urlsplit(self.url)
@@ -118,8 +122,8 @@ def signed(body: bytes, secret: str, timestamp_s: int) -> dict[str, str]:
     }
 
 
-def _given(value: SecretStr, file: Path | None) -> str:
-    return file.read_text(encoding="utf-8").strip() if file else value.get_secret_value()
+def _given(value: SecretStr, file: Path | None, setting: str) -> str:
+    return secret_in(file, setting) if file else value.get_secret_value()
 
 
 def _is_loopback(host: str) -> bool:
