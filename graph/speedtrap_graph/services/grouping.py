@@ -3,7 +3,8 @@
 A transaction costs its round trips and a flush to the disk, whatever is in it. So whatever came
 while others were under way goes in as one, of however many probes: the more there is to do, the
 less each costs. Of one probe there is never more than one transaction under way in this process;
-two would only abort each other.
+two would only abort each other. Another process may have one: whatever comes while a group waits
+for its turn joins it.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ class Grouping(Generic[R, D]):
     pays for what another one submitted, nor for a probe that several processes are busy with.
     """
 
-    store: Callable[[Sequence[Waiting[R, D]]], Awaitable[Sequence[D]]]
+    store: Callable[[list[Waiting[R, D]]], Awaitable[Sequence[D]]]
     most_runs: int
     _waiting: list[Waiting[R, D]] = field(default_factory=list)
     _busy: set[str] = field(default_factory=set)
@@ -66,6 +67,11 @@ class Grouping(Generic[R, D]):
             loop.call_later(PATIENCE_S, self._go_on)
         return [item.done for item in added]
 
+    def join(self, group: list[Waiting[R, D]]) -> None:
+        """For the store, once it is *group*'s turn: more of the same probes, as they came since."""
+        probes = {item.probe for item in group}
+        self._fill(group, lambda item: item.probe in probes)
+
     def _go_on(self) -> None:
         while self._may_begin() and (group := self._next()):
             self._busy.update(item.probe for item in group)
@@ -84,21 +90,24 @@ class Grouping(Generic[R, D]):
         return waited_s >= PATIENCE_S or sum(len(item.runs) for item in ready) >= self.most_runs
 
     def _next(self) -> list[Waiting[R, D]]:
-        """In the order of arrival, about as much as one batch may be."""
         group: list[Waiting[R, D]] = []
+        self._fill(group, lambda item: item.probe not in self._busy)
+        return group
+
+    def _fill(self, group: list[Waiting[R, D]], may: Callable[[Waiting[R, D]], bool]) -> None:
+        """In the order of arrival, up to about as much as one batch may be."""
         rest: list[Waiting[R, D]] = []
-        size = 0
+        size = sum(len(item.runs) for item in group)
         for item in self._waiting:
             if item.done.done():  # nobody waits for it any more
                 continue
             fits = not group or size + len(item.runs) <= self.most_runs
-            if fits and item.probe not in self._busy and _go_together(group, item):
+            if fits and may(item) and _go_together(group, item):
                 group.append(item)
                 size += len(item.runs)
             else:
                 rest.append(item)
         self._waiting = rest
-        return group
 
     def _settle(self, group: Sequence[Waiting[R, D]], task: asyncio.Task[Sequence[D]]) -> None:
         self._tasks.discard(task)

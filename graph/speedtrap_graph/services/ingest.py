@@ -16,7 +16,7 @@ from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.grouping import Grouping, Waiting
 from speedtrap_graph.services.heartbeats import heard_of
 from speedtrap_graph.services.moments import format_moment
-from speedtrap_graph.services.reconcile import Reconciler, later
+from speedtrap_graph.services.reconcile import Reconciler, later, newest_of
 from speedtrap_graph.services.rejudge import Rejudge, is_current, set_back
 from speedtrap_graph.services.rollups import marks_of
 from speedtrap_graph.services.standards import Standards, load_standards
@@ -127,8 +127,8 @@ class Ingest:
         self.tally.add(result)
         return result
 
-    async def _store(self, group: Sequence[Item]) -> Sequence[Taken]:
-        """All of *group* in one transaction."""
+    async def _store(self, group: list[Item]) -> Sequence[Taken]:
+        """All of *group* in one transaction, and what joins it by the time it is its turn."""
         probes = sorted({item.probe for item in group})
         await self._ensure(probes)
         others = await self._others(group) if self.is_cluster else None
@@ -136,7 +136,10 @@ class Ingest:
 
         async def work(session: Session) -> Sequence[Taken]:
             turn = _Turn(self.store, session, probes, self.clock(), self._memory, others)
-            return await turn.take(group, careful=careful)
+            documents = await turn.begin()
+            if others is None:
+                self._grouping.join(group)
+            return await turn.take(group, documents, careful=careful)
 
         # What is in the way of one of several probes is not to hold up the others.
         again = len(probes) == 1
@@ -189,12 +192,19 @@ class _Turn:
     memory: _Memory
     others: Mapping[UUID, str] | None
 
-    async def take(self, group: Sequence[Item], *, careful: bool) -> list[Taken]:
+    async def begin(self) -> list[Row]:
+        """The probes' documents. From here on no other transaction can be in the way."""
+        return await bump_probes(self.store, self.session, self.probes)
+
+    async def take(
+        self, group: Sequence[Item], documents: Sequence[Row], *, careful: bool
+    ) -> list[Taken]:
         """With *careful*, looks first which runs are here; otherwise a duplicate is an error.
+        Where all are newer than any before, as nearly always, there is none to look for.
 
         Deleted runs raise no such error: their tombstones, few as they are, are always looked at.
         """
-        documents = await bump_probes(self.store, self.session, self.probes)
+        careful = careful or _may_be_here(group, documents)
         past = any("raw_since" in document for document in documents)
         owners = await self._owners(_ids(group), careful=careful, past=past)
         lots = {document["_id"]: await self._lot(document) for document in documents}
@@ -280,6 +290,16 @@ class _Turn:
             wanted["probe"] = self.probes[0]
         found = self.store[collection].find(wanted, {"probe": 1}, session=self.session)
         return {row["_id"]: row["probe"] async for row in found}
+
+
+def _may_be_here(group: Sequence[Item], documents: Sequence[Row]) -> bool:
+    """Whether any run is not newer than all that its probe has: so is one that comes again."""
+    newest = {document["_id"]: newest_of(document) for document in documents}
+    return any(
+        (known := newest[item.probe]) is not None
+        and any((run["started_at"], run["_id"]) <= known for _, run in item.runs)
+        for item in group
+    )
 
 
 def _sort_out(item: Item, document: Row, owners: dict[UUID, str], result: Submission) -> list[Row]:

@@ -6,12 +6,13 @@ neighbourhood is read, from a point before which to a point after which nothing 
 """
 
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
-from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo import InsertOne, UpdateOne
 
 from speedtrap_graph.rules.model import Episode, Observation, Rule
 from speedtrap_graph.rules.streaks import ResetScan, Tail, fold, sort_key
@@ -30,6 +31,8 @@ _NEWEST_FIRST = [("started_at", -1), ("_id", -1)]
 _OLDEST_FIRST = [("started_at", 1), ("_id", 1)]
 _READ_AHEAD = 25
 """A reset is mostly a run or two away: the driver's 101 would be read for nothing."""
+_MORE_EACH_TIME = 4
+"""So many times as long is each further part: an outage may have lasted a year."""
 _BRIDGED = 50
 """Reading on over so many runs costs less than beginning anew at the next change."""
 
@@ -104,6 +107,8 @@ class Reconciler:
     raw_since: datetime | None = None
     """Runs before then are not kept: what happened is closed, and nothing reaches back there."""
     _pending: list[PendingEvent] = field(default_factory=list)
+    _changes: list[InsertOne[Row] | UpdateOne] = field(default_factory=list)
+    """Of breaches, of which each is written once: all of them go at once, at the end."""
 
     async def take(self, document: Row, rows: Sequence[Row]) -> Row:
         """After new *rows* (judged, stored): what the probe's *document* is to say from now on."""
@@ -124,19 +129,32 @@ class Reconciler:
         known = "tails" in document
         tails = tails_of(document.get("tails", ()), self.rules)
         for key, (rule_document, rule) in self.standards.keyed_rules.items():
+            spans: list[Span] = []
+            episodes: list[list[Episode]] = []
             rest: Sequence[RunKey] = keys
             while rest:
                 near = await self._neighbourhood(rule, rest, to_the_end=not known)
                 tail = Tail(rule)
-                found = fold(near.observations, tail)
+                episodes.append(fold(near.observations, tail))
+                spans.append(near.span)
                 if near.span.last is None:
                     tails[key] = tail
-                await self._replace(rule_document, found, await self._starting_in(key, near.span))
                 rest = near.rest
+            stored = await self._starting_in(key, spans)
+            for found, breaches in zip(episodes, stored, strict=True):
+                await self._replace(rule_document, found, breaches)
         await self.announce()
-        rows = self._runs(None, _NEWEST_FIRST, {"started_at": 1}).limit(1)
-        newest = [newest_row((row["started_at"], row["_id"])) async for row in rows]
-        return {"tails": tail_rows(tails), "newest": newest[0] if newest else None}
+        return {"tails": tail_rows(tails), "newest": await self._newest(document, keys[-1])}
+
+    async def _newest(self, document: Row, changed: RunKey) -> Row | None:
+        """The newest of all runs, after the newest of those that came or went was *changed*."""
+        known = newest_of(document)
+        if known is not None and changed < known:
+            return newest_row(known)
+        async with aclosing(self._runs(None, _NEWEST_FIRST, {"started_at": 1}, 1)) as rows:
+            async for row in rows:
+                return newest_row((row["started_at"], row["_id"]))
+        return None
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -174,20 +192,22 @@ class Reconciler:
         return mine | await self._replace(document, found, rest, keep=True)
 
     async def announce(self) -> None:
-        """The events of everything that was done so far."""
+        """Writes everything that was found so far, and the events of it."""
+        if self._changes:
+            breaches = self.store["breaches"]
+            await breaches.bulk_write(self._changes, ordered=False, session=self.session)
+            self._changes.clear()
         await append_events(self.store, self.session, self._pending, self.now)
         self._pending.clear()
 
     async def stored(self, wanted: Row) -> list[BreachDocument]:
-        """Breaches of this probe that stand."""
+        """Breaches of this probe that stand, as they were before anything that is found here."""
         query = {"probe": self.probe, "status": {"$ne": "RETRACTED"}, **wanted}
         rows = self.store["breaches"].find(query, session=self.session)
         return [BreachDocument.model_validate(row) async for row in rows]
 
     async def retract(self, breach: BreachDocument) -> None:
-        await self.store["breaches"].update_one(
-            {"_id": breach.id}, {"$set": {"status": "RETRACTED"}}, session=self.session
-        )
+        self._changes.append(UpdateOne({"_id": breach.id}, {"$set": {"status": "RETRACTED"}}))
         await self._withdrawal.fallen(breach.id, self.because)
         if not breach.stale:
             self._pending.append(PendingEvent("RETRACTED", breach.id, self.probe))
@@ -195,7 +215,8 @@ class Reconciler:
     async def tail_before(self, rule: Rule, moment: datetime) -> Tail:
         """Where *rule* stands after all runs that started before *moment*."""
         older = self._runs({"$lt": moment}, _NEWEST_FIRST, observed([rule]))
-        found, _ = await self._until_reset(rule, older, lambda _: True)
+        async with aclosing(older):
+            found, _ = await self._until_reset(rule, older, lambda _: True)
         tail = Tail(rule)
         fold(reversed(found), tail)
         return tail
@@ -208,10 +229,10 @@ class Reconciler:
         Runs of the same millisecond are told apart here: in a query it would cost an $or.
         """
         first, seen = changed[0], observed([rule])
-        async with self._runs({"$lte": first[0]}, _NEWEST_FIRST, seen) as older:
+        async with aclosing(self._runs({"$lte": first[0]}, _NEWEST_FIRST, seen)) as older:
             before, start = await self._until_reset(rule, older, lambda key: key < first)
         onward = _Onward(rule, deque(changed), to_the_end)
-        async with self._runs({"$gte": first[0]}, _OLDEST_FIRST, seen) as newer:
+        async with aclosing(self._runs({"$gte": first[0]}, _OLDEST_FIRST, seen)) as newer:
             async for row in newer:
                 one = observation_of(row, self.standards.pure_plans, rule)
                 if sort_key(one) >= first and onward.is_done_with(one):
@@ -234,28 +255,49 @@ class Reconciler:
                 return found, sort_key(observation)
         return found, None
 
-    def _runs(
-        self, started_at: Row | None, order: list[tuple[str, int]], fields: dict[str, int]
-    ) -> AsyncCursor[Row]:
+    async def _runs(
+        self,
+        started_at: Row | None,
+        order: list[tuple[str, int]],
+        fields: dict[str, int],
+        at_first: int = _READ_AHEAD,
+    ) -> AsyncGenerator[Row]:
+        """In parts that are read out, so that none leaves a cursor which costs a command to close;
+        within a transaction they fit together.
+        """
         query: Row = {"probe": self.probe}
         if started_at is not None:
             query["started_at"] = started_at
         if self.raw_since is not None:
             bounds = query.setdefault("started_at", {})
             query["started_at"] = bounds | {"$gte": later_of(bounds.get("$gte"), self.raw_since)}
-        found = self.store["runs"].find(query, fields, session=self.session)
-        return found.sort(order).batch_size(_READ_AHEAD).hint(RUNS_OF_A_PROBE)
+        seen, size = 0, at_first
+        while True:
+            found = self.store["runs"].find(query, fields, session=self.session)
+            # A batch just as long as the limit would leave the cursor open.
+            part = found.sort(order).skip(seen).limit(size).batch_size(size + 1)
+            rows = await part.hint(RUNS_OF_A_PROBE).to_list()
+            for row in rows:
+                yield row
+            if len(rows) < size:
+                return
+            seen, size = seen + size, size * _MORE_EACH_TIME
 
-    async def _starting_in(self, key: str, span: Span) -> list[BreachDocument]:
+    async def _starting_in(self, key: str, spans: Sequence[Span]) -> list[list[BreachDocument]]:
+        """Those of each of *spans*."""
+        wanted: list[Row] = [{"first_run_at": self._bounds(span)} for span in spans]
+        found = await self.stored({"rule_key": key, "$or": wanted})
+        return [
+            [breach for breach in found if _holds(span, (breach.first_run_at, breach.first_run))]
+            for span in spans
+        ]
+
+    def _bounds(self, span: Span) -> Row:
         bounds = {"$gte": span.first, "$lte": span.last}
         moments = {sign: at[0] for sign, at in bounds.items() if at is not None}
         if self.raw_since is not None:
             moments["$gte"] = later_of(moments.get("$gte"), self.raw_since)
-        wanted: Row = {"rule_key": key}
-        if moments:
-            wanted["first_run_at"] = moments
-        found = await self.stored(wanted)
-        return [breach for breach in found if _holds(span, (breach.first_run_at, breach.first_run))]
+        return moments or {"$exists": True}
 
     async def _known_by(self, key: str, first_run: object) -> BreachDocument | None:
         found = await self.stored({"rule_key": key, "first_run": first_run})
@@ -278,14 +320,14 @@ class Reconciler:
             await self.retract(by_id[fallen])
         for episode, breach_id in matching.pairs:
             if breach_id is None:
-                await self._open(episode, rule)
+                self._open(episode, rule)
             else:
                 await self._update(by_id[breach_id], episode, rule)
         return by_id.keys() - set(matching.fallen)
 
-    async def _open(self, episode: Episode, rule: RuleDocument) -> None:
+    def _open(self, episode: Episode, rule: RuleDocument) -> None:
         row = new_breach(uuid4().hex, self.probe, episode, rule, self.standards, self.now)
-        await self.store["breaches"].insert_one(row, session=self.session)
+        self._changes.append(InsertOne(row))
         if not row["stale"]:
             self._pending.append(PendingEvent("OPENED", row["_id"], self.probe))
 
@@ -295,9 +337,10 @@ class Reconciler:
 
     async def _update(self, before: BreachDocument, episode: Episode, rule: RuleDocument) -> None:
         fields, kind = changed_fields(before, episode, rule, self.standards)
-        await self.store["breaches"].update_one(
-            {"_id": before.id}, {"$set": fields}, session=self.session
-        )
+        as_stored = before.model_dump(include=fields.keys())
+        if as_stored == fields:
+            return
+        self._changes.append(UpdateOne({"_id": before.id}, {"$set": fields}))
         await self._withdrawal.changed(before.id, before.status, fields["status"])
         if kind is not None:
             self._pending.append(PendingEvent(kind, before.id, self.probe))

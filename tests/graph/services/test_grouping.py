@@ -23,12 +23,17 @@ class Storing:
     let: asyncio.Event = field(default_factory=asyncio.Event)
     second: asyncio.Event = field(default_factory=asyncio.Event)
     lost: bool = False
+    grouping: Grouping[str, str] | None = None
+    """Whose latecomers join a group at the end of its waiting."""
 
-    async def store(self, group: Sequence[Waiting[str, str]]) -> Sequence[str]:
+    async def store(self, group: list[Waiting[str, str]]) -> Sequence[str]:
         self.groups.append([item.probe for item in group])
         if len(self.groups) == 2:
             self.second.set()
         await self.let.wait()
+        if self.grouping is not None:
+            self.grouping.join(group)
+            self.groups[-1] = [item.probe for item in group]
         if self.lost:
             raise AutoReconnect("the connection was lost")
         if any("spoilt" in item.runs for item in group):
@@ -86,6 +91,19 @@ async def test_of_one_probe_there_is_never_more_than_one_under_way(
     storing.let.set()
     await settled(*first, *more, *other)
     assert storing.groups == [["a"], ["b"], ["a"], ["a"], ["a"]]
+
+
+async def test_what_comes_while_a_group_waits_for_its_turn_joins_it(
+    storing: Storing, grouping: Grouping[str, str]
+) -> None:
+    storing.grouping = grouping
+    first = grouping.add({"a": ["1"]})
+    late = grouping.add({"a": ["2"], "b": ["3"]})
+    too_much = grouping.add({"a": ["x"] * MOST})
+    storing.let.set()
+    assert await settled(*first, *late) == ["1", "2", "3"]
+    await settled(*too_much)
+    assert storing.groups == [["a", "a"], ["b"], ["a"]]
 
 
 async def test_nobody_waits_long_for_one_that_takes_its_time(
