@@ -12,7 +12,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 FLAGS = [
     "--no-sandbox",
@@ -63,9 +70,7 @@ def reader(
     still: bool = True,
     refused: Sequence[str] = (),
 ) -> Iterator[Page]:
-    """A page of its own. At its end: no request left this machine, no policy was violated, no
-    script failed; but for what holds one of *refused*, each of which the browser must have refused.
-    """
+    """A page in a browser of its own, watched as `watched` does."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
@@ -74,6 +79,20 @@ def reader(
         has_touch=touch,
         locale=locale,
     )
+    try:
+        with watched(context, scripts=scripts, refused=refused) as page:
+            yield page
+    finally:
+        context.close()
+
+
+@contextlib.contextmanager
+def watched(
+    context: BrowserContext, *, scripts: bool = True, refused: Sequence[str] = ()
+) -> Iterator[Page]:
+    """A page of its own. At its end: no request left this machine, no policy was violated, no
+    script failed; but for what holds one of *refused*, each of which the browser must have refused.
+    """
     problems: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
@@ -86,8 +105,8 @@ def reader(
         if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in LOCAL_HOSTS:
             problems.append(f"asked another host: {request.url}")
 
+    page = context.new_page()
     try:
-        page = context.new_page()
         if scripts:
             page.add_init_script(_LISTEN)
         page.on("console", heard)
@@ -95,7 +114,7 @@ def reader(
         page.on("request", asked)
         yield page
     finally:
-        context.close()
+        page.close()
     missed = [part for part in refused if not any(part in problem for problem in problems)]
     others = [problem for problem in problems if not any(part in problem for part in refused)]
     if missed or others:
