@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 from speedtrap_graph import embedded
 
+from speedtrap_up import logs
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
 from speedtrap_up.supervisor import Command, Part
@@ -28,6 +29,7 @@ class Wishes:
     probe: bool
     probe_name: str
     environ: Mapping[str, str]
+    logs: logs.Wish
 
 
 def parts(wishes: Wishes) -> list[Part]:
@@ -149,4 +151,7 @@ def _environment(wishes: Wishes, *services: str, **told: str) -> dict[str, str]:
     for name in told:
         # A file that we name and a value that the person set would contradict each other.
         kept.pop(name.removesuffix("_FILE"), None)
-    return kept | told | {"PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
+    asked: dict[str, str] = {}
+    for service in services:
+        asked |= wishes.logs.settings(service)
+    return asked | kept | told | {"PYTHONUNBUFFERED": "1", "COLUMNS": "160"}

@@ -5,19 +5,22 @@ instead of being refused. Started as `python -m speedtrap_up.service --fd N`.
 """
 
 import argparse
+import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
+from speedtrap_graph import logs
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.garbage import look_seldom
-from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.settings import GraphSettings, LogSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
+from speedtrap_web.settings import LogSettings as WebLogSettings
 from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -52,23 +55,41 @@ def compose(graph: Starlette, web: Starlette) -> ASGIApp:
     return dispatch
 
 
+def _set_up_logs(graph: LogSettings, web: WebLogSettings) -> None:
+    """One stream for both, so one format; each has its own level."""
+    if graph.log_format != web.log_format:
+        sys.stderr.write(
+            "SPEEDTRAP_GRAPH_LOG_FORMAT and SPEEDTRAP_WEB_LOG_FORMAT must be the same here, where "
+            "graph and web are one process; SPEEDTRAP_LOG_FORMAT is for all parts\n"
+        )
+        sys.exit(2)
+    logs.set_up(graph.log_format, graph.log_level)
+    logging.getLogger("speedtrap_web").setLevel(web.log_level)
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    """Names each variable, but never its value: it may be a secret."""
+    prefix = "SPEEDTRAP_WEB_" if error.title.startswith("Web") else "SPEEDTRAP_GRAPH_"
+    for problem in error.errors(include_input=False, include_url=False):
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        words = problem["msg"].removeprefix("Value error, ")
+        sys.stderr.write(f"{prefix}{name}: {words}\n" if name else f"{words}\n")
+    sys.exit(2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     descriptor: int = parser.parse_args().fd
     try:
+        _set_up_logs(LogSettings(), WebLogSettings())
         settings = GraphSettings()
         app = compose(create_graph(settings), create_web(WebSettings()))
     except ValidationError as error:
-        # Without the input: it may be a secret.
-        problems = [
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
-        sys.stderr.write(f"{error.title}: {'; '.join(problems)}\n")
-        sys.exit(2)
+        _refuse(error)
     config = uvicorn.Config(
         app,
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

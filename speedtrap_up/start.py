@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from speedtrap_graph import keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
+from speedtrap_up.logs import Terminal, Wish
 from speedtrap_up.parts import Wishes, parts
 from speedtrap_up.supervisor import Supervisor
 
@@ -38,34 +40,47 @@ class Wanted:
 
 
 def start(wanted: Wanted, environ: Mapping[str, str]) -> None:
-    """Returns when everything has stopped again; raises UpError where it cannot start."""
+    """Returns when everything has stopped again; says why and exits where it cannot start."""
+    wish = Wish.of(environ)
+    terminal = wish.terminal()
+    try:
+        _start(wanted, environ, wish, terminal)
+    except (UpError, keyfile.KeyFileError) as error:
+        terminal.fail(str(error))
+        raise typer.Exit(1) from None
+    terminal.tell("speedtrap has stopped.")
+
+
+def _start(wanted: Wanted, environ: Mapping[str, str], wish: Wish, terminal: Terminal) -> None:
     home = wanted.home
     home.make()
     with home.held(wanted.address), _listen(wanted.host, wanted.port) as listening:
         name = home.probe_name(environ.get("SPEEDTRAP_PROBE_NAME"))
         home.ensure_keys(name)
-        wishes = Wishes(home, wanted.address, listening, wanted.every, wanted.probe, name, environ)
-        supervisor = Supervisor(parts(wishes), home.folder / "logs", _say)
-        typer.echo(f"speedtrap starts; its data is in {home.folder}")
-        asyncio.run(_run(supervisor, wanted))
-    typer.echo("speedtrap has stopped.")
+        wishes = Wishes(
+            home, wanted.address, listening, wanted.every, wanted.probe, name, environ, wish
+        )
+        supervisor = Supervisor(parts(wishes), home.folder / "logs", terminal.say)
+        folder = str(home.folder)
+        terminal.tell(f"speedtrap starts; its data is in {folder}", data_dir=folder)
+        asyncio.run(_run(supervisor, wanted, terminal))
 
 
-async def _run(supervisor: Supervisor, wanted: Wanted) -> None:
+async def _run(supervisor: Supervisor, wanted: Wanted, terminal: Terminal) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
-    await supervisor.run(on_ready=lambda: _welcome(wanted))
+    await supervisor.run(on_ready=lambda: _welcome(wanted, terminal))
 
 
-def _welcome(wanted: Wanted) -> None:
+def _welcome(wanted: Wanted, terminal: Terminal) -> None:
     home, address, command = wanted.home, wanted.address, _command()
     reach = (
         "Only this machine can open it; --host 0.0.0.0 lets your network in."
         if wanted.host in LOOPBACK
         else f"It listens on {wanted.host}: whoever can reach this machine can see the page."
     )
-    typer.echo(
+    at_length = (
         f"\n  The page    {address}/\n"
         f"  To log in   open {address}/login and enter the key in {home.key('admin')}\n"
         f"  Keys        {home.keys_file} ({command} keys list)\n"
@@ -73,6 +88,13 @@ def _welcome(wanted: Wanted) -> None:
         f"  Your plan   on the page, or: {command} plan set --provider NAME --download MBPS\n\n"
         f"  {reach}\n"
         "  Nothing is sent to anybody until you switch a channel on. Ctrl-C stops everything.\n"
+    )
+    terminal.tell(
+        f"speedtrap is ready at {address}/",
+        at_length,
+        url=f"{address}/",
+        admin_key_file=str(home.key("admin")),
+        report=str(home.report),
     )
 
 
@@ -82,10 +104,6 @@ def _command() -> str:
     if shutil.which("speedtrap") or not own.exists():
         return "speedtrap"
     return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
-
-
-def _say(part: str, line: str) -> None:
-    typer.echo(f"{part:<8}| {line}")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,18 +2,17 @@
 
 import asyncio
 import logging
-import os
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from speedtrap_bots import logs
 from speedtrap_bots.errors import BotsError
 from speedtrap_bots.notices import notices_app
-from speedtrap_bots.settings import SettingsError
+from speedtrap_bots.settings import LogSettings, SettingsError
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+log = logging.getLogger(__name__)
 
 __all__ = ["app", "main", "notices_app"]
 
@@ -50,28 +49,25 @@ def run(
 ) -> None:
     """Write a notice for every breach, and send those that may go out."""
     # Charts and X's client take seconds to load, which no other command should wait for.
-    from speedtrap_bots.serve import serve  # noqa: PLC0415 - for that reason
+    from speedtrap_bots.serve import read, serve  # noqa: PLC0415 - for that reason
 
     try:
-        _configure_logging(os.environ.get("SPEEDTRAP_LOG_LEVEL") or "INFO")
+        said = read(LogSettings)
+        logs.set_up(said.log_format, said.log_level)
         asyncio.run(serve(channel or [], once=once))
     except SettingsError as error:
-        typer.echo(f"speedtrap bots: {error}", err=True)
+        _complain(str(error))
         raise typer.Exit(2) from error
     except BotsError as error:
-        typer.echo(f"speedtrap bots: {error}", err=True)
+        _complain(str(error))
         raise typer.Exit(1) from error
 
 
-def _configure_logging(level: str) -> None:
-    if level.upper() not in LOG_LEVELS:
-        raise SettingsError(f"SPEEDTRAP_LOG_LEVEL: must be one of {', '.join(LOG_LEVELS)}")
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every poll
+def _complain(message: str) -> None:
+    if logs.in_json():
+        log.critical(message)
+    else:
+        typer.echo(f"speedtrap bots: {message}", err=True)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from speedtrap_bots.channel import Channel
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.lease import now_s
 from speedtrap_bots.ledger import Ledger
+from speedtrap_bots.logs import About
 from speedtrap_bots.model import ChannelState, SettleOutcome
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Presence:
     ) -> None:
         self._ledger = ledger
         self._channel = channel
+        self._log = About(log, {"channel": channel.name})
         self._name = name
         self._clock = clock
         self._said: tuple[ChannelState, str | None] | None = None
@@ -36,7 +38,7 @@ class Presence:
     def stop(self, error: ChannelError) -> None:
         """No other notice would fare better until a person acts: says so once."""
         if self.stopped_why is None:
-            log.error(
+            self._log.error(
                 "%s: stopped until the next start, or until a test of it succeeds: %s",
                 self._channel.name,
                 error,
@@ -58,7 +60,10 @@ class Presence:
         test, outcome, why = self._unsettled
         await self._ledger.settle_test(self._channel.name, test, outcome, why)
         self._unsettled = None
-        log.info("%s: the test ended as %s (%s)", self._channel.name, outcome, why)
+        facts = {"outcome": outcome}
+        self._log.info(
+            "%s: the test ended as %s (%s)", self._channel.name, outcome, why, extra=facts
+        )
         await self.report()
 
     async def report(self, state: ChannelState | None = None) -> None:
@@ -93,6 +98,6 @@ class Presence:
         except TimeoutError:
             return SettleOutcome.UNKNOWN, f"no end after {timeout_s:.0f} s"
         if self.stopped_why is not None:
-            log.info("%s: goes on, for a test of it succeeded", self._channel.name)
+            self._log.info("%s: goes on, for a test of it succeeded", self._channel.name)
             self.stopped_why = None
         return SettleOutcome.SENT, where

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from speedtrap_bots.errors import BotsError
+from speedtrap_bots.logs import LogFormat, LogLevel
 
 
 class SettingsError(BotsError):
@@ -63,10 +64,24 @@ class EnvironmentSettings(BaseSettings):
         return init_settings, env_settings, _SecretFiles(settings_cls)
 
 
-class Settings(EnvironmentSettings):
-    """What every bot needs, whatever its channel."""
+class LogSettings(EnvironmentSettings):
+    """How the bots tell what they do: read first, so that all else can be told so."""
 
     model_config = SettingsConfigDict(env_prefix="SPEEDTRAP_BOTS_")
+
+    log_format: LogFormat = Field(
+        default="text", description="text for people, json (one object a line) for programs."
+    )
+    log_level: LogLevel = Field(
+        default="INFO",
+        # The second is the older one.
+        validation_alias=AliasChoices("SPEEDTRAP_BOTS_LOG_LEVEL", "SPEEDTRAP_LOG_LEVEL"),
+        description="What is less than this is not told.",
+    )
+
+
+class Settings(LogSettings):
+    """What every bot needs, whatever its channel."""
 
     graph_url: str = Field(
         default="http://127.0.0.1:8080", description="Base URL of the service; /graphql is added."

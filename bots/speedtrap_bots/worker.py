@@ -25,11 +25,13 @@ from speedtrap_bots.errors import (
 )
 from speedtrap_bots.lease import MARGIN_S, Lease, now_s
 from speedtrap_bots.ledger import Ledger
+from speedtrap_bots.logs import About
 from speedtrap_bots.model import (
     Breach,
     BreachMark,
     ChannelState,
     Claim,
+    Notice,
     SettleOutcome,
     Stage,
 )
@@ -84,6 +86,7 @@ class Worker:
     ) -> None:
         self._ledger = ledger
         self._channel = channel
+        self._log = About(log, {"channel": channel.name})
         self._name = name
         self._poll_s = poll_s
         self._patrol_s = patrol_s
@@ -152,7 +155,8 @@ class Worker:
                 backoff.reset()
             except LedgerError as error:
                 pause_s = backoff.next_s()
-                log.warning("%s: %s; next try in %.1f s", self._channel.name, error, pause_s)
+                words, facts = "%s: %s; next try in %.1f s", {"retry_in_s": round(pause_s, 1)}
+                self._log.warning(words, self._channel.name, error, pause_s, extra=facts)
                 await self._pause(pause_s)
 
     async def _watch(self) -> None:
@@ -198,6 +202,7 @@ class Worker:
 
     async def _plan(self, breach: Breach, stage: Stage, covered: Sequence[Breach] = ()) -> None:
         channel = self._channel
+        about = {"breach_id": breach.id, "reference": breach.reference, "stage": stage}
         try:
             # A letter takes a fraction of a second; a template of the operator's may take for ever.
             async with asyncio.timeout(WRITE_TIMEOUT_S):
@@ -211,13 +216,16 @@ class Worker:
                 covers=[other.id for other in covered],
             )
         except (LedgerRefused, LetterError, TimeoutError) as error:
-            log.error("%s: %s for %s not planned: %s", channel.name, stage, breach.reference, error)  # noqa: TRY400 - a refusal in words, not a bug
+            words = "%s: %s for %s not planned: %s"
+            self._log.error(words, channel.name, stage, breach.reference, error, extra=about)
             return
-        log.info("%s: planned %s for %s (%s)", channel.name, stage, breach.reference, notice.status)
+        about["status"] = notice.status
+        words = "%s: planned %s for %s (%s)"
+        self._log.info(words, channel.name, stage, breach.reference, notice.status, extra=about)
 
     async def _send_what_is_due(self) -> None:
         if not self._channel.recipient:
-            log.info("%s: not configured; notices are written and wait", self._channel.name)
+            self._log.info("%s: not configured; notices are written and wait", self._channel.name)
             return
         backoff = Backoff()
         while not self._stopping.is_set():
@@ -227,7 +235,8 @@ class Worker:
                 backoff.reset()
             except LedgerError as error:
                 pause_s = backoff.next_s()
-                log.warning("%s: %s; next try in %.1f s", self._channel.name, error, pause_s)
+                words, facts = "%s: %s; next try in %.1f s", {"retry_in_s": round(pause_s, 1)}
+                self._log.warning(words, self._channel.name, error, pause_s, extra=facts)
                 await self._pause(pause_s)
 
     async def _attend(self) -> None:
@@ -241,7 +250,7 @@ class Worker:
             except LedgerAway:
                 await self._pause(backoff.next_s())  # who sends and who watches say so
             except LedgerRefused as error:
-                log.warning("%s: does not say how it is: %s", self._channel.name, error)
+                self._log.warning("%s: does not say how it is: %s", self._channel.name, error)
                 await self._pause(BACKOFF_MAX_S)
         with contextlib.suppress(LedgerError, TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
@@ -255,7 +264,7 @@ class Worker:
         needed_s = self._channel.timeout_s + MARGIN_S
         if claim.sending_lease_s < needed_s or Lease(asked_at_s, claim.lease_s).left_s < MARGIN_S:
             # Begun now, the delivery might outlive the lease and meet another worker's.
-            log.warning(
+            self._log.warning(
                 "%s: a delivery needs %.0f s of lease; there are %.0f to claim, %.0f to send",
                 self._channel.name,
                 needed_s,
@@ -267,7 +276,9 @@ class Worker:
         lease = Lease(now_s(), claim.sending_lease_s)
         try:
             if not await self._ledger.begin(claim):
-                log.info("%s: %s may not be sent now", self._channel.name, claim.notice.reference)
+                words = "%s: %s may not be sent now"
+                reference = claim.notice.reference
+                self._log.info(words, self._channel.name, reference, extra=_about(claim.notice))
                 return
         except LedgerError as error:
             # It may have been recorded, but nothing has left: say so, or it would end as UNKNOWN.
@@ -343,6 +354,7 @@ class Worker:
         """
         retry_at = None if retry_s is None else self._clock() + timedelta(seconds=retry_s)
         backoff = Backoff()
+        about, words = _about(claim.notice), "%s: %s not settled: %s"
         while True:
             try:
                 status = await self._ledger.settle(
@@ -350,20 +362,21 @@ class Worker:
                 )
             except LedgerAway as error:
                 if self._stopping.is_set() and self._clock() > claim.lease_until:
-                    log.error("%s: %s not settled: %s", self._name, claim.notice.id, error)  # noqa: TRY400 - a state, not a bug
+                    self._log.error(words, self._name, claim.notice.id, error, extra=about)
                     return
                 await asyncio.sleep(backoff.next_s())
             except LedgerRefused as error:
-                log.error("%s: %s not settled: %s", self._name, claim.notice.id, error)  # noqa: TRY400 - a state, not a bug
+                self._log.error(words, self._name, claim.notice.id, error, extra=about)
                 return
             else:
-                log.info(
+                self._log.info(
                     "%s: %s %s is %s%s",
                     self._channel.name,
                     claim.notice.stage,
                     claim.notice.reference,
                     status,
                     f" ({detail})" if detail else "",
+                    extra={**about, "status": status, "outcome": outcome},
                 )
                 return
 
@@ -378,3 +391,7 @@ class Worker:
         """The pause after so many attempts (this one may or may not be counted yet)."""
         ladder = self._retry_ladder_s
         return ladder[min(max(attempts - 1, 0), len(ladder) - 1)]
+
+
+def _about(notice: Notice) -> dict[str, object]:
+    return {"notice_id": notice.id, "reference": notice.reference, "stage": notice.stage}

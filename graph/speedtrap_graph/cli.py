@@ -1,5 +1,6 @@
 """`speedtrap-graph`: serves the API."""
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -10,17 +11,18 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
-from speedtrap_graph import care
+from speedtrap_graph import care, logs
 from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
 from speedtrap_graph.exporters import configured
 from speedtrap_graph.garbage import look_seldom
-from speedtrap_graph.settings import GraphSettings, StoreSettings
+from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_graph.store.database import Store
 
 S = TypeVar("S")
+_log = logging.getLogger(__name__)
 BackupFile = Annotated[Path, typer.Argument(help=care.FILE_HELP)]
 Replace = Annotated[bool, typer.Option("--replace", help=care.REPLACE_HELP)]
 
@@ -51,6 +53,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Serves /graphql, /export/…, /metrics and the health pages, as SPEEDTRAP_GRAPH_* says."""
+    said = _settings(LogSettings)
+    logs.set_up(said.log_format, said.log_level)
     settings = _settings(GraphSettings)
     _settings(configured)
     _check_keys(settings.keys_file)
@@ -67,6 +71,7 @@ def serve(
         ws_ping_interval=settings.socket_patience_s,
         ws_ping_timeout=settings.socket_patience_s,
         server_header=False,
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=settings.longest_stop_s,
     )
@@ -141,7 +146,10 @@ def _check_database(settings: GraphSettings) -> None:
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"speedtrap-graph: {message}", err=True)
+    if logs.in_json():
+        _log.critical(message)
+    else:
+        typer.echo(f"speedtrap-graph: {message}", err=True)
 
 
 def main() -> None:

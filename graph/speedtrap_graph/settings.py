@@ -9,15 +9,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from speedtrap_graph.api.limits import Limits
 from speedtrap_graph.callers import Role
+from speedtrap_graph.logs import LogFormat, LogLevel
 from speedtrap_graph.trusted import read_documents
+
+
+class LogSettings(BaseSettings):
+    """How the service tells what it does: read first, so that all else can be told so."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SPEEDTRAP_GRAPH_", frozen=True, hide_input_in_errors=True
+    )
+
+    log_format: LogFormat = "text"
+    """`text` for people, `json`: one object a line, for programs."""
+    log_level: LogLevel = "INFO"
 
 
 class StoreSettings(BaseSettings):
     """Where the database is: all that a backup needs to know."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SPEEDTRAP_GRAPH_", frozen=True, hide_input_in_errors=True
-    )
+    model_config = LogSettings.model_config
 
     mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=speedtrap")
     mongodb_uri_file: Path | None = None
@@ -47,7 +58,7 @@ class StoreSettings(BaseSettings):
         return path
 
 
-class GraphSettings(StoreSettings):
+class GraphSettings(StoreSettings, LogSettings):
     """Frozen, built once by the composition root and handed down."""
 
     keys_file: Path | None = None

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.table import Table
 
-from speedtrap_probe import display, lock, reading, settings
+from speedtrap_probe import display, lock, logs, reading, settings
 from speedtrap_probe.backoff import Backoff
 from speedtrap_probe.clock import ticking_s
 from speedtrap_probe.database import Database
@@ -163,7 +163,7 @@ def watch(
                 continue
             if not quiet:
                 for measurement in done.run.measurements:
-                    display.out.print(display.summary(measurement), highlight=False)
+                    display.tell(measurement, done.run.id)
             _tell(done.told, done.delivery, quiet)
 
 
@@ -219,7 +219,7 @@ def import_(
         session = _session(key, url)
         found = reading.read(path, session.settings.name, zone)
         for problem in found.problems:
-            display.err.print(f"left out: {problem}", markup=False)
+            display.complain(f"left out: {problem}")
         outbox = session.outbox
         if outbox is None:
             raise SettingsError("import needs a key: give -k, or set SPEEDTRAP_PROBE_KEY")
@@ -245,6 +245,8 @@ def main() -> None:
 def _session(key: str | None, url: str | None, csv: Path | None = None) -> Session:
     """A session that can deliver; `_with_tools` makes it one that can measure."""
     options = [option for one in discover().values() for option in one.options]
+    said = settings.read_logs(os.environ, options)
+    logs.set_up(said.form, said.level)
     told = settings.read(os.environ, options)
     if url is not None:
         told = replace(told, url=settings.checked_url("--url", url))
@@ -283,7 +285,7 @@ def _round(session: Session, stop: Stop, quiet: bool, next_run_at: datetime | No
         try:
             if not held.enter_context(lock.alone(session.settings.lock)):
                 if not quiet:
-                    display.out.print("Another run measures this line now: this one steps aside.")
+                    display.say("Another run measures this line now: this one steps aside.")
                 return None
         except ProbeError as error:  # a full disk is no reason not to measure
             told.append(str(error))
@@ -318,14 +320,14 @@ def _deliver(session: Session) -> Delivery:
 def _tell(told: list[str], delivery: Delivery | None, quiet: bool) -> None:
     """Good news to stdout unless quiet; problems to stderr always."""
     for line in told:
-        display.err.print(line, markup=False, highlight=False)
+        display.complain(line)
     if delivery is None:
         return
     troubled = delivery.problem is not None or bool(delivery.rejected)
-    console = display.err if troubled else display.out
+    voice = display.complain if troubled else display.say
     if troubled or not quiet:
         for line in display.delivered(delivery):
-            console.print(line, markup=False, highlight=False)
+            voice(line)
 
 
 def _result(done: Round) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """What people see: progress while it runs, a table at the end."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from speedtrap_probe import logs
 from speedtrap_probe.budget import Budget, size
 from speedtrap_probe.model import Measurement, Medium, Run
 from speedtrap_probe.plan import Plan
@@ -21,12 +25,39 @@ BUSY_PERCENT = 90.0
 
 out = Console()
 err = Console(stderr=True)
+log = logging.getLogger("speedtrap_probe")
+
+
+def say(line: str, **facts: object) -> None:
+    """Good news: words on the standard output, or a record with *facts*."""
+    if logs.in_json():
+        log.info(line, extra=facts)
+    else:
+        out.print(line, markup=False, highlight=False)
+
+
+def complain(line: str, style: str | None = None) -> None:
+    """What a person should know of: words on the standard error, or a record."""
+    if logs.in_json():
+        log.warning(line)
+    else:
+        err.print(line, style=style, markup=False, highlight=False)
+
+
+def tell(measurement: Measurement, run_id: UUID) -> None:
+    """What one tool measured."""
+    facts: dict[str, object] = {"run_id": run_id, "tool": measurement.tool}
+    if measurement.failure is not None:
+        facts["failure"] = measurement.failure.kind
+    given = asdict(measurement.figures)
+    facts |= {name: value for name, value in given.items() if isinstance(value, int | float)}
+    say(summary(measurement), **facts)
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[tuple[Watcher, Progress]]:
     """Live Mbps on a terminal; nothing anywhere else."""
-    if quiet or not err.is_terminal:
+    if quiet or logs.in_json() or not err.is_terminal:
         yield Watcher(), silent
         return
     with err.status("looking at the line…") as status:
@@ -41,7 +72,7 @@ def progress(quiet: bool) -> Iterator[tuple[Watcher, Progress]]:
             status.update(f"{current} {phase} {mbps:,.1f} Mbps" if mbps else f"{current} {phase}…")
 
         def measured(measurement: Measurement) -> None:
-            err.print(f"[dim]{summary(measurement)}[/dim]", highlight=False)
+            err.print(f"[dim]{escape(summary(measurement))}[/dim]", highlight=False)
 
         yield Watcher(started, measured), moved
 
@@ -49,7 +80,7 @@ def progress(quiet: bool) -> Iterator[tuple[Watcher, Progress]]:
 def summary(measurement: Measurement) -> str:
     """One measurement in a line."""
     if measurement.failure is not None:
-        return escape(f"{measurement.tool}: {measurement.failure.message}")
+        return f"{measurement.tool}: {measurement.failure.message}"
     figures = measurement.figures
     return f"{measurement.tool}: {_number(figures.download_mbps)} Mbps down, " + (
         f"{_number(figures.upload_mbps)} Mbps up, {_number(figures.latency_ms)} ms"

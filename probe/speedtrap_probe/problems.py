@@ -24,8 +24,8 @@ def problems() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        display.err.print(str(error), style="red", markup=False, highlight=False)
+        display.complain(str(error), style="red")
         raise typer.Exit(Exit.USAGE) from error
     except ProbeError as error:
-        display.err.print(str(error), style="red", markup=False, highlight=False)
+        display.complain(str(error), style="red")
         raise typer.Exit(Exit.FAILED) from error

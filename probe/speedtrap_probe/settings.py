@@ -41,6 +41,8 @@ NAMES = (
     "budget",
     "outbox_size",
     "outbox_age",
+    "log_format",
+    "log_level",
 )
 IP_VERSIONS = ("any", "4", "6")
 NAME_LIMIT = 64
@@ -53,6 +55,8 @@ SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 OUTBOX_SIZE = 64_000_000  # bytes: about 50,000 runs, or five years of one an hour
 OUTBOX_SIZE_LEAST = 1_000_000
 OUTBOX_AGE_S = 2 * 365 * 86_400
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,14 @@ class Settings:
         return self.data_dir / "run.lock"
 
 
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How the probe tells what it does: read first, so that all else can be told so."""
+
+    form: str
+    level: str
+
+
 def default_config_file() -> Path:
     """speedtrap.toml in this platform's configuration folder."""
     return user_config_path("speedtrap", appauthor=False) / "speedtrap.toml"
@@ -100,11 +112,7 @@ def read(
     secrets: Path = SECRETS,
 ) -> Settings:
     """Reads the settings; *options* are those that the tools declare."""
-    known = (*NAMES, *(option.name for option in options))
-    table = _table(config_file or default_config_file(), known)
-    table |= {
-        name: environ[variable] for name in known if environ.get(variable := PREFIX + name.upper())
-    }
+    table = _given(environ, options, config_file)
     defaults = {option.name: option.default for option in options if option.default}
     chosen = {option.name: _text(table, option.name) for option in options if option.name in table}
     for name, value in chosen.items():
@@ -132,10 +140,38 @@ def read(
     )
 
 
+def read_logs(
+    environ: Mapping[str, str], options: Sequence[Option] = (), config_file: Path | None = None
+) -> LogSettings:
+    """As `read`, of these alone: whatever is wrong with the others."""
+    table = _given(environ, options, config_file)
+    return LogSettings(
+        _one_of("log_format", _text(table, "log_format").lower() or "text", LOG_FORMATS),
+        _one_of("log_level", _text(table, "log_level").upper() or "INFO", LOG_LEVELS),
+    )
+
+
 def default_name() -> str:
     """This machine's name, with what the service would refuse left out."""
     host = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("-._")
     return host[:NAME_LIMIT] or "probe"
+
+
+def _given(
+    environ: Mapping[str, str], options: Sequence[Option], config_file: Path | None
+) -> dict[str, Any]:
+    """What was set anywhere, by its name; the environment comes first."""
+    known = (*NAMES, *(option.name for option in options))
+    table = _table(config_file or default_config_file(), known)
+    return table | {
+        name: environ[variable] for name in known if environ.get(variable := PREFIX + name.upper())
+    }
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise SettingsError(f"{name} must be one of {', '.join(allowed)}: {value!r}")
+    return value
 
 
 def _table(path: Path, known: Sequence[str]) -> dict[str, Any]:

@@ -2,16 +2,22 @@
 
 import hashlib
 import json
+import logging
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import uvicorn
 from pydantic import ValidationError
 
+from speedtrap_web import logs
 from speedtrap_web.app import create_app
 from speedtrap_web.graph import load_operations
-from speedtrap_web.settings import WebSettings
+from speedtrap_web.settings import LogSettings, WebSettings
+
+S = TypeVar("S")
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, help="The page: are you getting what you pay for?")
 
@@ -39,20 +45,16 @@ def serve(
 ) -> None:
     """Serve the page. Settings: SPEEDTRAP_WEB_GRAPH_URL, _KEY, _SESSION_SECRET, _HOST, _PORT."""
     given: dict[str, Any] = {"host": host, "port": port}
-    try:
-        settings = WebSettings(
-            **{name: value for name, value in given.items() if value is not None}
-        )
-    except ValidationError as problem:
-        for error in problem.errors():
-            where = ".".join(str(part) for part in error["loc"]) or "settings"
-            typer.echo(f"{where}: {error['msg']}", err=True)
-        raise typer.Exit(2) from None
+    said = _settings(LogSettings)
+    logs.set_up(said.log_format, said.log_level)
+    settings = _settings(
+        lambda: WebSettings(**{name: value for name, value in given.items() if value is not None})
+    )
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level="info",
+        log_config=None,
         access_log=False,  # a shared report's token is part of its path
     )
 
@@ -63,6 +65,24 @@ def documents() -> None:
     texts = [operation.document for operation in load_operations().values()]
     by_digest = {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
     typer.echo(json.dumps(by_digest, indent=1, sort_keys=True))
+
+
+def _settings(read: Callable[[], S]) -> S:
+    try:
+        return read()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            named = f"SPEEDTRAP_WEB_{name}: " if name else ""
+            _complain(f"{named}{problem['msg'].removeprefix('Value error, ')}")
+        raise typer.Exit(2) from None
+
+
+def _complain(message: str) -> None:
+    if logs.in_json():
+        _log.critical(message)
+    else:
+        typer.echo(f"speedtrap-web: {message}", err=True)
 
 
 def main() -> None:

@@ -8,15 +8,26 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from speedtrap_web.logs import LogFormat, LogLevel
+
 MIN_SECRET_LENGTH = 32
 
 
-class WebSettings(BaseSettings):
-    """Frozen; made by a composition root and handed down."""
+class LogSettings(BaseSettings):
+    """How the page tells what it does: read first, so that all else can be told so."""
 
     model_config = SettingsConfigDict(
         env_prefix="SPEEDTRAP_WEB_", frozen=True, extra="ignore", hide_input_in_errors=True
     )
+
+    log_format: LogFormat = Field(
+        default="text", description="`text` for people, `json`: one object a line, for programs."
+    )
+    log_level: LogLevel = Field(default="INFO", description="What is less than this is not told.")
+
+
+class WebSettings(LogSettings):
+    """Frozen; made by a composition root and handed down."""
 
     graph_url: str = Field(
         default="http://127.0.0.1:8000", description="Base URL of graph; /graphql is appended."

@@ -57,7 +57,8 @@ def _extensions(refusal: GraphError) -> dict[str, object]:
 
 def _masked(error: GraphQLError, original: Exception) -> GraphQLError:
     error_id = secrets.token_hex(6)
-    _log.error("error %s at %s", error_id, error.path, exc_info=original)
+    told = {"error_id": error_id, "path": error.path}
+    _log.error("error %s at %s", error_id, error.path, exc_info=original, extra=told)
     message = f"Something went wrong inside; the service's log has it as {error_id}."
     return _copy(error, message, {"code": "INTERNAL", "id": error_id})
 

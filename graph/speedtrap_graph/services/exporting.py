@@ -122,7 +122,9 @@ class Export:
                 except NotTakenError as error:
                     pause_s = min(2.0**failures, self.longest_pause_s)
                     failures = min(failures + 1, 16)
-                    _log.warning("%s: %s; again in %.0f s", self.exporter.name, error, pause_s)
+                    facts = {"exporter": self.exporter.name, "retry_in_s": pause_s}
+                    words = "%s: %s; again in %.0f s"
+                    _log.warning(words, self.exporter.name, error, pause_s, extra=facts)
                     await asyncio.sleep(pause_s)
 
     async def _hand_over(self, sender: Sender, runs: Sequence[Row]) -> None:
@@ -135,7 +137,14 @@ class Export:
                 for run in runs:
                     await self._hand_over(sender, [run])
             elif runs:
-                _log.error("%s: run %s is left out: %s", self.exporter.name, runs[0]["_id"], error)
+                run = runs[0]
+                facts = {
+                    "exporter": self.exporter.name,
+                    "probe": run["probe"],
+                    "run_id": run["_id"],
+                }
+                words = "%s: run %s is left out: %s"
+                _log.error(words, self.exporter.name, run["_id"], error, extra=facts)
 
     async def _newest(self, runs: Sequence[Row]) -> dict[str, datetime]:
         names = list({run["probe"] for run in runs})

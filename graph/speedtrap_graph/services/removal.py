@@ -145,7 +145,8 @@ class Removal:
     async def finish_all(self) -> None:
         """Those that somebody began and did not end."""
         async for row in self.store[DELETED_PROBES].find({"done_at": None}):
-            _log.info("going on with the deletion of probe %s", row["probe"])
+            about = {"probe": row["probe"]}
+            _log.info("going on with the deletion of probe %s", row["probe"], extra=about)
             await self.finish(DeletedProbe.of(row))
 
     async def traces(self, first: int) -> list[DeletedProbe]:

@@ -1,0 +1,67 @@
+"""What the service says of itself: a line for people, or one JSON object a line for programs."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(str.lower)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+OWN = "speedtrap_graph"
+CHATTY = ("httpx", "httpcore", "pymongo")
+"""A line for every request, with its address, or for every wait, which we tell in our own words."""
+
+
+class JsonLines(JsonFormatter):
+    """`time` (RFC 3339 in UTC), `level`, `logger`, `message`, then what the record carries beside
+    them. A traceback is one string, `error`: no record is longer than a line.
+    """
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        names = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "error"}
+        super().__init__(
+            ["asctime", "levelname", "name", "message"],
+            rename_fields=names,
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
+        )
+
+
+def set_up(form: str, level: str) -> None:
+    """For this whole process. The level is that of our own words: what libraries say at DEBUG has
+    headers in it, and with them keys.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=max(logging.INFO, _number(level)), handlers=[handler])
+    logging.getLogger(OWN).setLevel(level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, _number(level)))
+    if form == "json":
+        logging.captureWarnings(capture=True)
+        sys.excepthook = _say_the_end
+
+
+def in_json() -> bool:
+    """Whether this process was set up so."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.root.handlers)
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level]
+
+
+def _say_the_end(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    logging.getLogger(OWN).critical("ended by %s", kind.__name__, exc_info=(kind, error, trace))
