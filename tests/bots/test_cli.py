@@ -82,10 +82,11 @@ def test_a_wrong_setting_is_named(
 
 
 def test_a_mistake_is_one_line_and_exit_code_2() -> None:
-    done = bots("run", "--once", SPEEDTRAP_LOG_LEVEL="LOUD")
+    done = bots("run", "--once", SPEEDTRAP_BOTS_LOG_LEVEL="LOUD")
     assert done.returncode == 2
     assert done.stderr == (
-        "speedtrap bots: SPEEDTRAP_LOG_LEVEL: must be one of DEBUG, INFO, WARNING, ERROR\n"
+        "speedtrap bots: SPEEDTRAP_BOTS_LOG_LEVEL: "
+        "Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'\n"
     )
 
 

@@ -120,10 +120,14 @@ def test_a_refused_mail_is_dead_and_says_why(road: Road, smtp: SmtpServer) -> No
     assert "550" in notice["steps"][-1]["why"]
 
 
-def test_a_wrong_password_stops_sending_and_shows_no_secret(road: Road, smtp: SmtpServer) -> None:
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_wrong_password_stops_sending_and_shows_no_secret(
+    log_format: str, road: Road, smtp: SmtpServer
+) -> None:
     wrong = {**smtp.environment, "SPEEDTRAP_BOTS_MAIL_PASSWORD": "planted-wrong-password"}
+    wrong |= {"SPEEDTRAP_BOTS_LOG_FORMAT": log_format, "SPEEDTRAP_BOTS_LOG_LEVEL": "DEBUG"}
     road.submit(*slow_runs(6))
-    bot = road.bot("--channel", "mail", SPEEDTRAP_LOG_LEVEL="DEBUG", **wrong)
+    bot = road.bot("--channel", "mail", **wrong)
     road.wait_for(("mail", "OPENING", "PLANNED"))
     road.approve_all()
     road.wait("the stop", lambda: "stopped until the next start" in bot.log.read_text())

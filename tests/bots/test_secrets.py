@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from speedtrap_probe.cli import app as probe_app
 from typer.testing import CliRunner
 
 from tests.bots.channels.letters import a_dkim_key
+from tests.lab.lines import records
 from tests.lab.mongo import Mongod, free_port, running_mongod
 from tests.lab.nursery import GRAPH, Nursery
 from tests.lab.runs import SUBMIT, slow_runs
@@ -140,7 +141,9 @@ def service(
         here.stop()
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_no_secret_is_kept_when_everything_fails(
+    log_format: str,
     service: Service,
     mongod: Mongod,
     nursery: Nursery,
@@ -153,6 +156,7 @@ def test_no_secret_is_kept_when_everything_fails(
     pem, _ = a_dkim_key()
     secrets = planted(failing, pem)
     kept = ""
+    read: Callable[[str], Sized] = records if log_format == "json" else str.splitlines
 
     def once(smtp: SmtpServer, *arguments: str, **changes: str) -> None:
         nonlocal kept
@@ -164,11 +168,13 @@ def test_no_secret_is_kept_when_everything_fails(
             "SPEEDTRAP_BOTS_KEY": service.keys["bot"],
             "SPEEDTRAP_BOTS_MAIL_DKIM_DOMAIN": "home.example",
             "SPEEDTRAP_BOTS_MAIL_DKIM_SELECTOR": "s1",
-            "SPEEDTRAP_LOG_LEVEL": "DEBUG",
+            "SPEEDTRAP_BOTS_LOG_LEVEL": "DEBUG",
+            "SPEEDTRAP_BOTS_LOG_FORMAT": log_format,
             **changes,
         }
         done = nursery.run("run", "--once", *arguments, environment=settings)
         kept += done.stdout + done.stderr
+        assert read(done.stderr)
 
     service.query(PLAN)
     service.query(SUBMIT, {"runs": slow_runs(6)}, role="probe")

@@ -95,7 +95,7 @@ def test_the_forms_are_the_same_word_for_word() -> None:
 
 def _body(text: str) -> str:
     """The attributes of the formatter, and which record attributes become what."""
-    form = text.split("class JsonLines(JsonFormatter):")[1].split("\n\n\n")[0]
+    form = text.split("class JsonLines(JsonFormatter):")[1].split("\n\n\n", maxsplit=1)[0]
     return form.split('"""')[2].split("reserved_attrs")[0]
 
 

@@ -1,6 +1,5 @@
 """The command as a user runs it: another process, real servers, files in a folder."""
 
-import csv
 import json
 import os
 import pty
@@ -9,70 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from speedtrap_probe import lock
-from speedtrap_probe.outbox import Outbox
 
 from tests.lab.collector import KEY, Ledger, collector
 from tests.lab.speed import Manners, speed_server
 from tests.probe.builders import a_run
-
-NOWHERE = "http://127.0.0.1:1"
-
-
-class Home:
-    """A folder that a probe lives in, and its settings."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.csv = folder / "report.csv"
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "SPEEDTRAP_PROBE_DATA_DIR": str(folder / "data"),
-            "SPEEDTRAP_PROBE_NAME": "laptop",
-            "SPEEDTRAP_PROBE_CHECKS": "127.0.0.1:1",
-            "SPEEDTRAP_PROBE_WINDOW": "1s",
-            "PYTHONWARNINGS": "error",
-        }
-
-    def argv(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "speedtrap_probe", *arguments]
-
-    def probe(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.argv(*arguments),
-            env=self.env | environ,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.argv(*arguments),
-            env=self.env,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def rows(self) -> list[dict[str, str]]:
-        with self.csv.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-    @property
-    def outbox(self) -> Outbox:
-        return Outbox(self.folder / "data" / "outbox.sqlite3")
+from tests.probe.home import Home, wait_for
 
 
 @pytest.fixture
@@ -280,12 +226,6 @@ def test_kill_9_in_mid_run_leaves_a_whole_csv_and_a_whole_outbox(
     if home.csv.exists():
         assert {UUID(row["run_id"]) for row in home.rows()} <= set(ledger.runs)
     assert len(home.outbox) == 0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds; the test's own time limit ends what never comes."""
-    while not condition():
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(("environ", "colour"), [({}, True), ({"NO_COLOR": "1"}, False)])
