@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.lab.lines import having, records, the_one
 from tests.lab.mongo import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(170)]
@@ -169,6 +170,55 @@ def test_a_real_run_is_there_without_a_further_step(folder: Path) -> None:
         for measured in by_tool.values():
             assert (measured["downloadMbps"] is None) == (measured["failure"] is not None)
         assert (folder / "report.csv").read_text().startswith("timestamp,")
+
+
+def test_in_json_every_line_of_everything_is_a_record(folder: Path) -> None:
+    """Also the words of a part that is refused by its settings, and of one that is killed."""
+    query = "{ runs { nodes { id } } }"
+    asked = {"SPEEDTRAP_LOG_FORMAT": "json", "SPEEDTRAP_PROBE_TOOLS": "lan", **PLANTED}
+    with up(folder, **asked) as started:
+        until(lambda: "speedtrap is ready" in started.said() or started.process.poll() is not None)
+        until(lambda: started.ask(query)["runs"] != {"nodes": []})
+        os.kill(started.children()["bots"], signal.SIGKILL)
+        until(lambda: "bots ended (signal 9)" in started.said())
+        until(lambda: started.said().count("not configured; notices are written and wait") > 5)
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(timeout=60) == 0
+    said = records(started.terminal)
+    assert the_one(said, "speedtrap starts")["data_dir"] == str(folder)
+    ready = the_one(said, "speedtrap is ready")
+    assert (ready["logger"], ready["url"]) == ("speedtrap_up", f"{started.url}/")
+    assert the_one(said, "lan: ")["download_mbps"] > 0
+    assert {"speedtrap_up", "speedtrap_bots.worker", "speedtrap_probe"} <= {
+        record["logger"] for record in said
+    }
+    the_one(said, "speedtrap has stopped.")
+    made = [file.read_text().strip() for file in (folder / "keys").iterdir()]
+    for secret in (*made, *PLANTED.values()):
+        assert secret not in started.said()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"SPEEDTRAP_LOG_FORMAT": "xml"}, "SPEEDTRAP_LOG_FORMAT: must be one of text, json"),
+        ({"SPEEDTRAP_LOG_LEVEL": "loud"}, "SPEEDTRAP_LOG_LEVEL: must be one of DEBUG, INFO"),
+    ],
+)
+def test_a_format_or_level_that_there_is_not_is_refused(
+    folder: Path, asked: dict[str, str], words: str
+) -> None:
+    done = _refused("up", "--data-dir", str(folder), "--port", str(free_port()), **asked)
+    assert done.stderr.startswith(f"speedtrap: {words}")
+
+
+def test_a_start_that_fails_is_a_record_too(folder: Path) -> None:
+    asked = {"SPEEDTRAP_LOG_FORMAT": "json", "SPEEDTRAP_WEB_LOG_FORMAT": "text"}
+    with up(folder, "--no-probe", **asked) as started:
+        assert started.process.wait(timeout=120) == 1
+    said = records(started.terminal)
+    assert having(said, "where graph and web are one process")[0]["part"] == "service"
+    assert the_one(said, "service does not start: exit 2")["level"] == "CRITICAL"
 
 
 def test_a_second_up_says_that_it_runs_already_and_where(folder: Path) -> None:
