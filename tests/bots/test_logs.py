@@ -19,7 +19,8 @@ def test_from_start_to_end_every_line_is_a_record_with_what_it_is_about(
     asked = {"SPEEDTRAP_BOTS_LOG_FORMAT": "json", **smtp.environment}
     road.submit(*slow_runs(6))
     bot = road.bot("--channel", "mail", **asked)
-    road.wait("its word of the plan", lambda: "planned OPENING for" in bot.log.read_text())
+    road.wait_for(("mail", "OPENING", "PLANNED"))
+    road.wait("its word of that", lambda: "planned OPENING for" in bot.log.read_text())
     road.service.kill()
     road.wait("its notice of that", lambda: "cannot be reached" in bot.log.read_text())
     road.service.start()
