@@ -199,7 +199,10 @@ def _slow_local_network(run: RunFacts, rule: Rule | None, bound: float | None) -
     """A local network worse than the rule's bound cannot carry the evidence against the line."""
     if rule is None or bound is None:
         return None
-    local = _best([reading for reading in run.readings if reading.tool in LOCAL_TOOLS])
+    readings = [reading for reading in run.readings if reading.tool in LOCAL_TOOLS]
+    if not readings:
+        return None
+    local = _best(readings)
     if rule.metric not in local or not _worse(local[rule.metric], bound, rule.metric):
         return None
     return (

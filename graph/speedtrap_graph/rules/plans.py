@@ -8,12 +8,10 @@ from speedtrap_graph.rules.model import Metric, Plan
 
 def plan_at(plans: Sequence[Plan], moment: datetime) -> Plan | None:
     """The plan in force at *moment*, of *plans* sorted by `since`; None before the first."""
-    in_force = None
-    for plan in plans:
-        if plan.since > moment:
-            break
-        in_force = plan
-    return in_force
+    for plan in reversed(plans):
+        if plan.since <= moment:
+            return plan
+    return None
 
 
 def subscribed(plan: Plan | None, metric: Metric) -> float | None:

@@ -20,6 +20,7 @@ from speedtrap_graph.store.database import Row
 
 # Looking a name up takes a tenth of the time that an enumeration takes over it.
 _NAMES = {metric: metric.value for metric in Metric}
+_OUTCOME_NAMES = {outcome: outcome.value for outcome in Outcome}
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _OBSERVED = dict.fromkeys(("started_at", "finished_at", "outcome", "best", "doubted"), 1)
 
@@ -51,12 +52,13 @@ def judged(row: Row, standards: Standards) -> dict[str, Any]:
     plan = plan_at(standards.pure_plans, row["started_at"])
     found: Judgement = judge(run_facts(row), plan, standards.download_rule)
     fields: dict[str, Any] = {
-        "outcome": found.outcome.value,
+        "outcome": _OUTCOME_NAMES[found.outcome],
         "outcome_reason": found.reason,
         "best": {_NAMES[metric]: value for metric, value in found.best.items()},
     }
-    # Hardly ever: absent otherwise.
-    return fields | ({"doubted": True} if found.doubted else {})
+    if found.doubted:  # hardly ever: absent otherwise
+        fields["doubted"] = True
+    return fields
 
 
 def observation_of(row: Row, plans: Sequence[Plan], rule: Rule) -> Observation:

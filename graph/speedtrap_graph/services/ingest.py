@@ -294,10 +294,14 @@ class _Turn:
 
 def _may_be_here(group: Sequence[Item], documents: Sequence[Row]) -> bool:
     """Whether any run is not newer than all that its probe has: so is one that comes again."""
-    newest = {document["_id"]: newest_of(document) for document in documents}
+    newest = {
+        document["_id"]: known[0]
+        for document in documents
+        if (known := newest_of(document)) is not None
+    }
     return any(
-        (known := newest[item.probe]) is not None
-        and any((run["started_at"], run["_id"]) <= known for _, run in item.runs)
+        item.probe in newest
+        and min(run["started_at"] for _, run in item.runs) <= newest[item.probe]
         for item in group
     )
 

@@ -112,12 +112,12 @@ class Reconciler:
 
     async def take(self, document: Row, rows: Sequence[Row]) -> Row:
         """After new *rows* (judged, stored): what the probe's *document* is to say from now on."""
-        keys = sorted((row["started_at"], row["_id"]) for row in rows)
+        in_order = sorted(rows, key=lambda row: (row["started_at"], row["_id"]))
+        keys = [(row["started_at"], row["_id"]) for row in in_order]
         newest = newest_of(document)
         if "tails" not in document or (newest is not None and keys[0] < newest):
             return await self.around(document, keys)
         tails = tails_of(document["tails"], self.rules)
-        in_order = sorted(rows, key=lambda row: (row["started_at"], row["_id"]))
         for key in self.rules:
             await self.advance(key, tails[key], in_order)
         await self.announce()

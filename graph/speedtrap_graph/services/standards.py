@@ -33,7 +33,7 @@ class Standards:
     def pure_plans(self) -> list[Plan]:
         return [pure_plan(plan) for plan in self.plans]
 
-    @property
+    @cached_property
     def download_rule(self) -> Rule | None:
         return self.pure_rules.get(Metric.DOWNLOAD)
 

@@ -156,10 +156,12 @@ def _measured(measurement: SubmittedMeasurement) -> Row:
     return row
 
 
-def _present(part: Mapping[str, Any]) -> Row:
-    if None not in part.values():
-        return {**part}
-    return {name: value for name, value in part.items() if value is not None}
+def _present(part: Any) -> Row:
+    """Of a dictionary that was made by the check, and is nobody else's."""
+    row: Row = part
+    if None not in row.values():
+        return row
+    return {name: value for name, value in row.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
