@@ -41,7 +41,7 @@ from speedtrap_graph.store.shards import claim_ids
 _RACES = 5
 """How often the same id may arrive elsewhere between our look and our insert."""
 _DUPLICATE_KEY = 11000
-_TOGETHER = 300
+_TOGETHER = 500
 """Runs of several submissions in one transaction: with more each would hardly cost less."""
 _EVERYWHERE = ("runs", TOMBSTONES, PAST_RUNS)
 """Where a run may be, or have been, once some are no longer kept."""
