@@ -3,7 +3,8 @@
 `overview_growth`: the page of one year for a probe with ten years of runs, over the same for one
 with a year, medians taken by turns; the reference is the latter. `overview_visit` and
 `overview_data`: bytes on the wire of a first visit (page, style, scripts) and of the chart's data,
-over what they may be. `overview_revisit`: the unchanged page asked for again, over the whole one.
+over what they may be. `overview_revisit`: the unchanged page asked for again, which is a 304, over
+the whole one.
 """
 
 import json
@@ -54,27 +55,38 @@ async def bench_overview(mongod: Mongod, database_name: str, tmp_path: Path) -> 
 
 def _growth(client: httpx.Client) -> None:
     times: dict[str, list[float]] = {"young": [], "old": [], "again": []}
-    tag = client.get("/", params=_year_of("old")).headers["etag"]
     for _ in range(REPETITIONS):
         for probe in ("young", "old"):
-            times[probe].append(_seconds(client, probe))
-        times["again"].append(_seconds(client, "old", {"If-None-Match": tag}))
+            taken, page = _asked(client, probe)
+            assert page.status_code == 200
+            assert f'value="{probe}"' in page.text
+            times[probe].append(taken)
+        times["again"].append(_asked_again(client, page))
     middle = {name: median(taken) for name, taken in times.items()}
     print(f"overview_growth {middle['old'] / middle['young']:.2f} {middle['young'] * 1000:.0f}ms")
-    print(f"overview_revisit {middle['again'] / middle['old']:.2f} {middle['old'] * 1000:.0f}ms")
+    print(f"overview_revisit {middle['again'] / middle['old']:.3f} {middle['old'] * 1000:.0f}ms")
+
+
+def _asked_again(client: httpx.Client, page: httpx.Response) -> float:
+    """With the tag of the page that came just now. Seldom a page's time passes in between."""
+    for _ in range(3):
+        taken, answer = _asked(client, "old", {"If-None-Match": page.headers["etag"]})
+        if answer.status_code == 304:
+            return taken
+        page = answer
+    raise AssertionError("an unchanged page was sent again, three times")
 
 
 def _year_of(probe: str) -> dict[str, str]:
     return {"probe": probe, "range": "1y"}
 
 
-def _seconds(client: httpx.Client, probe: str, headers: dict[str, str] | None = None) -> float:
+def _asked(
+    client: httpx.Client, probe: str, headers: dict[str, str] | None = None
+) -> tuple[float, httpx.Response]:
     began = time.perf_counter()
     answer = client.get("/", params=_year_of(probe), headers=headers or {})
-    taken = time.perf_counter() - began
-    assert answer.status_code in {200, 304}
-    assert answer.status_code == 304 or f'value="{probe}"' in answer.text
-    return taken
+    return time.perf_counter() - began, answer
 
 
 def _bytes(client: httpx.Client) -> None:

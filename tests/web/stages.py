@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.service import Service, running_service
 from tests.web.history import a_full_run, plan_a_notice, set_plan, submit, submit_two_weeks
+from tests.web.letters import a_letter_that_no_longer_holds, a_letter_told_in_a_digest, silence
 from tests.web.serving import Passage, served_page
 
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
@@ -65,7 +66,12 @@ SCENES = (
     Scene("admin-rules", "/settings/rules", "Rules in force", admin=True),
     Scene("admin-rule", "/settings/rules?correct=*/DOWNLOAD", "Correct this rule", admin=True),
     Scene("admin-probes", "/settings/probes", "Who measures?", admin=True),
-    Scene("admin-sending", "/settings/sending", "Needs a person", admin=True),
+    Scene(
+        "admin-sending",
+        "/settings/sending",
+        "The mail server does not take this password.",
+        admin=True,
+    ),
     Scene("admin-keeping", "/settings/keeping", "For ever", admin=True),
     Scene("admin-plan", "/settings/plan", "What do you pay for?", admin=True),
     Scene("several-probes", "/?probe=fine", "Yes, you get what you pay for.", stage="states"),
@@ -82,6 +88,15 @@ SCENES = (
         "the days from Sat 24 Oct to Mon 26 Oct",
         stage="states",
     ),
+    Scene("finding", "/?probe=odd", "One tool alone broke the rule", stage="states"),
+    Scene("silenced", "/?probe=told", "A new modem comes on Friday.", stage="states"),
+    Scene("breach-mistaken", "/breaches/{mistaken}", "Not right any more", stage="states"),
+    Scene("breach-told", "/breaches/{told}", "Told instead in digest", stage="states"),
+    Scene("run-deleted", "/runs/{deleted}", "This run was deleted.", stage="states"),
+    Scene("breaches-of-all", "/breaches", "retracted", stage="states"),
+    Scene("admin-mistake", "/notices/{mistake}", "no longer holds", stage="states", admin=True),
+    Scene("admin-held", "/notices/{held}", "Told instead in digest", stage="states", admin=True),
+    Scene("admin-digest", "/notices/{digest}", "that it tells of", stage="states", admin=True),
     Scene("first-start", "/", "Set the plan", stage="new"),
     Scene("waiting", "/", "The plan is set.", stage="planned"),
     Scene("stale", "/", "This is what was known", stage="away"),
@@ -97,18 +112,21 @@ CHART_IS_SETTLED = """() => !document.querySelector("#chart")
 MAIN = (
     "overview", "runs", "run-failed", "breach", "report", "login", "admin-notice", "admin-rule",
     "admin-probes", "admin-sending", "admin-keeping", "admin-plan", "first-start", "plan-changed",
-    "silent", "away",
+    "silent", "finding", "admin-digest", "away",
 )  # fmt: skip
 """Scenes to be seen in every language."""
 
 
 @dataclass
 class Stage:
-    """Where a state is served, what there is to see, and an admin's session."""
+    """Where a state is served, what there is to see, an admin's session, and what must have
+    happened within the last minute.
+    """
 
     base_url: str
     things: Mapping[str, str] = field(default_factory=dict)
     cookie: str = ""
+    just_now: Callable[[], None] = lambda: None
 
     def address(self, scene: Scene) -> str:
         return self.base_url + scene.path.format(**self.things)
@@ -117,6 +135,7 @@ class Stage:
         """Opens the scene's page in the browser's language; with a chart, once it is drawn."""
         if scene.admin:
             log_in_quietly(page.context, self)
+            self.just_now()
         page.goto(self.address(scene))
         expect(page.locator("html")).to_have_attribute("lang", language)
         if language == "en":
@@ -149,6 +168,9 @@ def all_stages(mongod: Mongod, lived_in: Service, folder: Path) -> Iterator[dict
         with ThreadPoolExecutor() as pool:
             states, new, planned = pool.map(fresh, ("states", "new", "planned"))
         set_the_states(states)
+        told = a_letter_that_no_longer_holds(states, "mistaken")
+        told |= a_letter_told_in_a_digest(states, "told")
+        silence(states, "told")
         silence_of_a_day(mongod, states)
         set_plan(planned)
         passage = stack.enter_context(Passage.to(lived_in.base_url))
@@ -162,8 +184,11 @@ def all_stages(mongod: Mongod, lived_in: Service, folder: Path) -> Iterator[dict
                 lived_in.base_url,
                 things_of(lived_in),
                 session_cookie(lived_in.base_url, lived_in.keys["admin"]),
+                lambda: a_bot_reports(lived_in),
             ),
-            "states": Stage(states.base_url),
+            "states": Stage(
+                states.base_url, told, session_cookie(states.base_url, states.keys["admin"])
+            ),
             "new": Stage(new.base_url, cookie=session_cookie(new.base_url, new.keys["admin"])),
             "planned": Stage(planned.base_url),
             "away": Stage(away),
@@ -220,7 +245,11 @@ def set_the_states(service: Service) -> None:
         a_full_run(0, 0.93, probe="berlin", started=LONGER_DAY + timedelta(hours=h))
         for h in range(-20, 44)
     ]
-    submit(service, runs, role="admin")
+    set_plan(service, probe="odd")
+    odd = [a_full_run(h, 0.96, probe="odd") for h in range(30, 0, -2)]
+    for run in odd[-8:]:
+        run["measurements"][2]["downloadMbps"] = 210.0
+    submit(service, runs + odd, role="admin")
 
 
 def silence_of_a_day(mongod: Mongod, service: Service) -> None:
@@ -247,6 +276,11 @@ A_CHANNEL = """mutation { reportChannel(
 ) }"""
 
 
+def a_bot_reports(service: Service) -> None:
+    """Its word holds for a minute; after that the page says that it is gone."""
+    service.query(A_CHANNEL, role="bot")
+
+
 @contextlib.contextmanager
 def lived_in_service(mongod: Mongod, folder: Path) -> Iterator[Service]:
     """Two weeks of hourly runs, an open breach and a complaint that waits."""
@@ -256,6 +290,6 @@ def lived_in_service(mongod: Mongod, folder: Path) -> Iterator[Service]:
     ):
         submit_two_weeks(service)
         plan_a_notice(service)
-        service.query(A_CHANNEL, role="bot")
+        a_bot_reports(service)
         service.query('mutation { sendTest(channel: "mail") { id } }')
         yield service

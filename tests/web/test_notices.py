@@ -1,23 +1,14 @@
 """What a page says of notices that were held back, told elsewhere, or turned out to be wrong."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.lab.service import Service
-from tests.lab.wire import APPROVE, PLAN_NOTICE
 from tests.web.history import a_full_run, plan_a_notice, set_plan, submit
+from tests.web.letters import DELETE, plan_a_digest, send, the_breach
 from tests.web.test_pages import SAME_SITE, text_of
-
-CLAIM = 'mutation { claimNotice(channel: "mail", worker: "w") { fence } }'
-BEGIN = "mutation($id: ID!, $fence: Int!) { beginSending(id: $id, fence: $fence) }"
-SETTLE = """mutation($id: ID!, $fence: Int!) {
-  settleNotice(id: $id, fence: $fence, outcome: SENT, reference: "250 ok") { status }
-}"""
-DELETE = 'mutation($id: UUID!) { deleteRun(id: $id, reason: "measured by Wi-Fi") { id } }'
-BREACHES = "{ breaches { nodes { id reference runs { id } } } }"
 
 
 @pytest.fixture
@@ -29,20 +20,11 @@ def admin(empty: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-def the_breach(service: Service) -> dict[str, Any]:
-    (breach,) = service.query(BREACHES)["breaches"]["nodes"]
-    found: dict[str, Any] = breach
-    return found
-
-
 def test_a_complaint_that_no_longer_holds_says_so_with_what_to_do(
     admin: httpx.Client, empty: Service
 ) -> None:
     notice, breach = plan_a_notice(empty), the_breach(empty)
-    empty.query(APPROVE, {"id": notice["id"], "digest": notice["digest"]})
-    fence = {"id": notice["id"], **empty.query(CLAIM, role="bot")["claimNotice"]}
-    empty.query(BEGIN, fence, role="bot")
-    empty.query(SETTLE, fence, role="bot")
+    send(empty, notice)
     page = f"/notices/{notice['id']}"
     assert "no longer holds" not in text_of(admin.get(page))
     for run in breach["runs"][:4]:
@@ -61,15 +43,7 @@ def test_a_digest_and_what_it_tells_of_lead_to_each_other(
 ) -> None:
     held_back, breach = plan_a_notice(empty), the_breach(empty)
     submit(empty, [a_full_run(1, 0.9)])
-    digest = {
-        "breach": breach["id"],
-        "stage": "DIGEST",
-        "channel": "mail",
-        "recipient": "support@isp.example",
-        "text": "Dear support team",
-        "covers": [breach["id"]],
-    }
-    told = empty.query(PLAN_NOTICE, {"notice": digest}, role="bot")["planNotice"]
+    told = plan_a_digest(empty, breach["id"])
     page = admin.get(f"/notices/{held_back['id']}")
     assert "Told instead in digest" in text_of(page)
     assert f'href="/notices/{told["id"]}"' in page.text
