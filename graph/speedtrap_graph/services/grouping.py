@@ -4,7 +4,8 @@ A transaction costs its round trips and a flush to the disk, whatever is in it. 
 while others were under way goes in as one, of however many probes: the more there is to do, the
 less each costs. Of one probe there is never more than one transaction under way in this process;
 two would only abort each other. Another process may have one: whatever comes while a group waits
-for its turn joins it.
+for its turn joins it. And a probe with a crowd of callers waits a moment between two groups, as
+those who were just answered mostly come again: twice as many go in with the next.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ D = TypeVar("D")
 MOST_AT_ONCE = 8
 """Transactions."""
 PATIENCE_S = 0.02
-"""How long submissions wait for company while a transaction is under way."""
+"""So long submissions wait for company, while a transaction is under way or a crowd's has ended."""
 
 
 @dataclass(eq=False)
@@ -49,6 +50,8 @@ class Grouping(Generic[R, D]):
     most_runs: int
     _waiting: list[Waiting[R, D]] = field(default_factory=list)
     _busy: set[str] = field(default_factory=set)
+    _shared: set[str] = field(default_factory=set)
+    """Of the busy ones, those that another process is busy with as well."""
     _tasks: set[asyncio.Task[Sequence[D]]] = field(default_factory=set)
 
     def add(
@@ -71,6 +74,12 @@ class Grouping(Generic[R, D]):
         """For the store, once it is *group*'s turn: more of the same probes, as they came since."""
         probes = {item.probe for item in group}
         self._fill(group, lambda item: item.probe in probes)
+
+    def give_way(self, group: Iterable[Waiting[R, D]]) -> None:
+        """For the store, when another process was in the way of *group*: after it, that one is let
+        in, and more gathers here meanwhile. Otherwise who was quick once stays so.
+        """
+        self._shared.update(item.probe for item in group)
 
     def _go_on(self) -> None:
         while self._may_begin() and (group := self._next()):
@@ -112,7 +121,11 @@ class Grouping(Generic[R, D]):
     def _settle(self, group: Sequence[Waiting[R, D]], task: asyncio.Task[Sequence[D]]) -> None:
         self._tasks.discard(task)
         probes = {item.probe for item in group}
-        self._busy -= probes
+        held = probes & self._shared | _several(group)
+        self._shared -= probes
+        self._busy -= probes - held
+        if held:
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._release, held)
         problem = None if task.cancelled() else task.exception()
         if problem is not None and len(probes) > 1 and not isinstance(problem, ConnectionFailure):
             for item in group:
@@ -120,6 +133,10 @@ class Grouping(Generic[R, D]):
             self._waiting[:0] = group
         else:
             _tell(group, task, problem)
+        self._go_on()
+
+    def _release(self, probes: set[str]) -> None:
+        self._busy -= probes
         self._go_on()
 
 
@@ -135,6 +152,15 @@ def _tell(
             item.done.set_exception(problem)
         else:
             item.done.set_result(task.result()[place])
+
+
+def _several(group: Iterable[Waiting[R, D]]) -> set[str]:
+    """Probes that *group* has more than one submission of: so more of them are to come."""
+    seen: set[str] = set()
+    again: set[str] = set()
+    for item in group:
+        (again if item.probe in seen else seen).add(item.probe)
+    return again
 
 
 def _go_together(group: Iterable[Waiting[R, D]], item: Waiting[R, D]) -> bool:

@@ -132,9 +132,13 @@ class Ingest:
         probes = sorted({item.probe for item in group})
         await self._ensure(probes)
         others = await self._others(group) if self.is_cluster else None
-        careful = False
+        careful = begun = False
 
         async def work(session: Session) -> Sequence[Taken]:
+            nonlocal begun
+            if begun:
+                self._grouping.give_way(group)
+            begun = True
             turn = _Turn(self.store, session, probes, self.clock(), self._memory, others)
             documents = await turn.begin()
             if others is None:

@@ -106,6 +106,31 @@ async def test_what_comes_while_a_group_waits_for_its_turn_joins_it(
     assert storing.groups == [["a", "a"], ["b"], ["a"]]
 
 
+async def test_where_many_call_for_one_probe_those_who_were_answered_go_in_together_again(
+    storing: Storing, grouping: Grouping[str, str]
+) -> None:
+    storing.let.set()
+    first = [future for name in "123" for future in grouping.add({"a": [name]})]
+    assert await settled(*first) == ["1", "2", "3"]
+    fourth = grouping.add({"a": ["4"]})
+    await asyncio.sleep(0)
+    assert await settled(*fourth, *grouping.add({"a": ["5"]})) == ["4", "5"]
+    assert storing.groups == [["a"], ["a", "a"], ["a", "a"]]
+
+
+async def test_a_probe_that_another_process_is_busy_with_is_left_to_it_for_a_moment(
+    storing: Storing, grouping: Grouping[str, str]
+) -> None:
+    storing.let.set()
+    [first] = grouping.add({"a": ["1"]})
+    grouping.give_way([Waiting("a", (), first, 0.0)])
+    assert await first == "1"
+    second = grouping.add({"a": ["2"]})
+    await asyncio.sleep(0)
+    assert await settled(*second, *grouping.add({"a": ["3"]})) == ["2", "3"]
+    assert storing.groups == [["a"], ["a", "a"]]
+
+
 async def test_nobody_waits_long_for_one_that_takes_its_time(
     storing: Storing, grouping: Grouping[str, str]
 ) -> None:
