@@ -63,7 +63,7 @@ else
 endif
 
 test-compose: $(VENV)/.dev test-tools ## the same road in containers; needs a Docker engine, builds the images
-	SPEEDTRAP_TEST_COMPOSE=1 $(PY) -m pytest -o timeout=900 tests/compose $(ARGS)
+	SPEEDTRAP_TEST_COMPOSE=1 $(PY) -m pytest -o timeout=1800 tests/compose $(ARGS)
 
 test-tools: $(VENV)/.dev
 	@$(PY) tests/lab/setup.py

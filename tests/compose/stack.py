@@ -74,7 +74,9 @@ class Stack:
     def secret(self, name: str) -> str:
         return (self.folder / "secrets" / name).read_text(encoding="utf-8").strip()
 
-    def run(self, *argv: str, check: bool = True, given: bytes | None = None) -> str:
+    def run(
+        self, *argv: str, check: bool = True, given: bytes | None = None, timeout_s: float = 600
+    ) -> str:
         """In the clone, with the stack's settings; answers with what was printed."""
         done = subprocess.run(
             argv,
@@ -82,7 +84,7 @@ class Stack:
             env={**os.environ, **self.environment},
             input=given,
             capture_output=True,
-            timeout=600,
+            timeout=timeout_s,
             check=False,
         )
         out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
@@ -97,7 +99,9 @@ class Stack:
         return self.run(str(Path(sys.executable).parent / "speedtrap"), *argv)
 
     def build(self, *services: str) -> None:
-        self.compose("build", *services)
+        """Nothing is there yet at the first time: two busy cores have taken ten minutes for it."""
+        command = ("docker", "compose", "--project-name", self.project, "build", *services)
+        self.run(*command, timeout_s=1500)
 
     def up(self, *services: str) -> None:
         self.compose("up", "--detach", "--wait", *services)
