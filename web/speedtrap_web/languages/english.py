@@ -87,6 +87,7 @@ ENGLISH: Mapping[str, str] = {
     "tile.consistent.none": "no runs on weekdays 19–23 h yet",
     "tile.peak": "Evenings against the rest",
     "tile.peak.detail": "{peak} at peak, {off} Mbps off-peak",
+    "tile.peak.plans": "not compared: the plan changed in this range",
     "tile.peak.none": "needs runs at peak and off-peak",
     "tile.outages": "Outages",
     "tile.outages.none": "no run found the line down",

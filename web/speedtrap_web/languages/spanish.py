@@ -88,6 +88,7 @@ SPANISH: Mapping[str, str] = {
     "tile.consistent.none": "aún sin pruebas en días laborables, 19–23 h",
     "tile.peak": "Noches frente al resto",
     "tile.peak.detail": "{peak} en hora punta, {off} Mbps fuera",
+    "tile.peak.plans": "sin comparar: el plan cambió en este periodo",
     "tile.peak.none": "necesita pruebas en hora punta y fuera",
     "tile.outages": "Cortes",
     "tile.outages.none": "ninguna prueba halló la línea caída",

@@ -140,6 +140,8 @@ def _peak(report: Report, words: Words) -> Tile:
     )
     few = min(peak.n, off.n) < ENOUGH_TO_JUDGE
     n = f"{n}: {words.text('tile.few')}" if few and peak.n + off.n else n
+    if report.has_several_plans:
+        return Tile(title, words.text("tile.none"), words.text("tile.peak.plans"), n)
     if peak.median is None or not off.median:
         return Tile(title, words.text("tile.none"), words.text("tile.peak.none"), n)
     change = peak.median / off.median - 1

@@ -47,7 +47,7 @@ def _headline(probe: Probe, report: Report) -> tuple[str, str]:
     """Tone and key. What holds now comes before what holds on the whole."""
     if probe.open_breach is not None and report.verdict != "NOT_DELIVERED":
         return "bad", "verdict.not_now"
-    slow_peak = peak_drop(report.peak, report.off_peak) is not None
+    slow_peak = _drop(report) is not None
     return {
         "DELIVERED": (
             "good",
@@ -67,6 +67,11 @@ def peak_drop(peak: Figure, off_peak: Figure) -> float | None:
         return None
     ratio = peak.median / off_peak.median
     return 1 - ratio if ratio < PEAK_IS_SLOWER else None
+
+
+def _drop(report: Report) -> float | None:
+    """What ran on different plans is not compared by the clock."""
+    return None if report.has_several_plans else peak_drop(report.peak, report.off_peak)
 
 
 def _made(tone: str, key: str, sentences: list[str], words: Words) -> Verdict:
@@ -110,7 +115,7 @@ def _typical(report: Report, range_words: str, words: Words) -> list[str]:
 
 
 def _peak(report: Report, words: Words) -> list[str]:
-    drop = peak_drop(report.peak, report.off_peak)
+    drop = _drop(report)
     if drop is None:
         return []
     peak = words.catalogue.mbps(report.peak.median)
