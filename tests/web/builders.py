@@ -5,6 +5,7 @@ from typing import Any
 
 from speedtrap_web.answers import Breach, History, OpenBreach, Plan, Probe, Report, Rule, Run
 from speedtrap_web.catalogue import EN
+from speedtrap_web.lasting import Lasting
 from speedtrap_web.views.words import Words, zone_of
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
@@ -139,4 +140,4 @@ def a_notice(status: str, why: str | None = None, **changes: Any) -> dict[str, A
 
 
 def words(plan: Plan | None = None) -> Words:
-    return Words(EN, zone_of(plan or a_plan()), NOW)
+    return Words(EN, zone_of(plan or a_plan()), Lasting(NOW))

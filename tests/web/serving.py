@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Self
 
 import httpx
@@ -14,6 +15,7 @@ from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_web.app import create_app
 from speedtrap_web.settings import WebSettings
+from speedtrap_web.site import system_clock
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -81,7 +83,9 @@ def served(app: ASGIApp, port: int | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def served_page(graph_url: str, **changes: object) -> Iterator[str]:
+def served_page(
+    graph_url: str, clock: Callable[[], datetime] = system_clock, **changes: object
+) -> Iterator[str]:
     """The page alone, in front of the graph at *graph_url*."""
     values: dict[str, object] = {
         "graph_url": graph_url,
@@ -89,7 +93,7 @@ def served_page(graph_url: str, **changes: object) -> Iterator[str]:
         "session_secret": "x" * 40,
         **changes,
     }
-    with served(create_app(WebSettings.model_validate(values))) as url:
+    with served(create_app(WebSettings.model_validate(values), clock)) as url:
         yield url
 
 
@@ -109,6 +113,8 @@ class Passage:
     target: str
     mode: Literal["open", "away", "slow", "broken"] = "open"
     url: str = ""
+    asked: list[str] = field(default_factory=list)
+    """The names of the operations that passed."""
 
     @classmethod
     @contextlib.contextmanager
@@ -125,6 +131,7 @@ class Passage:
             return JSONResponse({"errors": [{"message": "inside, 4f2a"}]})
         if self.mode == "slow":
             await asyncio.sleep(60)
+        self.asked.append((await request.json())["operationName"])
         headers = {name: request.headers[name] for name in ("x-api-key", "content-type")}
         async with httpx.AsyncClient(timeout=30) as client:
             answer = await client.post(

@@ -1,8 +1,9 @@
 """The composition root: one Starlette application from one set of settings."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import httpx
 from starlette.applications import Starlette
@@ -55,9 +56,11 @@ class Assets(StaticFiles):
         return response
 
 
-def create_app(settings: WebSettings) -> Starlette:
+def create_app(
+    settings: WebSettings, clock: Callable[[], datetime] = web.system_clock
+) -> Starlette:
     """The page, and `/speed/` beside it, which needs none of the page's machinery."""
-    site_app = _site_app(settings)
+    site_app = _site_app(settings, clock)
     routes: list[BaseRoute] = []
     if settings.speed_endpoint:
         routes.append(Mount("/speed", create_speed_app()))
@@ -72,7 +75,7 @@ def create_app(settings: WebSettings) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def _site_app(settings: WebSettings) -> Starlette:
+def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette:
     assets = web.assets_version()
     secret = settings.session_secret_or_random()
 
@@ -96,6 +99,7 @@ def _site_app(settings: WebSettings) -> Starlette:
                 live_every_s=settings.live_every_s,
                 provider_handle=settings.provider_handle,
                 explorer=settings.explorer,
+                clock=clock,
             )
             yield
 

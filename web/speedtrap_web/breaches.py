@@ -16,6 +16,7 @@ from speedtrap_web.forms import read_form
 from speedtrap_web.printing import evidence_data
 from speedtrap_web.session import own_path
 from speedtrap_web.views.breaches import breach_line, channel_name
+from speedtrap_web.views.evidence import HOURS_AROUND, evidence
 from speedtrap_web.views.header import plan_line
 from speedtrap_web.views.runs import run_table
 from speedtrap_web.views.words import Words, zone_of
@@ -29,15 +30,14 @@ SILENCES = {"24h": 24, "3d": 72, "7d": 168, "30d": 720, "end": 0}
 async def breach_list(request: Request) -> Response:
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     probe = request.query_params.get("probe") or None
     after = request.query_params.get("after")
     variables = {"probe": probe, "first": ON_A_PAGE, "after": after}
     page = (await site.graph.ask("breaches", variables))["breaches"]
     found = [Breach.model_validate(node) for node in page["nodes"]]
-    catalogue, now = site.catalogue(request), web.now()
-    lines = [breach_line(breach, Words(catalogue, zone_of(breach.plan), now)) for breach in found]
+    lines = [breach_line(breach, site.words(request, zone_of(breach.plan))) for breach in found]
     context = {
         "breaches": lines,
         "probe": probe,
@@ -50,10 +50,10 @@ async def breach_page(request: Request) -> Response:
     """Public, but for the letters: those may name a recipient or an account."""
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     breach, runs = await _breach(request)
-    words = Words(site.catalogue(request), zone_of(breach.plan), web.now())
+    words = site.words(request, zone_of(breach.plan))
     context = _context(breach, runs, words) | {
         "letters": await _letters(request, breach, words),
         "silences": tuple(SILENCES),
@@ -119,15 +119,23 @@ async def evidence_pdf(request: Request) -> Response:
     """What the page shows to everybody, on paper."""
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     breach, runs = await _breach(request)
-    catalogue = site.catalogue(request)
-    words = Words(catalogue, zone_of(breach.plan), web.this_minute())
-    data = evidence_data(_context(breach, runs, words), catalogue)
+    words = site.words(request, zone_of(breach.plan))
+    context = _context(breach, runs, words)
+    context["evidence"] = evidence(breach, await _runs_around(request), words)
+    data = evidence_data(context, words.catalogue)
     content = await site.press.pdf("evidence", data, breach.resolved_at or breach.last_run_at)
     response = _download(content, "application/pdf", breach, "pdf")
-    return web.revalidated(request, response, mark.tag)
+    return site.made(request, response, mark)
+
+
+async def _runs_around(request: Request) -> list[Run]:
+    variables = {"id": request.path_params["id"], "hours": HOURS_AROUND}
+    answer = await web.of(request).graph.ask("evidence", variables)
+    found = answer["breach"] or {"window": []}
+    return [Run.model_validate(run) for run in found["window"]]
 
 
 def _download(content: str | bytes, media_type: str, breach: Breach, suffix: str) -> Response:
@@ -148,7 +156,7 @@ async def silence(request: Request) -> Response:
         raise HTTPException(400)
     if not reason and hours == 0:
         reason = "ended"
-    until = web.now() + timedelta(hours=hours)
+    until = site.clock() + timedelta(hours=hours)
     variables = {"probe": form["probe"], "until": until.isoformat(), "reason": reason}
     await site.graph.ask("silence", variables, session.key)
     return RedirectResponse(f"{own_path(form.get('next'))}?done=silence", 303)
@@ -160,9 +168,8 @@ async def feed(request: Request) -> Response:
     variables = {"probe": request.query_params.get("probe") or None, "first": IN_THE_FEED}
     nodes = (await site.graph.ask("breaches", variables))["breaches"]["nodes"]
     found = [Breach.model_validate(node) for node in nodes]
-    catalogue, now = site.catalogue(request), web.now()
     entries = [
-        (breach, breach_line(breach, Words(catalogue, zone_of(breach.plan), now)), _updated(breach))
+        (breach, breach_line(breach, site.words(request, zone_of(breach.plan))), _updated(breach))
         for breach in found
     ]
     context = {"entries": entries, "url": web.base_url(request), "updated": _newest(found)}

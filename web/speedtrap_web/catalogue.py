@@ -13,12 +13,15 @@ from typing import Any
 
 from babel import Locale
 from babel.dates import format_skeleton, get_day_names, get_month_names, get_timezone_name
+from babel.units import format_unit
 
 from speedtrap_web.languages.english import ENGLISH
 from speedtrap_web.languages.spanish import SPANISH
 
 MINUS = "\N{MINUS SIGN}"
 NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_UNITS = (("day", _DAY), ("hour", _HOUR), ("minute", _MINUTE))
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,21 @@ class Catalogue:
         if minutes < 48 * 60:
             return self.plural("time.hours", minutes // 60)
         return self.plural("time.days", minutes // (24 * 60))
+
+    def lasted(self, span: timedelta) -> str:
+        """As in "for 26 hours"; *span* is whole steps. The page's script says it likewise."""
+        step = self.step(span)
+        unit, size = next((unit, size) for unit, size in _UNITS if size <= step)
+        return format_unit(span // size, f"duration-{unit}", "long", locale=self.locale)
+
+    @staticmethod
+    def step(span: timedelta) -> timedelta:
+        """As fine as a reader needs to know so long a time."""
+        return 10 * _MINUTE if span < _HOUR else _HOUR if span < 2 * _DAY else _DAY
+
+    def whole(self, span: timedelta) -> timedelta:
+        step = self.step(span)
+        return max(1, span // step) * step
 
     def duration(self, seconds: float) -> str:
         minutes = max(1, round(seconds / 60))

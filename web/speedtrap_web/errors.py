@@ -65,7 +65,7 @@ def _last_good(request: Request) -> Response | None:
     page = site.last_good(request) if request.method == "GET" else None
     if page is None:
         return None
-    age = web.now() - page.at
+    age = site.clock() - page.at
     words = site.catalogue(request)
     context = {"age": words.ago(age)}
     banner = site.render(request, "_stale.html", context)

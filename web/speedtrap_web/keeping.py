@@ -1,6 +1,6 @@
 """How long runs are kept one by one, and which probes were taken out."""
 
-from zoneinfo import ZoneInfo
+from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,7 +10,6 @@ from speedtrap_web.admin import seen_other, to_login
 from speedtrap_web.answers import DeletedProbe, Retention
 from speedtrap_web.forms import read_form
 from speedtrap_web.graph import RefusedError
-from speedtrap_web.views.words import Words
 
 MOST_DIGITS = 9
 
@@ -41,7 +40,7 @@ async def _page(request: Request, given: str | None = None, problem: str = "") -
     session = site.session(request)
     if session is None:
         return to_login(request, "needed")
-    words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
+    words = site.words(request, UTC)
     data = await site.graph.ask("keeping", key=session.key)
     kept = Retention.model_validate(data["retention"])
     deleted = [DeletedProbe.model_validate(probe) for probe in data["deletedProbes"]]

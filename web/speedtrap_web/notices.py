@@ -55,7 +55,7 @@ def _page(
     request: Request, notice: Notice, problem: str = "", reason: str = "", status: int = 200
 ) -> Response:
     site = web.of(request)
-    words = Words(site.catalogue(request), zone_of(notice.breach.plan), web.now())
+    words = site.words(request, zone_of(notice.breach.plan))
     steps = [
         words.text(
             "notice.step",

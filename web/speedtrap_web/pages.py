@@ -49,13 +49,13 @@ async def overview(request: Request) -> Response:
     """`/`: the verdict and what it stands on, for one probe and one range."""
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     probes = await measured_probes(site)
     if not probes:
         return await _first_start(request, mark)
     probe = chosen_probe(probes, request.query_params.get("probe"))
-    words = Words(site.catalogue(request), zone_of(probe.plan), web.now())
+    words = site.words(request, zone_of(probe.plan))
     asked = _asked(request, probe, words)
     answer = await site.graph.ask("range", asked.variables)
     context = _context(asked, probes, answer, words)
@@ -91,11 +91,14 @@ def _asked(request: Request, probe: Probe, words: Words) -> Asked:
     tool = query.get("tool") or None
     own = ranges.own_dates(query.get("since", ""), query.get("until", ""), words.now, words.zone)
     if own is not None:
+        words.lasting.ends(own.until)
         return Asked(probe, own, metric, tool)
     name = query.get("range", "")
     if name not in ranges.CHOICES:
         name = ranges.usual(words.now, probe.first_run_at)
     span = ranges.choose(name, words.now, words.zone, probe.first_run_at)
+    for moment in (span.until, *ranges.turns(probe.first_run_at, words.now)):
+        words.lasting.ends(moment)
     return Asked(probe, span, metric, tool)
 
 
@@ -115,7 +118,7 @@ def _context(
         "standing": standing(probe, span, words),
         "verdict": verdict(probe, report, range_words, words),
         "tiles": tiles(probe, report, words),
-        "chart": chart(history, probe.rule_of(metric.name), breaches, words.now, words, metric),
+        "chart": chart(history, probe.rule_of(metric.name), breaches, words, metric),
         "chart_facts": _chart_facts(asked, breaches, words),
         "metric": metric,
         "tool": asked.tool,
@@ -180,7 +183,7 @@ def _chart_facts(asked: Asked, breaches: Sequence[Breach], words: Words) -> dict
         "breaches": [
             [
                 breach.first_run_at.timestamp(),
-                (breach.resolved_at or words.now).timestamp(),
+                breach.resolved_at.timestamp() if breach.resolved_at else None,
             ]
             for breach in breaches
             if breach.status != "RETRACTED"

@@ -1,6 +1,6 @@
 """The plans: what was purchased, from when on. One more is added, or one is put right."""
 
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -15,7 +15,7 @@ from speedtrap_web.forms import read_form, read_number
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.views.preview import foretold_by
 from speedtrap_web.views.rules import plan_lines
-from speedtrap_web.views.words import Words, zone_of
+from speedtrap_web.views.words import zone_of
 
 FIELDS = ("provider", "download_mbps", "upload_mbps", "time_zone", "since", "probe", "moment")
 """`moment` is the start of a plan that is being put right, to the second."""
@@ -118,7 +118,7 @@ async def _page(
     preview: dict[str, Any] | None = None,
 ) -> Response:
     site = web.of(request)
-    words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
+    words = site.words(request, UTC)
     plans = [Plan.model_validate(plan) for plan in (await site.graph.ask("plans"))["plans"]]
     data = await site.graph.ask("overview")
     probes = [Probe.model_validate(probe) for probe in data["probes"]]

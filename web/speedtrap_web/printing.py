@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import typst
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 from speedtrap_web.catalogue import Catalogue
 from speedtrap_web.views.breaches import BreachLine
-from speedtrap_web.views.chart import HEIGHT, WIDTH, Picture
+from speedtrap_web.views.chart import HEIGHT, WIDTH, Dot, Picture
+from speedtrap_web.views.evidence import Evidence
 from speedtrap_web.views.runs import Table
 from speedtrap_web.views.tools import ToolTable
 
@@ -34,6 +35,16 @@ PICTURE = "chart"
 """The entry that is SVG, made here of numbers."""
 ROWS_AT_MOST = 500
 """Runs in an evidence PDF; all of them are in its CSV."""
+COLOURS = {
+    "median": "#1d4ed8", "band": "#bfdbfe", "breach": "#fee2e2", "subscribed": "#4b5563",
+    "threshold": "#b45309", "broke": "#b91c1c", "kept": "#1d4ed8", "outage": "#b91c1c",
+    "inconclusive": "#4b5563",
+}  # fmt: skip
+GLYPHS = {
+    "median": "━", "band": "■", "breach": "■", "subscribed": "━", "threshold": "╌", "broke": "▼",
+    "kept": "○", "outage": "▮", "inconclusive": "▯",
+}  # fmt: skip
+"""Of what a picture on paper shows: told apart by shape as well as by colour."""
 _EDGES = {"left": 60, "top": 10, "right": 10, "bottom": 45}
 
 
@@ -103,6 +114,8 @@ def _inert(value: Any) -> Any:
         return [_inert(inner) for inner in value]
     if not isinstance(value, str):
         return value
+    if isinstance(value, Markup):
+        value = value.striptags()
     cut = value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}…"
     return "".join(map(_shown, cut))
 
@@ -137,12 +150,13 @@ def report_data(context: Mapping[str, Any], words: Catalogue) -> dict[str, Any]:
         "tiles": [asdict(tile) | {"glyph": tile.glyph} for tile in context["tiles"]],
         "chart_title": t("chart.title.download"),
         "chart": None if chart.empty else chart_svg(chart.picture),
-        "chart_legend": [
-            ["median", t("chart.legend.median", bucket=chart.bucket)],
-            ["band", t("chart.legend.band")],
-            ["breach", t("chart.legend.breach")],
-            ["outage", t("chart.legend.outage")],
-        ],
+        "chart_legend": _legend(
+            ("median", t("chart.legend.median", bucket=chart.bucket)),
+            ("band", t("chart.legend.band")),
+            ("breach", t("chart.legend.breach")),
+            ("outage", t("chart.legend.outage")),
+            ("inconclusive", t("chart.legend.inconclusive")),
+        ),
         "breaches_title": t("breaches.title"),
         "breaches": [breach_words(line) for line in context["breaches"]],
         "tools": tools_data(context["tools"], words),
@@ -155,6 +169,11 @@ def report_data(context: Mapping[str, Any], words: Catalogue) -> dict[str, Any]:
             for row in rows
         ],
     }
+
+
+def _legend(*entries: tuple[str, str]) -> list[list[str]]:
+    """Glyph, colour and words of each."""
+    return [[GLYPHS[key], COLOURS[key], words] for key, words in entries]
 
 
 def breach_words(line: BreachLine) -> str:
@@ -196,6 +215,7 @@ def evidence_data(context: Mapping[str, Any], words: Catalogue) -> dict[str, Any
         "span": f"{line.span} · {line.count}",
         "rule": context["rule_sentence"],
         "zone": t("site.times", zone=context["zone"]),
+        **_evidence_chart(context["evidence"]),
         "notices_title": t("breach.notices"),
         "notices": [
             f"{notice.glyph} {notice.name} {notice.status}" for notice in line.notices
@@ -221,6 +241,17 @@ def evidence_data(context: Mapping[str, Any], words: Catalogue) -> dict[str, Any
     }  # fmt: skip
 
 
+def _evidence_chart(found: Evidence | None) -> dict[str, Any]:
+    if found is None:
+        return {PICTURE: None}
+    return {
+        PICTURE: chart_svg(found.picture),
+        "chart_title": found.title,
+        "chart_alt": found.alt,
+        "chart_legend": _legend(*found.legend),
+    }
+
+
 def chart_svg(picture: Picture) -> str:
     """The page's still picture with its marks; the numbers beside it say the same in words."""
     left, top = _EDGES["left"], _EDGES["top"]
@@ -228,7 +259,8 @@ def chart_svg(picture: Picture) -> str:
     height = top + HEIGHT + _EDGES["bottom"]
     text = 'font-size="15" font-family="Libertinus Serif" fill="#4b5563"'
     shaded = (
-        f'<rect x="{span.x}" y="0" width="{span.width}" height="{HEIGHT}" fill="#fee2e2"/>'
+        f'<rect x="{span.x}" y="0" width="{span.width}" height="{HEIGHT}" '
+        f'fill="{COLOURS["breach"]}"/>'
         for span in picture.breaches
     )
     grid = (
@@ -245,20 +277,39 @@ def chart_svg(picture: Picture) -> str:
         f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{thick}"'
         f' stroke-dasharray="{dashes}"/>'
         for path, colour, thick, dashes in (
-            (picture.subscribed, "#4b5563", 1.5, "none"),
-            (picture.threshold, "#b45309", 1.5, "7 5"),
-            (picture.median, "#1d4ed8", 3, "none"),
+            (picture.subscribed, COLOURS["subscribed"], 1.5, "none"),
+            (picture.threshold, COLOURS["threshold"], 1.5, "7 5"),
+            (picture.median, COLOURS["median"], 3, "none"),
         )
         if path
     )
     outages = (
-        f'<rect x="{x}" y="{HEIGHT + 5}" width="4" height="12" fill="#b91c1c"/>'
+        f'<rect x="{x}" y="{HEIGHT + 5}" width="4" height="12" fill="{COLOURS["outage"]}"/>'
         for x in picture.outages
     )
-    band = f'<path d="{picture.band}" fill="#bfdbfe"/>' if picture.band else ""
+    inconclusive = (
+        f'<rect x="{x}" y="{HEIGHT + 6}" width="3" height="10" fill="none" '
+        f'stroke="{COLOURS["inconclusive"]}"/>'
+        for x in picture.inconclusive
+    )
+    band = f'<path d="{picture.band}" fill="{COLOURS["band"]}"/>' if picture.band else ""
+    dots = map(_dot, picture.dots)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
         f'<g transform="translate({left} {top})">'
-        f"{''.join(shaded)}{''.join(grid)}{band}{''.join(lines)}{''.join(outages)}{''.join(days)}"
-        "</g></svg>"
+        f"{''.join(shaded)}{''.join(grid)}{band}{''.join(lines)}{''.join(dots)}"
+        f"{''.join(outages)}{''.join(inconclusive)}{''.join(days)}</g></svg>"
+    )
+
+
+def _dot(dot: Dot) -> str:
+    """A triangle that points down for a run that is held against the line, else a circle."""
+    if dot.broke:
+        return (
+            f'<path d="M{dot.x - 6:.1f} {dot.y - 5:.1f}h12l-6 10z" fill="{COLOURS["broke"]}" '
+            'stroke="#fff"/>'
+        )
+    return (
+        f'<circle cx="{dot.x}" cy="{dot.y}" r="4" fill="#fff" stroke="{COLOURS["kept"]}" '
+        'stroke-width="2"/>'
     )

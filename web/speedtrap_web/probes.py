@@ -13,7 +13,7 @@ from speedtrap_web.breaches import SILENCES
 from speedtrap_web.forms import read_form
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.views.probes import key_line, probe_lines
-from speedtrap_web.views.words import Words, zone_of
+from speedtrap_web.views.words import zone_of
 
 LONGEST_REASON = 500
 
@@ -28,11 +28,10 @@ async def _page(request: Request, name: str = "", problem: str = "") -> Response
     session = site.session(request)
     if session is None:
         return to_login(request, "needed")
-    catalogue, now = site.catalogue(request), web.now()
     data = await site.graph.ask("overview")
     probes = [Probe.model_validate(probe) for probe in data["probes"]]
     keys = (await site.graph.ask("keys", key=session.key))["keys"]
-    words = Words(catalogue, UTC, now)
+    words = site.words(request, UTC)
     context = {
         "keys": [key_line(Key.model_validate(key), words) for key in keys],
         "kept": name,
@@ -40,7 +39,7 @@ async def _page(request: Request, name: str = "", problem: str = "") -> Response
         "probes": [
             line
             for probe in probes
-            for line in probe_lines([probe], Words(catalogue, zone_of(probe.plan), now))
+            for line in probe_lines([probe], site.words(request, zone_of(probe.plan)))
         ],
         "url": web.base_url(request),
         "silences": tuple(SILENCES),

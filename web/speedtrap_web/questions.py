@@ -39,12 +39,9 @@ async def question(request: Request) -> Response:
     if name not in PUBLIC_OPERATIONS:
         raise BadVariableError("operation", f"{name} is not one", sorted(PUBLIC_OPERATIONS))
     variables = site.graph.operations[name].variables_from_text(_given(request))
-    if name == "changes":
-        return web.revalidated(request, JSONResponse(await site.graph.ask(name)))
-    if name in _TIMELESS:
-        tag = site.tag(request, await site.changes())
-    else:
-        tag = (await site.mark(request)).tag
+    if name not in _TIMELESS:
+        return web.revalidated(request, JSONResponse(await site.graph.ask(name, variables)))
+    tag = site.tag(request, await site.changes())
     if web.has(request, tag):
         return web.not_modified(tag)
     return web.revalidated(request, JSONResponse(await site.graph.ask(name, variables)), tag)

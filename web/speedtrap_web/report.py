@@ -45,8 +45,8 @@ async def report(request: Request) -> Response:
     """`/report?probe=pi&month=2026-11`; without a month, the present one."""
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     probes = await measured_probes(site)
     if not probes:
         raise HTTPException(404)
@@ -68,23 +68,24 @@ async def report_pdf(request: Request) -> Response:
 async def _pdf(request: Request, probe: Probe, wanted: str) -> Response:
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     context = await _context(request, probe, wanted)
     if wanted and context["month"] != wanted:
         raise HTTPException(404)
     data = report_data(context, site.catalogue(request))
-    content = await site.press.pdf("report", data, web.this_minute())
+    content = await site.press.pdf("report", data, context["today"])
     name = f"speedtrap-{context['month']}.pdf"
     headers = {"Content-Disposition": f'inline; filename="{name}"'}
     response = Response(content, media_type="application/pdf", headers=headers)
-    return web.revalidated(request, response, mark.tag)
+    return site.made(request, response, mark)
 
 
 async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any]:
     site = web.of(request)
-    words = Words(site.catalogue(request), zone_of(probe.plan), web.this_minute())
-    known = months(probe, words.now.astimezone(words.zone).date())
+    words = site.words(request, zone_of(probe.plan))
+    today = words.now.astimezone(words.zone).date()
+    known = months(probe, today)
     first = next((month for month in known if f"{month:%Y-%m}" == wanted), known[0])
     after = (first + timedelta(days=31)).replace(day=1)
     since, until = (ranges.midnight(day, words.zone) for day in (first, after))
@@ -114,11 +115,12 @@ async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any
         "months": [(f"{month:%Y-%m}", words.catalogue.month(month)) for month in known],
         "verdict": verdict(past, figures, name, words),
         "tiles": tiles(past, figures, words)[:5],
-        "chart": chart(days, past.download_rule, found, words.now, words, METRICS["download"]),
+        "chart": chart(days, past.download_rule, found, words, METRICS["download"]),
         "heat": heat_map(figures, words),
         "tools": tool_table(figures, words),
         "breaches": [breach_line(breach, words) for breach in found],
-        "made": words.when(words.now),
+        "made": f"{words.catalogue.day(words.now, words.zone)} {today.year}",
+        "today": ranges.midnight(today, words.zone),
         "pdf": "/report.pdf?" + urlencode({"probe": probe.name, "month": f"{first:%Y-%m}"}),
         "zone": words.catalogue.zone_name(words.zone),
     }
@@ -147,7 +149,7 @@ async def share(request: Request) -> Response:
         raise HTTPException(400)
     probe = names[form["probe"]]
     context = await _context(request, probe, form.get("month", ""))
-    until = web.now() + timedelta(days=days)
+    until = site.clock() + timedelta(days=days)
     token = site.links.seal(Share(probe.name, context["month"], until))
     context |= {
         "shared_until": None,
@@ -164,7 +166,7 @@ async def shared(request: Request) -> Response:
     context = await _context(request, probe, found.month)
     if context["month"] != found.month:
         raise HTTPException(404)
-    words = Words(site.catalogue(request), zone_of(probe.plan), web.now())
+    words = site.words(request, zone_of(probe.plan))
     context |= {"shared_until": words.when(found.until), "link": None, "link_days": LINK_DAYS}
     context |= {"pdf": f"/shared/{request.path_params['token']}/report.pdf"}
     response = site.page(request, "report.html", context)
@@ -182,7 +184,7 @@ async def shared_pdf(request: Request) -> Response:
 async def _opened(request: Request) -> tuple[Probe, Share]:
     """The probe and the month of the link; 404 for one that is not ours, or has expired."""
     site = web.of(request)
-    found = site.links.open(request.path_params["token"], web.now())
+    found = site.links.open(request.path_params["token"], site.clock())
     if found is None:
         raise HTTPException(404)
     probes = [probe for probe in await measured_probes(site) if probe.name == found.probe]

@@ -1,7 +1,7 @@
 """The rules: what counts as too little, how often in a row, and until when."""
 
+from datetime import UTC
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,6 @@ from speedtrap_web.forms import read_form, read_number
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.views.preview import foretold_by
 from speedtrap_web.views.rules import BOUNDS, METRICS, rule_lines
-from speedtrap_web.views.words import Words
 
 FIELDS = (
     "metric", "bound", "unit", "more_than", "out_of", "recovered_after", "probe", "tool", "name",
@@ -100,7 +99,7 @@ async def _page(
     preview: dict[str, Any] | None = None,
 ) -> Response:
     site = web.of(request)
-    words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
+    words = site.words(request, UTC)
     probes = (await site.graph.ask("rules"))["probes"]
     rules = [Rule.model_validate(rule) for probe in probes for rule in probe["rules"]]
     wanted = request.query_params.get("correct")

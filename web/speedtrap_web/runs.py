@@ -1,9 +1,9 @@
 """Every run: the table, one run's page, its deletion by an admin, and all of them as a file."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import Any
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,8 +30,8 @@ async def run_list(request: Request) -> Response:
     """`/runs`: newest first, by probe, outcome and dates, from a cursor on."""
     site = web.of(request)
     mark = await site.mark(request)
-    if web.has(request, mark.tag):
-        return web.not_modified(mark.tag)
+    if mark.held is not None:
+        return web.not_modified(mark.held)
     probes = await measured_probes(site)
     words = _words(request, probes)
     chosen = _chosen(request)
@@ -59,7 +59,7 @@ def _words(request: Request, probes: list[Probe]) -> Words:
     found = next((probe for probe in probes if probe.name == wanted), None)
     probe = found or (probes[0] if probes else None)
     zone = zone_of(probe.plan if probe else None)
-    return Words(web.of(request).catalogue(request), zone, web.now())
+    return web.of(request).words(request, zone)
 
 
 def _chosen(request: Request) -> dict[str, str]:
@@ -101,6 +101,8 @@ async def _page(
 ) -> Response:
     site = web.of(request)
     mark = await site.mark(request)
+    if mark.held is not None and not problem:
+        return web.not_modified(mark.held)
     run_id = str(request.path_params["id"])
     answer = await site.graph.ask("run", {"id": run_id})
     if answer["deletedRun"] is not None:
@@ -108,7 +110,7 @@ async def _page(
     if answer["run"] is None:
         raise HTTPException(404)
     run = Run.model_validate(answer["run"])
-    words = Words(site.catalogue(request), zone_of(run.plan), web.now())
+    words = site.words(request, zone_of(run.plan))
     context = {
         "run": run_details(run, words),
         "problem": problem,
@@ -120,7 +122,7 @@ async def _page(
 
 def _tombstone(request: Request, gone: DeletedRun) -> Response:
     site = web.of(request)
-    words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
+    words = site.words(request, UTC)
     values = {
         "when": words.when(gone.deleted_at),
         "by": gone.by,

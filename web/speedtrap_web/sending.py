@@ -1,6 +1,6 @@
 """What leaves the house: the switch for everything, what needs a person, and who wants no more."""
 
-from zoneinfo import ZoneInfo
+from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +12,6 @@ from speedtrap_web.forms import read_form
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.views.breaches import notice_line
 from speedtrap_web.views.channels import channel_lines
-from speedtrap_web.views.words import Words
 
 LONGEST_REASON = 500
 
@@ -29,7 +28,7 @@ async def _page(
     if session is None:
         return to_login(request, "needed")
     # The zone of no line in particular: the ledger is about people.
-    words = Words(site.catalogue(request), ZoneInfo("UTC"), web.now())
+    words = site.words(request, UTC)
     data = await site.graph.ask("sending", key=session.key)
     switch = Switch.model_validate(data["sending"]) if data["sending"] else None
     stops = [Stop.model_validate(stop) for stop in data["stops"]]

@@ -1,9 +1,9 @@
 """What every page needs: graph, sessions, words, templates. Made once, in the composition root."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,9 +15,12 @@ from starlette.responses import HTMLResponse, Response
 from speedtrap_web.catalogue import CATALOGUES, Catalogue, preferred
 from speedtrap_web.graph import Graph
 from speedtrap_web.kept import Kept, KeptPage
+from speedtrap_web.lasting import Lasting
 from speedtrap_web.links import Links
 from speedtrap_web.printing import Press
+from speedtrap_web.revisits import Made, Revisits
 from speedtrap_web.session import Session, Sessions, Throttle
+from speedtrap_web.views.words import Words
 from speedtrap_web.visible import visible
 
 PACKAGE = Path(__file__).parent
@@ -35,10 +38,16 @@ LANGUAGE_COOKIE = "speedtrap-language"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What graph calls the state that a page shows, and the page's ETag while that holds."""
+    """What graph calls the state that a page shows. `held` is the tag of the page that the browser
+    holds, where it is known that the page would be made just so again.
+    """
 
     changes: str
-    tag: str
+    held: str | None = None
+
+
+def system_clock() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Site:
     live_every_s: float
     provider_handle: str = ""
     explorer: bool = False
+    clock: Callable[[], datetime] = system_clock
+    revisits: Revisits = field(default_factory=Revisits)
     kept: Kept = field(default_factory=Kept)
     press: Press = field(default_factory=Press)
 
@@ -63,6 +74,16 @@ class Site:
         return preferred(
             request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
         )
+
+    def lasting(self, request: Request) -> Lasting:
+        """The one moment at which all of this answer is made, and until when it holds."""
+        if not hasattr(request.state, "lasting"):
+            request.state.lasting = Lasting(self.clock())
+        lasting: Lasting = request.state.lasting
+        return lasting
+
+    def words(self, request: Request, zone: tzinfo) -> Words:
+        return Words(self.catalogue(request), zone, self.lasting(request))
 
     def render(
         self,
@@ -105,25 +126,30 @@ class Site:
         A page with a *mark* is made of graph's answers: it renews itself when they change, and is
         kept for the time in which graph is away.
         """
-        if mark is None:
-            return revalidated(
-                request, HTMLResponse(self.render(request, template, context), status)
-            )
-        html = self.render(request, template, context, mark.changes)
-        if status == 200:
-            self.kept.keep(self._key(request), KeptPage(html, now()))
-        return revalidated(request, HTMLResponse(html, status), mark.tag)
+        html = self.render(request, template, context, mark.changes if mark else "")
+        if mark is not None and status == 200:
+            self.kept.keep(self._key(request), KeptPage(html, self.lasting(request).now))
+        return self.made(request, HTMLResponse(html, status), mark)
+
+    def made(self, request: Request, response: Response, mark: Mark | None) -> Response:
+        """*response*, or 304; with a *mark*, the next visitor may be told without making it."""
+        answer = revalidated(request, response)
+        if mark is not None and response.status_code == 200:
+            lasting = self.lasting(request)
+            made = Made(mark.changes, answer.headers["ETag"], lasting.until)
+            self.revisits.remember(self._key(request), made)
+        return answer
 
     def last_good(self, request: Request) -> KeptPage | None:
         """The page as it was when graph last answered."""
         return self.kept.last(self._key(request))
 
     async def mark(self, request: Request) -> Mark:
-        """The state of what this page shows; its tag is good for a minute at most, because pages
-        tell the time ("12 minutes ago").
-        """
+        """Asked before anything else: a page that is `held` need not be made."""
         changes = await self.changes()
-        return Mark(changes, self.tag(request, changes, f"{now():%Y-%m-%dT%H:%M}"))
+        now = self.lasting(request).now
+        tag = self.revisits.tag(self._key(request), changes, now)
+        return Mark(changes, tag if tag is not None and has(request, tag) else None)
 
     async def changes(self) -> str:
         return str((await self.graph.ask("changes"))["changes"])
@@ -134,23 +160,18 @@ class Site:
         return f'W/"{hashlib.sha256(whole.encode()).hexdigest()[:32]}"'
 
     def _key(self, request: Request) -> str:
+        """All that two requests for one page may differ in; also by which name the page is called,
+        because it tells that name in commands and links.
+        """
         session = self.session(request)
         reader = session.name if session else ""
-        return "\0".join([reader, self.catalogue(request).language, path_and_query(request)])
+        language = self.catalogue(request).language
+        return "\0".join([reader, language, base_url(request), path_and_query(request)])
 
 
 def of(request: Request) -> Site:
     site: Site = request.app.state.site
     return site
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def this_minute() -> datetime:
-    """As long as a page's mark holds: within it, what is made of the same answers is the same."""
-    return now().replace(second=0, microsecond=0)
 
 
 def base_url(request: Request) -> str:

@@ -156,7 +156,6 @@ ENGLISH: Mapping[str, str] = {
     "tools.empty": "No tool has run in this range.",
     # Last run
     "last.title": "Last run",
-    "last.when": "{when} ({ago})",
     "last.download": "Down, Mbps",
     "last.upload": "Up, Mbps",
     "last.latency": "Latency, ms",
@@ -433,6 +432,8 @@ ENGLISH: Mapping[str, str] = {
     "feed.link": "Feed",
     # Report of a month
     "nav.report": "Report",
+    "pdf.chart": "Breach {reference}: {n} runs before, in and after it, one mark each. "
+    "The table below has the figures of those that it stands on.",
     "pdf.cut": "The newest {n}; all of them are in the CSV.",
     "error.printing.title": "The document could not be made.",
     "error.printing.text": "Too many are being made right now. Try again in a moment.",

@@ -157,7 +157,6 @@ SPANISH: Mapping[str, str] = {
     "tools.empty": "Ninguna herramienta ha medido en este período.",
     # Last run
     "last.title": "Última prueba",
-    "last.when": "{when} ({ago})",
     "last.download": "Bajada, Mbps",
     "last.upload": "Subida, Mbps",
     "last.latency": "Latencia, ms",
@@ -438,6 +437,8 @@ SPANISH: Mapping[str, str] = {
     "feed.title": "speedtrap: incumplimientos",
     "feed.link": "Canal Atom",
     # Report of a month
+    "pdf.chart": "Incumplimiento {reference}: {n} pruebas de antes, durante y después, una marca "
+    "por prueba. La tabla de abajo tiene las cifras de aquellas en las que se apoya.",
     "pdf.cut": "Las {n} más recientes; todas están en el CSV.",
     "error.printing.title": "No se pudo crear el documento.",
     "error.printing.text": "Se están creando demasiados a la vez. Inténtalo dentro de un momento.",

@@ -84,7 +84,8 @@ function show(place, facts, { trend, detail }) {
       ctx.fillStyle = colours.breach;
       for (const [from, to] of facts.breaches) {
         const left = x(Math.max(from, since));
-        ctx.fillRect(left, box.top, Math.max(2, x(Math.min(to, until)) - left), box.height);
+        const right = x(Math.min(to ?? Date.now() / 1000, until));
+        ctx.fillRect(left, box.top, Math.max(2, right - left), box.height);
       }
     });
   }

@@ -194,5 +194,6 @@ def _why(notice: NoticeBrief, words: Words) -> str | None:
     if notice.why:
         return words.text("notice.why", why=notice.why)
     if notice.due_at is not None and notice.due_at > words.now:
+        words.lasting.ends(notice.due_at)
         return words.text("notice.due", when=words.when(notice.due_at))
     return None

@@ -50,8 +50,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """One run; `broke` when it is held against the line."""
+
+    x: float
+    y: float
+    broke: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """Paths in WIDTH x HEIGHT units."""
+    """Paths in WIDTH x HEIGHT units; `dots` where single runs are shown."""
 
     band: str
     median: str
@@ -63,6 +72,7 @@ class Picture:
     inconclusive: tuple[float, ...]
     y_marks: tuple[Mark, ...]
     x_marks: tuple[Mark, ...]
+    dots: tuple[Dot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +87,12 @@ def chart(
     history: History,
     rule: Rule | None,
     breaches: list[Breach],
-    now: datetime,
     words: Words,
     metric: Metric = DOWNLOAD,
 ) -> Chart:
     """*rule* is the one for *metric*, if there is one."""
     return Chart(
-        picture=_picture(history, rule, breaches, now, words, metric),
+        picture=_picture(history, rule, breaches, words, metric),
         rows=tuple(_rows(history, words, metric)),
         bucket=bucket_words(history.bucket_s, words),
         empty=not any(history.n) and not any(history.outages) and not any(history.inconclusive),
@@ -151,7 +160,6 @@ def _picture(
     history: History,
     rule: Rule | None,
     breaches: list[Breach],
-    now: datetime,
     words: Words,
     metric: Metric,
 ) -> Picture:
@@ -169,7 +177,7 @@ def _picture(
         subscribed=_steps(history.t, history.bucket_s, history.subscribed_mbps, scale),
         threshold=_steps(history.t, history.bucket_s, thresholds, scale),
         low=tuple(_worse(history, thresholds, metric, scale)),
-        breaches=tuple(_spans(breaches, now, scale)),
+        breaches=tuple(_spans(breaches, _open_end(history, words), scale)),
         outages=tuple(
             scale.x(t + centre) for t, n in zip(history.t, history.outages, strict=True) if n
         ),
@@ -226,13 +234,23 @@ def _band(history: History, scale: _Scale) -> str:
     return "".join(boxes)
 
 
-def _spans(breaches: list[Breach], now: datetime, scale: _Scale) -> list[Span]:
+def _open_end(history: History, words: Words) -> datetime:
+    """Up to where an open breach is shaded: the end of the bucket that is being filled, as far as
+    the lines are drawn.
+    """
+    ends = (datetime.fromtimestamp(t + history.bucket_s, UTC) for t in history.t)
+    end = next((end for end in ends if end > words.now), words.now)
+    words.lasting.ends(end)
+    return end
+
+
+def _spans(breaches: list[Breach], open_end: datetime, scale: _Scale) -> list[Span]:
     spans = []
     for breach in breaches:
         if breach.status == "RETRACTED":
             continue
         left = max(0.0, scale.x(breach.first_run_at.timestamp()))
-        right = min(WIDTH, scale.x((breach.resolved_at or now).timestamp()))
+        right = min(WIDTH, scale.x((breach.resolved_at or open_end).timestamp()))
         if right > left:
             spans.append(Span(left, max(2.0, right - left)))
     return spans

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from speedtrap_web.answers import Key, Probe
 from speedtrap_web.views.header import plan_line
-from speedtrap_web.views.standing import silent_for
+from speedtrap_web.views.standing import silent_since
 from speedtrap_web.views.words import Words
 
 
@@ -58,10 +58,9 @@ def _line(probe: Probe, words: Words) -> ProbeLine:
 
 
 def _state(probe: Probe, words: Words) -> tuple[str, str, str]:
-    quiet = silent_for(probe, words.now)
-    if quiet is not None:
-        duration = words.catalogue.duration(quiet.total_seconds())
-        return words.text("probes.silent", duration=duration), "warn", "◌"
+    since = silent_since(probe, words)
+    if since is not None:
+        return words.text("probes.silent", duration=words.lasted(since)), "warn", "◌"
     if probe.last_run is not None and probe.last_run.outcome == "OUTAGE":
         return words.text("outcome.OUTAGE"), "bad", "✖"
     if probe.last_run is None:

@@ -1,5 +1,6 @@
 """The span of time a page is about, and the buckets its chart is cut into."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -21,6 +22,7 @@ OWN = "own"
 FIRST_DAY = date(2000, 1, 1)
 """Nobody measured before; a clock that says so was wrong."""
 
+_TURNS = (2 * DAY, 14 * DAY)
 MOST_BUCKETS = 120
 MOST_POINTS = 720
 """More dots than this are a smear on any screen."""
@@ -114,11 +116,21 @@ def usual(now: datetime, first_run_at: datetime | None) -> str:
     return next(fits, USUAL[-1])
 
 
+def turns(first_run_at: datetime | None, now: datetime) -> Iterator[datetime]:
+    """When a history that began then grows out of a usual range or a width of buckets."""
+    if first_run_at is None:
+        return
+    spans = (CHOICES[name] for name in USUAL)
+    yield from (first_run_at + span for span in (*spans, *_TURNS) if span is not None)
+    wide = MOST_BUCKETS * DAY
+    yield first_run_at + ((now - first_run_at) // wide + 1) * wide
+
+
 def _bucket(span: timedelta) -> timedelta:
     """An hour up to two days, a quarter of a day up to two weeks, then whole days."""
-    if span <= 2 * DAY:
+    if span <= _TURNS[0]:
         return HOUR
-    if span <= 14 * DAY:
+    if span <= _TURNS[1]:
         return 6 * HOUR
     days = -(-span // (MOST_BUCKETS * DAY))
     return days * DAY

@@ -8,6 +8,8 @@ from speedtrap_web.answers import Plan, Probe
 from speedtrap_web.views.ranges import Range
 from speedtrap_web.views.words import Words
 
+GRACE = timedelta(minutes=15)
+"""graph calls a probe silent when its next run is overdue by more."""
 QUIET_AT_LEAST = timedelta(hours=3)
 QUIET_GAPS = 3
 """A probe is silent after so many of its usual pauses."""
@@ -23,30 +25,32 @@ class Notice:
 
 
 def standing(probe: Probe, span: Range, words: Words) -> tuple[Notice, ...]:
+    words.lasting.ends(probe.silence.until if probe.silence else None)
     found = [_silent(probe, words) or _down(probe, words), _new_plan(probe.plans, span, words)]
     return tuple(notice for notice in found if notice is not None)
 
 
-def silent_for(probe: Probe, now: datetime) -> timedelta | None:
-    """How long nothing has been heard, once its next run is overdue; a probe that did not say when
-    that is due is given longer than it usually pauses.
+def silent_since(probe: Probe, words: Words) -> datetime | None:
+    """When it was heard last, once its next run is overdue; a probe that did not say when that is
+    due is given longer than it usually pauses.
     """
     if probe.last_seen_at is None or probe.first_run_at is None:
         return None
-    quiet = now - probe.last_seen_at
     if probe.expected_at is not None:
-        return quiet if probe.silent else None
+        words.lasting.ends(probe.expected_at + GRACE)
+        return probe.last_seen_at if probe.silent else None
     runs = max(1, probe.run_count - 1)
     usual = (probe.last_seen_at - probe.first_run_at) / runs
-    return quiet if quiet > max(QUIET_AT_LEAST, QUIET_GAPS * usual) else None
+    overdue_at = probe.last_seen_at + max(QUIET_AT_LEAST, QUIET_GAPS * usual)
+    words.lasting.ends(overdue_at)
+    return probe.last_seen_at if words.now >= overdue_at else None
 
 
 def _silent(probe: Probe, words: Words) -> Notice | None:
-    quiet = silent_for(probe, words.now)
-    if quiet is None:
+    since = silent_since(probe, words)
+    if since is None:
         return None
-    duration = words.catalogue.duration(quiet.total_seconds())
-    text = words.text("standing.silent", probe=probe.name, duration=duration)
+    text = words.text("standing.silent", probe=probe.name, duration=words.lasted(since))
     return Notice("silent", "◌", text)
 
 
@@ -58,6 +62,8 @@ def _down(probe: Probe, words: Words) -> Notice | None:
 
 
 def _new_plan(plans: Sequence[Plan], span: Range, words: Words) -> Notice | None:
+    for plan in plans:
+        words.lasting.ends(plan.since)
     began = [plan for plan in plans if span.since < plan.since < min(span.until, words.now)]
     if not began:
         return None

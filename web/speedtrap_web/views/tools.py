@@ -95,9 +95,7 @@ def _finding(report: Report, words: Words) -> tuple[str | None, bool]:
 def last_run(run: Run, words: Words) -> LastRun:
     return LastRun(
         id=run.id,
-        when=words.text(
-            "last.when", when=words.when(run.started_at), ago=words.ago(run.started_at)
-        ),
+        when=words.when_and_ago(run.started_at),
         outcome=words.text(f"outcome.{run.outcome}"),
         outcome_code=run.outcome,
         reason=run.outcome_reason,

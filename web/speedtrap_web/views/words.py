@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from markupsafe import Markup
+
 from speedtrap_web.answers import Plan, Rule
-from speedtrap_web.catalogue import Catalogue
+from speedtrap_web.catalogue import NARROW_SPACE, Catalogue
+from speedtrap_web.lasting import Lasting
+from speedtrap_web.views import ranges
+from speedtrap_web.visible import visible
 
 ENOUGH_TO_JUDGE = 6
 """Fewer figures than this get no colour and no verdict; the service report draws the same line."""
@@ -13,12 +18,27 @@ ENOUGH_TO_JUDGE = 6
 
 @dataclass(frozen=True, slots=True)
 class Words:
+    """What they say of days and years holds until midnight on the clock of `zone`."""
+
     catalogue: Catalogue
     zone: tzinfo
-    now: datetime
+    lasting: Lasting
+
+    def __post_init__(self) -> None:
+        today = self.now.astimezone(self.zone).date()
+        self.lasting.ends(ranges.midnight(today + ranges.DAY, self.zone))
+
+    @property
+    def now(self) -> datetime:
+        return self.lasting.now
 
     def text(self, key: str, **values: object) -> str:
-        return self.catalogue.text(key, **values)
+        """Markup if one of *values* is."""
+        if not any(isinstance(value, Markup) for value in values.values()):
+            return self.catalogue.text(key, **values)
+        shown = {name: visible(value) for name, value in values.items()}
+        pattern = Markup(self.catalogue.words[key])  # noqa: S704 - our own words
+        return pattern.format(space=NARROW_SPACE, **shown)
 
     def plural(self, key: str, n: int, **values: object) -> str:
         return self.catalogue.plural(key, n, **values)
@@ -35,8 +55,24 @@ class Words:
         day = self.catalogue.day(moment, self.zone)
         return f"{day} {local.year}" if other_year else day
 
-    def ago(self, moment: datetime) -> str:
-        return self.catalogue.ago(self.now - moment)
+    def ago(self, moment: datetime) -> Markup:
+        """A moment in the past; the page's script says instead how long ago that is."""
+        return self._time(moment, self.when(moment), "instead")
+
+    def when_and_ago(self, moment: datetime) -> Markup:
+        """The same, where there is place for both."""
+        return self._time(moment, self.when(moment), "beside")
+
+    def lasted(self, since: datetime) -> Markup:
+        """How long it has been, no finer than anybody needs to know."""
+        span = self.now - since
+        whole = self.catalogue.whole(span)
+        self.lasting.ends(since + whole + self.catalogue.step(span))
+        return self._time(since, self.catalogue.lasted(whole), "for")
+
+    def _time(self, moment: datetime, text: str, ago: str) -> Markup:
+        time = Markup('<time datetime="{}" data-ago="{}">{}</time>')
+        return time.format(moment.astimezone(UTC).isoformat(timespec="seconds"), ago, text)
 
     def rule(self, rule: Rule | None) -> str:
         """The bound of a download rule, as in "below ..."."""
