@@ -84,7 +84,10 @@ def served(app: ASGIApp, port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def served_page(
-    graph_url: str, clock: Callable[[], datetime] = system_clock, **changes: object
+    graph_url: str,
+    clock: Callable[[], datetime] = system_clock,
+    port: int | None = None,
+    **changes: object,
 ) -> Iterator[str]:
     """The page alone, in front of the graph at *graph_url*."""
     values: dict[str, object] = {
@@ -93,7 +96,7 @@ def served_page(
         "session_secret": "x" * 40,
         **changes,
     }
-    with served(create_app(WebSettings.model_validate(values), clock)) as url:
+    with served(create_app(WebSettings.model_validate(values), clock), port) as url:
         yield url
 
 
@@ -106,13 +109,21 @@ def a_graph_that_answers(status: int, body: object) -> Starlette:
     return Starlette(routes=[Route("/graphql", answer, methods=["POST"])])
 
 
+Mode = Literal["open", "away", "unready", "slow", "broken"]
+
+
 @dataclass
 class Passage:
-    """The way to a real graph, which can be cut, clogged or poisoned while a page uses it."""
+    """The way to a real graph, which can be cut, clogged or poisoned while a page uses it.
+
+    `unready` is what graph and the gateway say while they start, end or have too much to do. `key`
+    is for a gateway on the way, which tells graph of callers and keeps their keys to itself.
+    """
 
     target: str
-    mode: Literal["open", "away", "slow", "broken"] = "open"
+    mode: Mode = "open"
     url: str = ""
+    key: str = ""
     asked: list[str] = field(default_factory=list)
     """The names of the operations that passed."""
 
@@ -127,12 +138,18 @@ class Passage:
     async def carry(self, request: Request) -> Response:
         if self.mode == "away":
             return Response(status_code=502)
+        if self.mode == "unready":
+            return JSONResponse({"error": {"code": "UNAVAILABLE", "message": "busy"}}, 503)
         if self.mode == "broken":
-            return JSONResponse({"errors": [{"message": "inside, 4f2a"}]})
+            failed = {"message": "inside, 4f2a", "extensions": {"code": "INTERNAL"}}
+            return JSONResponse({"errors": [failed], "data": None})
         if self.mode == "slow":
             await asyncio.sleep(60)
         self.asked.append((await request.json())["operationName"])
-        headers = {name: request.headers[name] for name in ("x-api-key", "content-type")}
+        headers = {
+            "X-API-Key": self.key or request.headers["x-api-key"],
+            "Content-Type": request.headers["content-type"],
+        }
         async with httpx.AsyncClient(timeout=30) as client:
             answer = await client.post(
                 f"{self.target}/graphql", content=await request.body(), headers=headers
