@@ -16,6 +16,7 @@ from speedtrap_web.forms import read_form
 from speedtrap_web.graph import RefusedError
 from speedtrap_web.security import LETTER_POLICY
 from speedtrap_web.session import Session
+from speedtrap_web.views import reasons
 from speedtrap_web.views.breaches import channel_name, covered_line, notice_line
 from speedtrap_web.views.words import Words, zone_of
 
@@ -63,7 +64,7 @@ def _page(
             by=step.by,
             status=words.text(f"notice.status.{step.status}", when="").strip(),
         )
-        + (f" ({step.why})" if step.why else "")
+        + (f" ({reasons.reason(step.why, words.catalogue)})" if step.why else "")
         for step in notice.steps
     ]
     context = {

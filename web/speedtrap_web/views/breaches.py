@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from speedtrap_web.answers import Breach, CoveredBreach, NoticeBrief, Report, Rule
+from speedtrap_web.views.reasons import reason
 from speedtrap_web.views.words import Words
 
 WAITING = frozenset({"PLANNED"})
@@ -161,7 +162,7 @@ def _contradicted(notice: NoticeBrief, words: Words) -> str | None:
     return words.text(
         "notice.contradicted",
         when=words.when(notice.contradicted_at),
-        why=notice.contradicted_why or "",
+        why=reason(notice.contradicted_why or "", words.catalogue),
     )
 
 
@@ -192,7 +193,7 @@ def _why(notice: NoticeBrief, words: Words) -> str | None:
     if notice.status == "SENT" or notice.contradicted_at is not None:
         return None
     if notice.why:
-        return words.text("notice.why", why=notice.why)
+        return words.text("notice.why", why=reason(notice.why, words.catalogue))
     if notice.due_at is not None and notice.due_at > words.now:
         words.lasting.ends(notice.due_at)
         return words.text("notice.due", when=words.when(notice.due_at))

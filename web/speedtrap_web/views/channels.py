@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from speedtrap_web.answers import Channel, ChannelTest
 from speedtrap_web.views.breaches import channel_name
+from speedtrap_web.views.reasons import reason
 from speedtrap_web.views.words import Words
 
 TONES = {
@@ -72,4 +73,4 @@ def _told(test: ChannelTest, words: Words) -> str:
         by=test.asked_by,
         when=words.when(test.ended_at or test.asked_at),
     )
-    return f"{said} {test.why}" if test.why else said
+    return f"{said} {reason(test.why, words.catalogue)}" if test.why else said
