@@ -1,7 +1,7 @@
 """What a page should say of a line, reckoned from its runs in plain Python."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from statistics import median
 from zoneinfo import ZoneInfo
 
@@ -116,15 +116,10 @@ def _tiles_of_the_peak(line: Line) -> Iterator[list[str]]:
 def _last_tile(line: Line) -> Iterator[str]:
     last = line.runs[-1]
     yield f"{mbps(last.best())} Mbps"
-    yield ago(last)
+    yield when(last.start, line.zone)
     if line.plans:
         streak = line.streaks[-1] if last.broke else None
         yield f"{len(streak.runs)} in a row below 50 %" if streak else "no streak below 50 %"
-
-
-def ago(run: Taken) -> str:
-    hours = int((datetime.now(UTC) - run.start) / timedelta(hours=1))
-    return f"{hours // 24} days ago" if hours >= 48 else f"{hours} hours ago"
 
 
 def cells_of(found: Sequence[Taken], metric: str, tool: str | None) -> list[str]:

@@ -10,24 +10,25 @@ from functools import cache
 
 from speedtrap_web.catalogue import EN, Catalogue
 
-_PREFIX = "reason."
 _PLACE = re.compile(r"\\{(\w+)\\}")
 
 
 def reason(text: str, catalogue: Catalogue) -> str:
     """*text* as the reader would say it; unknown words as they are."""
-    for key, pattern in _patterns().items():
+    for name, pattern in _patterns().items():
         if found := pattern.fullmatch(text):
-            inner = {name: reason(words, catalogue) for name, words in found.groupdict().items()}
-            return catalogue.text(key, **inner)
+            said = {place: reason(words, catalogue) for place, words in found.groupdict().items()}
+            return catalogue.text(f"because.{name}", **said)
     return text
 
 
 @cache
 def _patterns() -> Mapping[str, re.Pattern[str]]:
     """The longest wording first: it says the most."""
-    mine = [key for key in EN.words if key.startswith(_PREFIX)]
+    mine = [(words, key) for key, words in EN.words.items() if key.startswith("because.")]
     return {
-        key: re.compile(_PLACE.sub(r"(?P<\1>.+)", re.escape(EN.words[key])), re.DOTALL)
-        for key in sorted(mine, key=lambda key: -len(EN.words[key]))
+        key.removeprefix("because."): re.compile(
+            _PLACE.sub(r"(?P<\1>.+)", re.escape(words)), re.DOTALL
+        )
+        for words, key in sorted(mine, key=lambda one: -len(one[0]))
     }
