@@ -269,10 +269,23 @@ def test_a_probe_is_deleted_once_its_name_was_typed(admin: httpx.Client, empty: 
         ({"reason": ""}, "Give a reason."),
         ({"name": "nobody", "typed": "nobody"}, "nobody"),
     ):
-        refused = admin.post("/settings/probes/delete", data={**sold, **changes})
+        given = {**sold, **changes}
+        refused = admin.post("/settings/probes/delete", data=given)
         assert refused.status_code == 400
         assert complaint in text_of(refused)
         assert empty.query("{ probes { name } }")["probes"] == [probe]
+        # What was filled in is still there, and the complaint belongs to its field.
+        if "name" not in changes:
+            (field,) = changes
+            entry = (
+                rf'<input [^>]*name="{field}"[^>]*aria-invalid="true" aria-describedby="([^"]+)"'
+            )
+            tied = re.search(entry, refused.text)
+            assert tied is not None
+            assert f'id="{tied[1]}" role="alert"' in refused.text
+            for name in ("typed", "reason"):
+                kept = rf'name="{name}" [^>]*value="{given[name]}"'
+                assert re.search(kept, refused.text)
     done = admin.post("/settings/probes/delete", data=sold)
     assert done.headers["location"] == "/settings/keeping?done=probe_deleted"
     assert empty.query("{ probes { name } }")["probes"] == []

@@ -1,6 +1,7 @@
 """The probes and their keys: who measures, when each was heard last, how one more begins, and
 how one ends."""
 
+from dataclasses import dataclass
 from datetime import UTC
 
 from starlette.requests import Request
@@ -22,8 +23,23 @@ async def probe_list(request: Request) -> Response:
     return await _page(request)
 
 
-async def _page(request: Request, name: str = "", problem: str = "") -> Response:
-    """*problem* is why the probe *name* was not deleted."""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A deletion that was not made: of which probe, what had been filled in, and why not. `field`
+    is what has to be put right, if it is one of them.
+    """
+
+    name: str
+    typed: str
+    reason: str
+    problem: str
+    field: str
+
+
+NOTHING_REFUSED = Refused("", "", "", "", "")
+
+
+async def _page(request: Request, refused: Refused = NOTHING_REFUSED) -> Response:
     site = web.of(request)
     session = site.session(request)
     if session is None:
@@ -34,8 +50,11 @@ async def _page(request: Request, name: str = "", problem: str = "") -> Response
     words = site.words(request, UTC)
     context = {
         "keys": [key_line(Key.model_validate(key), words) for key in keys],
-        "kept": name,
-        "problem": problem,
+        "kept": refused.name,
+        "typed": refused.typed,
+        "reason": refused.reason,
+        "problem": refused.problem,
+        "problem_field": refused.field,
         "probes": [
             line
             for probe in probes
@@ -44,7 +63,7 @@ async def _page(request: Request, name: str = "", problem: str = "") -> Response
         "url": web.base_url(request),
         "silences": tuple(SILENCES),
     }
-    return site.page(request, "probes.html", context, 400 if problem else 200)
+    return site.page(request, "probes.html", context, 400 if refused.problem else 200)
 
 
 async def delete(request: Request) -> Response:
@@ -55,12 +74,17 @@ async def delete(request: Request) -> Response:
         return to_login(request, "needed")
     form = await read_form(request)
     name, reason = form.get("name", ""), form.get("reason", "")[:LONGEST_REASON]
-    if form.get("typed") != name:
-        return await _page(request, name, site.catalogue(request).text("probes.delete.typed"))
+    typed, words = form.get("typed", ""), site.catalogue(request)
+
+    async def refuse(problem: str, field: str) -> Response:
+        return await _page(request, Refused(name, typed, reason, problem, field))
+
+    if typed != name:
+        return await refuse(words.text("probes.delete.typed"), "typed")
     if not reason:
-        return await _page(request, name, site.catalogue(request).text("reason.missing"))
+        return await refuse(words.text("reason.missing"), "reason")
     try:
         await site.graph.ask("deleteProbe", {"name": name, "reason": reason}, session.key)
     except RefusedError as refusal:
-        return await _page(request, name, refusal.message)
+        return await refuse(refusal.message, "none")
     return seen_other("/settings/keeping", "probe_deleted")

@@ -21,7 +21,7 @@ async def sending_page(request: Request) -> Response:
 
 
 async def _page(
-    request: Request, problem: str = "", status: int = 200, *, untested: str = ""
+    request: Request, problem: str = "", status: int = 200, *, untested: str = "", tried: str = ""
 ) -> Response:
     site = web.of(request)
     session = site.session(request)
@@ -48,6 +48,7 @@ async def _page(
         "channels": channel_lines(map(Channel.model_validate, data["channels"]), words),
         "problem": problem,
         "untested": untested,
+        "tried": tried,
         "zone": words.catalogue.zone_name(words.zone),
     }
     return site.page(request, "sending.html", context, status)
@@ -75,8 +76,9 @@ async def test(request: Request) -> Response:
     if session is None:
         return to_login(request, "needed")
     form = await read_form(request)
+    channel = form.get("channel", "")
     try:
-        await site.graph.ask("sendTest", {"channel": form.get("channel", "")}, session.key)
+        await site.graph.ask("sendTest", {"channel": channel}, session.key)
     except RefusedError as refusal:
-        return await _page(request, status=400, untested=refusal.message)
+        return await _page(request, status=400, untested=refusal.message, tried=channel)
     return seen_other("/settings/sending", "test")
