@@ -227,12 +227,13 @@ def test_the_page_tells_no_secret_when_graph_fails(
 ) -> None:
     """Its own key is refused, graph breaks or is away, a login is wrong: pages, headers, log."""
     secrets = {"key": "planted-web-key-0123456789", "session_secret": "planted-session-" + "s" * 32}
+    settings: dict[str, Any] = dict(secrets)
     kept = ""
     broken = a_graph_that_answers(500, {"errors": [{"message": "broken"}]})
     with served(broken) as breaking:
         for graph in (service.base_url, breaking, f"http://127.0.0.1:{free_port()}"):
             with (
-                served_page(graph, **secrets) as url,
+                served_page(graph, **settings) as url,
                 httpx.Client(base_url=url, headers={"Sec-Fetch-Site": "same-origin"}) as client,
             ):
                 for key in (service.keys["viewer"], "planted-wrong-login"):
