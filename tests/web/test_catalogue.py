@@ -23,11 +23,14 @@ KEY = r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_]+)+"
 
 
 def prefixes() -> set[str]:
-    """Beginnings of keys that are completed with a value: `f"range.{name}"`, `"stage." ~ stage`."""
+    """Beginnings of keys that are completed with a value: `f"range.{name}"`, `"stage." ~ stage`,
+    and those that are handed on, `said("judged.", text)`.
+    """
     written = re.findall(r'f"([a-z_.0-9]+\.)\{', TEXT)
     joined = re.findall(r'"([a-z_.0-9]+\.)" ~', TEXT)
     scripted = re.findall(r"`([a-z_.0-9]+\.)\$\{", TEXT)
-    return {*written, *joined, *scripted}
+    handed = re.findall(r'said\("([a-z_]+\.)", ', TEXT)
+    return {*written, *joined, *scripted, *handed}
 
 
 def test_every_word_is_used() -> None:

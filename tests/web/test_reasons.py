@@ -7,13 +7,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from speedtrap_graph.rules.judgement import judge
+from speedtrap_graph.rules.model import FailureKind, Metric, Rule, RunFacts
 from speedtrap_web.answers import NoticeBrief
 from speedtrap_web.catalogue import EN, ES
 from speedtrap_web.lasting import Lasting
 from speedtrap_web.views.breaches import notice_line
-from speedtrap_web.views.reasons import reason
+from speedtrap_web.views.reasons import judgement, reason
 from speedtrap_web.views.words import Words
 
+from tests.graph.rules.builders import a_failure, a_plan, a_reading, a_run
 from tests.lab.service import Service
 from tests.web.builders import NOW, a_notice
 from tests.web.history import a_full_run, plan_a_notice, set_plan, submit
@@ -112,3 +115,54 @@ def test_a_silenced_notice_says_why_in_spanish(empty: Service) -> None:
         text = text_of(httpx.get(f"{empty.base_url}{path}", headers=headers, timeout=60))
         assert f"silenciado hasta el {until:%Y-%m-%d %H:%M} UTC" in text
         assert "silenced until" not in text
+
+
+SLOW, GOOD, LAN = a_reading(download=100), a_reading(download=800), a_reading("lan", 300.5)
+JUDGED = [
+    a_run(GOOD),
+    *(a_run(SLOW, a_failure("fast", kind), line_up=False) for kind in FailureKind),
+    *(a_run(a_failure("ookla", kind), a_failure("fast"), line_up=up)
+      for kind in FailureKind for up in (True, False, None)),
+    a_run(a_reading("ookla")),
+    a_run(LAN),
+    *(run._replace(**why)
+      for run in (a_run(SLOW), a_run(GOOD))
+      for why in ({"cross_traffic_mbps": 151.25}, {"link_mbps": 100.5, "wifi": True},
+                  {"link_mbps": 100.5}, {"vpn": True}, {"cpu_percent": 97.5})),
+    a_run(SLOW, LAN),
+    a_run(GOOD, LAN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("run", JUDGED)
+def test_why_a_run_is_judged_as_it_is_is_not_english_on_a_spanish_page(run: RunFacts) -> None:
+    text = judge(run, a_plan(), Rule(Metric.DOWNLOAD, below_ratio=0.5)).reason
+    assert judgement(text, EN) == text
+    said = judgement(text, ES)
+    assert (
+        set(said.casefold().replace(",", "").split()) & {*ENGLISH, "by", "and", "network"} == set()
+    )
+    assert "{" not in said
+
+
+def test_a_judgement_in_spanish_has_its_numbers_and_tools() -> None:
+    busy = a_run(SLOW, cross_traffic_mbps=151.25)
+    text = judge(busy, a_plan(), Rule(Metric.DOWNLOAD, below_ratio=0.5)).reason
+    assert judgement(text, ES) == (
+        "La línea estaba ocupada con otro tráfico: 151,2 Mbps, y se admiten 94 como máximo."
+    )
+    down = a_run(a_failure("ookla"), a_failure("fast", FailureKind.TIMEOUT), line_up=False)
+    assert judgement(judge(down, None, None).reason, ES) == (
+        "Ninguna herramienta de internet midió nada (ookla: sin red; fast: sin respuesta a tiempo),"
+        " y la comprobación de conectividad falló."
+    )
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_every_metric_of_a_judgement_has_its_name_in_spanish(metric: Metric) -> None:
+    doubt = "It was measured through a VPN, and that may be what was measured."
+    name = metric.value.lower().replace("_", " ")
+    kept = f"{doubt} Its {name} kept the rule all the same, and only that counts."
+    assert judgement(kept, EN) == kept
+    assert ES.words[f"judged.metric.{metric}"] in judgement(kept, ES)
+    assert name not in judgement(kept, ES)

@@ -237,6 +237,40 @@ ENGLISH: Mapping[str, str] = {
     "because.worker_silent": "the worker fell silent while sending: it may have arrived",
     "because.not_taken": "no bot of this channel took it: nothing was sent",
     "because.bot_silent": "the bot fell silent while sending: it may have arrived",
+    # Of a run's outcome, likewise
+    "judged.measured": "Measured by {tools}.",
+    "judged.kept": "{doubt} Its {metric} kept the rule all the same, and only that counts.",
+    "judged.outage": "{nothing}, and the connectivity check failed.",
+    "judged.line_up": "{nothing}, but the connectivity check passed: this says nothing about "
+    "the line.",
+    "judged.unchecked": "{nothing}, but the connectivity check was not made: this says nothing "
+    "about the line.",
+    "judged.no_tool": "No internet tool took part",
+    "judged.no_figure": "No internet tool measured anything ({failures})",
+    "judged.failure.none": "{tool}: no figure",
+    "judged.failure.NO_NETWORK": "{tool}: no network",
+    "judged.failure.TIMEOUT": "{tool}: timed out",
+    "judged.failure.RATE_LIMITED": "{tool}: rate-limited",
+    "judged.failure.TOOL_MISSING": "{tool}: not installed",
+    "judged.failure.TOOL_FAILED": "{tool}: failed",
+    "judged.failure.SKIPPED": "{tool}: skipped",
+    "judged.busy": "The line was busy with other traffic: {mbps} Mbps, and at most {allowed} "
+    "are allowed.",
+    "judged.lan": "The local network was the bottleneck: {metric} {value}, where the rule asks "
+    "for {bound}.",
+    "judged.wifi": "The probe's Wi-Fi link was the bottleneck: at {link} Mbps it carries "
+    "{carried}, where the rule asks for {bound}.",
+    "judged.wire": "The probe's network link was the bottleneck: at {link} Mbps it carries "
+    "{carried}, where the rule asks for {bound}.",
+    "judged.vpn": "It was measured through a VPN, and that may be what was measured.",
+    "judged.processors": "The probe's processors were {percent} % busy.",
+    "judged.metric.DOWNLOAD": "download",
+    "judged.metric.UPLOAD": "upload",
+    "judged.metric.LATENCY": "latency",
+    "judged.metric.JITTER": "jitter",
+    "judged.metric.PACKET_LOSS": "packet loss",
+    "judged.metric.LOADED_LATENCY_DOWN": "loaded latency down",
+    "judged.metric.LOADED_LATENCY_UP": "loaded latency up",
     "notice.told": "Told instead in digest {reference}: {status}.",
     "notice.covers": "The breaches that it tells of",
     "notice.covered": "{reference}: {start} to {end}, {status}",

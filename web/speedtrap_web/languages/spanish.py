@@ -238,6 +238,40 @@ SPANISH: Mapping[str, str] = {
     "because.worker_silent": "el bot enmudeció al enviarlo: puede haber llegado",
     "because.not_taken": "ningún bot de este canal lo tomó: no se envió nada",
     "because.bot_silent": "el bot enmudeció al enviar: puede haber llegado",
+    # Why a run's outcome is what it is
+    "judged.measured": "Medido por {tools}.",
+    "judged.kept": "{doubt} Aun así, este valor cumplió la regla y solo él cuenta: {metric}.",
+    "judged.outage": "{nothing}, y la comprobación de conectividad falló.",
+    "judged.line_up": "{nothing}, pero la comprobación de conectividad salió bien: esto no dice "
+    "nada de la línea.",
+    "judged.unchecked": "{nothing}, pero no se comprobó la conectividad: esto no dice nada de "
+    "la línea.",
+    "judged.no_tool": "No participó ninguna herramienta de internet",
+    "judged.no_figure": "Ninguna herramienta de internet midió nada ({failures})",
+    "judged.failure.none": "{tool}: sin valor",
+    "judged.failure.NO_NETWORK": "{tool}: sin red",
+    "judged.failure.TIMEOUT": "{tool}: sin respuesta a tiempo",
+    "judged.failure.RATE_LIMITED": "{tool}: demasiadas peticiones",
+    "judged.failure.TOOL_MISSING": "{tool}: no instalada",
+    "judged.failure.TOOL_FAILED": "{tool}: falló",
+    "judged.failure.SKIPPED": "{tool}: omitida",
+    "judged.busy": "La línea estaba ocupada con otro tráfico: {mbps} Mbps, y se admiten "
+    "{allowed} como máximo.",
+    "judged.lan": "La red local era el cuello de botella: {metric} {value}, y la regla pide "
+    "{bound}.",
+    "judged.wifi": "El enlace Wi-Fi de la sonda era el cuello de botella: a {link} Mbps lleva "
+    "{carried}, y la regla pide {bound}.",
+    "judged.wire": "El enlace de red de la sonda era el cuello de botella: a {link} Mbps lleva "
+    "{carried}, y la regla pide {bound}.",
+    "judged.vpn": "Se midió a través de una VPN, y quizá se midió esta.",
+    "judged.processors": "Los procesadores de la sonda estaban ocupados al {percent} %.",
+    "judged.metric.DOWNLOAD": "descarga",
+    "judged.metric.UPLOAD": "subida",
+    "judged.metric.LATENCY": "latencia",
+    "judged.metric.JITTER": "fluctuación",
+    "judged.metric.PACKET_LOSS": "pérdida de paquetes",
+    "judged.metric.LOADED_LATENCY_DOWN": "latencia al descargar",
+    "judged.metric.LOADED_LATENCY_UP": "latencia al subir",
     "notice.told": "Se cuenta en el resumen {reference}: {status}.",
     "notice.covers": "Los incumplimientos de los que habla",
     "notice.covered": "{reference}: de {start} a {end}, {status}",

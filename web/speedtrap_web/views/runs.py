@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from speedtrap_web.answers import Conditions, Measurement, Run
+from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.tools import LOCAL_TOOLS
 from speedtrap_web.views.words import Words
 
@@ -117,7 +118,7 @@ def run_details(run: Run, words: Words) -> Details:
         title=words.text("run.title", when=words.when(run.started_at)),
         outcome_code=run.outcome,
         outcome=words.text(f"outcome.{run.outcome}"),
-        reason=run.outcome_reason,
+        reason=judgement(run.outcome_reason, words.catalogue),
         facts=tuple((name, value) for name, value in facts if value),
         measurements=tuple(_detail(measurement, words) for measurement in run.measurements),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from speedtrap_web.answers import Measurement, Report, Run
+from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
 LOCAL_TOOLS = frozenset({"lan"})
@@ -98,7 +99,7 @@ def last_run(run: Run, words: Words) -> LastRun:
         when=words.when_and_ago(run.started_at),
         outcome=words.text(f"outcome.{run.outcome}"),
         outcome_code=run.outcome,
-        reason=run.outcome_reason,
+        reason=judgement(run.outcome_reason, words.catalogue),
         medium=words.text(f"medium.{run.conditions.medium}"),
         lines=tuple(_measurement(measurement, words) for measurement in run.measurements),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from speedtrap_web.answers import Figure, Probe, Report, Rule
+from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
 PEAK_IS_SLOWER = 0.9
@@ -85,7 +86,7 @@ def _nothing(probe: Probe, words: Words, *, ask: bool) -> Verdict:
             words.text("verdict.no_runs.text", ago=words.ago(probe.last_run.started_at))
         )
     elif probe.last_run is not None:
-        sentences.append(probe.last_run.outcome_reason)
+        sentences.append(judgement(probe.last_run.outcome_reason, words.catalogue))
     key = "verdict.no_plan" if ask else "verdict.no_runs"
     if ask:
         sentences.append(words.text("verdict.no_plan.text"))
