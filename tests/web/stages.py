@@ -112,7 +112,7 @@ CHART_IS_SETTLED = """() => !document.querySelector("#chart")
 MAIN = (
     "overview", "runs", "run-failed", "breach", "report", "login", "admin-notice", "admin-rule",
     "admin-probes", "admin-sending", "admin-keeping", "admin-plan", "first-start", "plan-changed",
-    "silent", "finding", "admin-digest", "away",
+    "silent", "finding", "admin-digest", "admin-mistake", "away",
 )  # fmt: skip
 """Scenes to be seen in every language."""
 
