@@ -126,7 +126,9 @@ def test_one_run(
     received = measured.query(RECEIVED, {"id": run.id})["run"]["receivedAt"]
     page = client.get(f"/runs/{run.id}").text
     main = main_of(page)
-    reason = re.search(r'<p><span class="tag outcome.*?<span class="quiet">(.*?)</span>', main, re.DOTALL)
+    reason = re.search(
+        r'<p><span class="tag outcome.*?<span class="quiet">(.*?)</span>', main, re.DOTALL
+    )
     assert reason is not None
     holds_only(
         main, list(details_of(run, line, plain(reason[1]), datetime.fromisoformat(received)))
