@@ -190,8 +190,8 @@ def _busy_line(run: RunFacts, plan: Plan | None, best: Mapping[Metric, float]) -
     if run.cross_traffic_mbps <= allowed:
         return None
     return (
-        f"The line was busy with other traffic: {run.cross_traffic_mbps:.4g} Mbps,"
-        f" and at most {allowed:.4g} are allowed."
+        f"The line was busy with other traffic: {_figure(run.cross_traffic_mbps)} Mbps,"
+        f" and at most {_figure(allowed)} are allowed."
     )
 
 
@@ -206,8 +206,8 @@ def _slow_local_network(run: RunFacts, rule: Rule | None, bound: float | None) -
     if rule.metric not in local or not _worse(local[rule.metric], bound, rule.metric):
         return None
     return (
-        f"The local network was the bottleneck: {_words(rule.metric)} {local[rule.metric]:.4g},"
-        f" where the rule asks for {bound:.4g}."
+        f"The local network was the bottleneck: {_words(rule.metric)}"
+        f" {_figure(local[rule.metric])}, where the rule asks for {_figure(bound)}."
     )
 
 
@@ -220,7 +220,8 @@ def _slow_link(run: RunFacts, rule: Rule | None, bound: float | None) -> str | N
         return None
     return (
         f"The probe's {'Wi-Fi' if run.wifi else 'network'} link was the bottleneck: at"
-        f" {run.link_mbps:.4g} Mbps it carries {carried:.4g}, where the rule asks for {bound:.4g}."
+        f" {_figure(run.link_mbps)} Mbps it carries {_figure(carried)},"
+        f" where the rule asks for {_figure(bound)}."
     )
 
 
@@ -231,7 +232,7 @@ def _hampered_machine(run: RunFacts, bound: float | None) -> str | None:
     if run.vpn:
         return "It was measured through a VPN, and that may be what was measured."
     if run.cpu_percent is not None and run.cpu_percent >= CPU_BUSY_PERCENT:
-        return f"The probe's processors were {run.cpu_percent:.4g} % busy."
+        return f"The probe's processors were {_figure(run.cpu_percent)} % busy."
     return None
 
 
@@ -242,3 +243,8 @@ def _measured_by(internet: Sequence[Reading]) -> str:
 
 def _words(metric: Metric) -> str:
     return metric.value.lower().replace("_", " ")
+
+
+def _figure(value: float) -> str:
+    """To four digits, and in full where there are more before the point."""
+    return f"{value:.4g}" if value < 9_999.5 else f"{value:.0f}"

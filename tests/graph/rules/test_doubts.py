@@ -53,3 +53,12 @@ def test_where_nothing_was_promised_nothing_is_excused(seen: dict[str, Any], sai
     found = judge(run, None, DEFAULT_RULE)
     assert found.outcome is Outcome.MEASURED
     assert said not in found.reason
+
+
+def test_a_link_of_ten_gigabits_is_written_in_full() -> None:
+    plan = a_plan(download_mbps=25_000)
+    run = a_run(a_reading(download=8_000))._replace(link_mbps=10_000)
+    assert judge(run, plan, DEFAULT_RULE).reason == (
+        "The probe's network link was the bottleneck: at 10000 Mbps it carries 9500,"
+        " where the rule asks for 12500."
+    )
