@@ -19,7 +19,7 @@ REJUDGE = "mutation($probe: String) { rejudge(probe: $probe) }"
 BREACHES = """
 query($probe: String!) {
   breaches(probe: $probe) { nodes {
-    id status count firstRunAt stale medianMbps rule { id metric name tool }
+    id status count firstRunAt resolvedAt stale medianMbps rule { id metric name tool }
     notices { status contradictedAt contradictedWhy steps { status why } }
   } }
 }
@@ -308,6 +308,20 @@ def test_a_preview_of_a_rule_says_which_breaches_would_become_others(line: Line)
     (change,) = found["changes"]
     assert (change["kind"], change["before"]["status"]) == ("CHANGES", "RESOLVED")
     assert (change["after"]["status"], change["after"]["count"]) == ("OPEN", 8)
+
+
+def test_a_preview_of_a_rule_says_that_only_the_end_would_be_another(line: Line) -> None:
+    line.says(*[SLOW] * 7, GOOD, GOOD)
+    later = line.rule(belowRatio=0.5, recoveredAfter=2)
+    found = line.preview(rule=later)
+    assert (found["appearing"], found["vanishing"], found["changing"]) == (0, 0, 1)
+    (change,) = found["changes"]
+    assert change["after"]["count"] == 7
+    (before,) = line.breaches()
+    line.service.query(SET_RULE, {"rule": later})
+    (after,) = line.breaches()
+    assert (after["id"], after["count"]) == (before["id"], 7)
+    assert after["resolvedAt"] == change["after"]["resolvedAt"] > before["resolvedAt"]
 
 
 def test_a_preview_of_a_deleted_rule_says_what_would_go_with_it(line: Line) -> None:

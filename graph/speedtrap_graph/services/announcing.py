@@ -54,12 +54,11 @@ def reference_of(breach_id: str) -> str:
 
 def is_changed(before: BreachDocument, episode: Episode) -> bool:
     """Whether *episode* is not what *before* says."""
-    status = "OPEN" if episode.resolved_at is None else "RESOLVED"
-    return (before.status, before.bad_count, before.first_run_at, before.last_run_at) != (
-        status,
+    return (before.bad_count, before.first_run_at, before.last_run_at, before.resolved_at) != (
         episode.count,
         episode.first_run_at,
         episode.last_run_at,
+        episode.resolved_at,
     )
 
 
