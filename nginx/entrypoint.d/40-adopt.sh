@@ -13,6 +13,10 @@ say() {
     echo "$0: $*" >&2
 }
 
+fingerprint() {
+    sha256sum "$1" 2>/dev/null || echo gone
+}
+
 # The file is data, not configuration: whatever is no key line is refused, by its number alone.
 keys() {
     awk '
@@ -84,6 +88,10 @@ adopt() {
     [ ! -d "$last" ] || mv "$last" "$enabled"
     return 1
 }
+
+# Noted before anything is read: what changes from here on is a change to whoever watches.
+fingerprint "$SPEEDTRAP_GATEWAY_KEYS_FILE" >"$home/keys.seen"
+fingerprint "$SPEEDTRAP_GATEWAY_CERTIFICATE" >"$home/certificate.seen"
 
 # What is gone keeps the one in force until the next start.
 certificate=$SPEEDTRAP_GATEWAY_CERTIFICATE

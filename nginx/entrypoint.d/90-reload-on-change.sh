@@ -4,25 +4,24 @@
 # are finished by the old workers. What cannot be used leaves the old in force.
 set -eu
 
-fingerprint() {
-    sha256sum "$1" 2>/dev/null || echo gone
+seen=$SPEEDTRAP_GATEWAY_CONF_DIR/speedtrap
+
+# changed FILE NAME: whether it is another one than 40-adopt.sh has looked at.
+changed() {
+    now=$(sha256sum "$1" 2>/dev/null || echo gone)
+    [ "$now" != "$(cat "$seen/$2.seen")" ]
 }
 
 # The shell that runs this script becomes NGINX's master process: watch as long as it lives.
 watch() {
-    keys=$(fingerprint "$SPEEDTRAP_GATEWAY_KEYS_FILE")
-    certificate=$(fingerprint "$SPEEDTRAP_GATEWAY_CERTIFICATE")
     while sleep "$SPEEDTRAP_GATEWAY_WATCH_SECONDS" && kill -0 "$PPID" 2>/dev/null; do
-        keys_now=$(fingerprint "$SPEEDTRAP_GATEWAY_KEYS_FILE")
-        certificate_now=$(fingerprint "$SPEEDTRAP_GATEWAY_CERTIFICATE")
-        if [ "$keys_now" != "$keys" ]; then
+        if changed "$SPEEDTRAP_GATEWAY_KEYS_FILE" keys; then
             what="the key file"
-        elif [ "$certificate_now" != "$certificate" ]; then
+        elif changed "$SPEEDTRAP_GATEWAY_CERTIFICATE" certificate; then
             what="the certificate"
         else
             continue
         fi
-        keys=$keys_now certificate=$certificate_now
         if "${0%/*}/40-adopt.sh"; then
             nginx -s reload && echo "$0: $what has changed, reloaded"
         else

@@ -353,3 +353,22 @@ def test_keys_are_in_no_log(gateway: Gateway) -> None:
     assert '"caller":"operator:admin"' in access
     assert "planted" not in access
     assert "planted" not in gateway.error_log()
+
+
+def test_a_key_that_is_revoked_while_the_gateway_starts_is_no_key(
+    tmp_path: Path, speed_dir: Path, echo_url: str
+) -> None:
+    """After the keys were read, and before anybody watches them."""
+    with running_gateway(
+        tmp_path / "gateway", echo_url, echo_url, speed_dir, KEYS.known()
+    ) as gateway:
+        gateway.stop()
+        between = f"printf '\"{KEYS.viewer}\" \"page:viewer\";' > '{gateway.keys_file}'"
+        gateway.start(between)
+        deadline = time.monotonic() + 60
+        sent = {"X-API-Key": KEYS.probe}
+        while httpx.post(f"{gateway.url}/graphql", headers=sent).status_code != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        headers = {"X-API-Key": KEYS.viewer}
+        assert httpx.post(f"{gateway.url}/graphql", headers=headers).status_code == 200

@@ -159,8 +159,8 @@ class Gateway:
         named = {f"SPEEDTRAP_GATEWAY_{name}": value for name, value in values.items()}
         return {"NGINX_LOCAL_RESOLVERS": "127.0.0.1", **named}
 
-    def start(self) -> None:
-        """Returns once it answers."""
+    def start(self, before_the_last: str = ":") -> None:
+        """Returns once it answers. *before_the_last* of the image's scripts this command is run."""
         environment = self.environment()
         for name in ("conf.d", "temp", "acme", "bin", "certificates"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -174,6 +174,7 @@ class Gateway:
         wrapper.chmod(0o755)
         scripts = sorted((SOURCES / "entrypoint.d").glob("*.sh"))
         steps = [f"'{script}'" for script in scripts]
+        steps.insert(-1, before_the_last)
         path = os.pathsep.join([str(self.folder / "bin"), os.environ.get("PATH", os.defpath)])
         with (self.folder / "entrypoint.log").open("ab") as log:
             self.process = subprocess.Popen(
