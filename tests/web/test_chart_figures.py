@@ -121,11 +121,10 @@ def test_what_the_live_chart_shades_and_where_its_rule_lies(
 ) -> None:
     line = lines["attic"]
     facts = facts_of(client.get(address(line)).text)
-    spans = [[streak.runs[0].start, streak.ended] for streak in line.breaches]
-    for (start, end), streak in zip(facts["breaches"], spans, strict=True):
-        assert start == streak[0].timestamp()  # type: ignore[union-attr] # a run's start
+    for (start, end), streak in zip(facts["breaches"], line.breaches, strict=True):
+        assert start == streak.runs[0].start.timestamp()
         # One that goes on is shaded up to the moment at which the chart is drawn.
-        assert end == (streak[1].timestamp() if streak[1] else None)
+        assert end == (streak.ended.timestamp() if streak.ended else None)
     first, last = first_and_last(line)
     assert datetime.fromisoformat(facts["question"]["since"]) == midnight(first, line.zone)
     after = last + timedelta(days=1)
