@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from speedtrap_graph.rules.sketch import KEPT_VALUES, Sketch
 from speedtrap_graph.store import rollups as stored
 from speedtrap_graph.store.database import Store
 
@@ -33,8 +34,8 @@ async def stored_buckets(store: Store, probe: str) -> dict[Any, Any]:
              "INCONCLUSIVE": stretch.inconclusive},
             {True: stretch.bad, False: stretch.good},
             stretch.longest,
-            {key: sorted(sketch.values) for key, sketch in summary.figures.items()},
-            {divmod(hour, 24): sorted(sketch.values) for hour, sketch in summary.hours.items()},
+            {key: _of_sketch(sketch) for key, sketch in summary.figures.items()},
+            {divmod(hour, 24): _of_sketch(sketch) for hour, sketch in summary.hours.items()},
             {key: n for key, n in summary.worse.items() if n},
             {key: n for key, n in summary.outages_below.items() if n},
         )  # fmt: skip
@@ -48,10 +49,25 @@ def modelled_buckets(world: World) -> dict[Any, Any]:
             {outcome: bucket.outcomes[outcome] for outcome in outcomes},
             {verdict: bucket.verdicts[verdict] for verdict in (True, False)},
             bucket.longest,
-            {key: sorted(values) for key, values in bucket.figures.items()},
-            {hour: sorted(values) for hour, values in bucket.hours.items()},
+            {key: _of_values(values) for key, values in bucket.figures.items()},
+            {hour: _of_values(values) for hour, values in bucket.hours.items()},
             {key: n for key, n in bucket.worse.items() if n},
             {key: n for key, n in bucket.outages_below.items() if n},
         )
         for place, bucket in world.buckets().items()
     }
+
+
+def _of_sketch(sketch: Sketch) -> Any:
+    return (
+        _of_values(sketch.values)
+        if not sketch.binned
+        else (sketch.n, sketch.least, sketch.greatest)
+    )
+
+
+def _of_values(values: list[float]) -> Any:
+    """All of them while they are kept one by one, then what of them stays exact."""
+    if len(values) <= KEPT_VALUES:
+        return sorted(values)
+    return len(values), min(values), max(values)

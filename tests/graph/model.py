@@ -5,8 +5,10 @@ used here but the values that plans and rules are written in. Runs are as a prob
 """
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -138,7 +140,7 @@ class World:
         )
 
     def _take(self, bucket: Bucket, run: Run) -> None:
-        plan, (outcome, best, _) = self.plan_at(start(run)), self.judged(run)
+        plan, (outcome, best) = self.plan_at(start(run)), self.judged(run)
         verdict, _ = self.verdict(run, self.rules["DOWNLOAD"])
         bucket.outcomes[outcome] += 1
         if verdict is not None:
@@ -149,52 +151,113 @@ class World:
             local = start(run).astimezone(ZoneInfo(plan.time_zone if plan else "UTC"))
             hour = local.weekday(), local.hour
             bucket.hours.setdefault(hour, []).append(best[Metric.DOWNLOAD])
-        for metric, key in KEYS.items():
+        tools = {m["tool"] for m in run["measurements"]}
+        for metric in KEYS:
             rule = self.rules.get(metric.value)
             limit = self.limit(run, rule) if rule else None
-            bucket.outages_below[metric] += outcome == "OUTAGE" and limit is not None
-            for tool in (None, *{m["tool"] for m in run["measurements"]}):
-                values = [m[key] for m in run["measurements"] if m["tool"] == tool and key in m]
-                value = best.get(metric) if tool is None else best_of(metric, values)
-                if value is None or (tool != "lan" and metric not in best):
+            if outcome == "OUTAGE" and limit is not None:
+                bucket.outages_below[metric] += 1
+                bucket.worse.update((metric, tool) for tool in tools - {"lan"})
+            figures = {None: best.get(metric)} | {
+                tool: self.figure_of(tool, run, metric, best) for tool in tools
+            }
+            for tool, value in figures.items():
+                if value is None:
                     continue
                 bucket.figures.setdefault((metric, tool), []).append(value)
                 if tool != "lan" and limit is not None:
                     bucket.worse[metric, tool] += is_worse(metric, value, limit)
 
-    def verdict(self, run: Run, rule: Rule) -> tuple[bool | None, float | None]:
+    def figure_of(
+        self, tool: str, run: Run, metric: Metric, best: dict[Metric, float]
+    ) -> float | None:
+        """What counts of one tool in statistics: what would count if it were the best of all."""
+        value = best_of(metric, figures_of(run, metric, {tool}))
+        if tool == "lan":
+            return value
+        return None if metric not in best or self.is_doubted(run, metric, value) else value
+
+    def verdict(
+        self, run: Run, rule: Rule, *, always: bool = False
+    ) -> tuple[bool | None, float | None]:
         """Whether the run broke *rule* (None: it says nothing), and by which figure."""
-        outcome, best, doubted = self.judged(run)
-        limit, value = self.limit(run, rule), best.get(rule.metric)
-        if rule.tool is not None:
-            mine = [m for m in run["measurements"] if m["tool"] == rule.tool]
-            figures = [m[KEYS[rule.metric]] for m in mine if KEYS[rule.metric] in m]
-            value = None if doubted or value is None else best_of(rule.metric, figures)
-            limit = limit if mine else None
-        if limit is None or outcome == "INCONCLUSIVE":
+        tools = {m["tool"] for m in run["measurements"]} - {"lan"}
+        limit = self.limit(run, rule, always=always)
+        if limit is None or (rule.tool is not None and rule.tool not in tools):
             return None, None
-        if outcome == "OUTAGE":
-            return True, None
-        return (None if value is None else is_worse(rule.metric, value, limit)), value
+        if not any(figures_of(run, metric, tools) for metric in KEYS):
+            return (True if is_down(run) else None), None
+        mine = tools if rule.tool is None else {rule.tool}
+        value = best_of(rule.metric, figures_of(run, rule.metric, mine))
+        if value is None:
+            return None, None
+        if not is_worse(rule.metric, value, limit):
+            return False, value
+        if self.is_unfair(run, rule.metric, limit):
+            return None, None
+        return True, value
 
-    def judged(self, run: Run) -> tuple[str, dict[Metric, float], bool]:
-        """Outcome, best figures, and whether they stand in spite of a doubt."""
-        tools = [m for m in run["measurements"] if m["tool"] != "lan"]
-        found = {metric: [m[key] for m in tools if key in m] for metric, key in KEYS.items()}
-        best = {metric: _of(metric, values) for metric, values in found.items() if values}
-        conditions, plan = run.get("conditions", {}), self.plan_at(start(run))
+    def judged(self, run: Run) -> tuple[str, dict[Metric, float]]:
+        """Outcome, and the figures that count in statistics."""
+        tools = {m["tool"] for m in run["measurements"]} - {"lan"}
+        found = {metric: best_of(metric, figures_of(run, metric, tools)) for metric in KEYS}
+        best = {metric: value for metric, value in found.items() if value is not None}
         if not best:
-            return ("OUTAGE" if conditions.get("lineUp") is False else "INCONCLUSIVE"), {}, False
-        download = best.get(Metric.DOWNLOAD)
-        busy = max(0.2, 0.1 * (plan.download_mbps if plan else download or 0.0))
-        if conditions.get("crossTrafficMbps", 0) <= busy:
-            return "MEASURED", best, False
-        limit = self.limit(run, self.rules["DOWNLOAD"], always=True)
-        if download is None or limit is None or download < limit:
-            return "INCONCLUSIVE", {}, False
-        return "MEASURED", {Metric.DOWNLOAD: download}, True
+            return ("OUTAGE" if is_down(run) else "INCONCLUSIVE"), {}
+        left = {metric for metric, value in best.items() if self.is_doubted(run, metric, value)}
+        if left or self.is_unfair_to_all(run):
+            left |= {metric for metric in best if self.main_limit(run, metric) is None}
+        says = [self.verdict(run, rule, always=True)[0] for rule in self.rules.values()]
+        if left and says.count(None) == len(says):
+            return "INCONCLUSIVE", {}
+        return "MEASURED", {metric: best[metric] for metric in best if metric not in left}
 
-    def limit(self, run: Run, rule: Rule, *, always: bool = False) -> float | None:
+    def is_doubted(self, run: Run, metric: Metric, value: float | None) -> bool:
+        """By the metric's main rule."""
+        limit = self.main_limit(run, metric)
+        if value is None or limit is None or not is_worse(metric, value, limit):
+            return False
+        return self.is_unfair(run, metric, limit)
+
+    def is_unfair(self, run: Run, metric: Metric, limit: Decimal) -> bool:
+        """Whether something of the household's would explain a figure that breaks *limit*."""
+        local = best_of(metric, figures_of(run, metric, {"lan"}))
+        if local is not None and is_worse(metric, local, limit):
+            return True
+        conditions = run.get("conditions", {})
+        rate = conditions.get("linkMbps")
+        if rate is not None and metric in MORE_IS_BETTER:
+            share = "0.95" if conditions.get("medium") == "WIRED" else "0.5"
+            if Decimal(share) * exactly(rate) < limit:
+                return True
+        return self.is_unfair_to_all(run)
+
+    def is_unfair_to_all(self, run: Run) -> bool:
+        conditions = run.get("conditions", {})
+        down, up = conditions.get("crossTrafficDownMbps"), conditions.get("crossTrafficUpMbps")
+        if down is None and up is None:
+            down = conditions.get("crossTrafficMbps")
+        for traffic, metric in ((down, Metric.DOWNLOAD), (up, Metric.UPLOAD)):
+            tools = {m["tool"] for m in run["measurements"]} - {"lan"}
+            capacity = bought(self.plan_at(start(run)), metric)
+            if capacity is None:
+                capacity = best_of(metric, figures_of(run, metric, tools)) or 0.0
+            allowed = max(Decimal("0.2"), Decimal("0.1") * exactly(capacity))
+            if traffic is not None and exactly(traffic) > allowed:
+                return True
+        if all(self.limit(run, rule, always=True) is None for rule in self.rules.values()):
+            return False
+        return bool(
+            conditions.get("vpn")
+            or conditions.get("cpuPercent", 0) >= 95
+            or conditions.get("cpuWaitPercent", 0) >= 20
+        )
+
+    def main_limit(self, run: Run, metric: Metric) -> Decimal | None:
+        rule = self.rules.get(metric.value)
+        return None if rule is None else self.limit(run, rule, always=True)
+
+    def limit(self, run: Run, rule: Rule, *, always: bool = False) -> Decimal | None:
         """The rule's bound at the run's start; none without a plan, or off peak for a peak rule."""
         plan = self.plan_at(start(run))
         if plan is None:
@@ -204,9 +267,10 @@ class World:
         if rule.only_at_peak and not at_peak and not always:
             return None
         if rule.below_ratio is not None:
-            bought = plan.download_mbps if rule.metric is Metric.DOWNLOAD else plan.upload_mbps
-            return None if bought is None else bought * rule.below_ratio
-        return next(b for b in (rule.below_mbps, rule.above_ms, rule.above_ratio) if b is not None)
+            whole = bought(plan, rule.metric)
+            return None if whole is None else exactly(whole) * exactly(rule.below_ratio)
+        bounds = (rule.below_mbps, rule.above_ms, rule.above_ratio)
+        return next(exactly(bound) for bound in bounds if bound is not None)
 
     def plan_at(self, moment: datetime) -> Plan | None:
         applying = [plan for plan in self.plans if plan.since <= moment]
@@ -223,6 +287,33 @@ def start(run: Run) -> datetime:
     return datetime.fromisoformat(run["startedAt"])
 
 
+def is_down(run: Run) -> bool:
+    return run.get("conditions", {}).get("lineUp") is False
+
+
+def exactly(figure: float) -> Decimal:
+    """As it was written."""
+    return Decimal(str(figure))
+
+
+def bought(plan: Plan | None, metric: Metric) -> float | None:
+    if plan is None or metric not in MORE_IS_BETTER:
+        return None
+    return plan.download_mbps if metric is Metric.DOWNLOAD else plan.upload_mbps
+
+
+def figures_of(run: Run, metric: Metric, tools: Set[str]) -> list[float]:
+    """Of the tools that no throughput of is above the rate of the wire that it came through."""
+    conditions = run.get("conditions", {})
+    wire = conditions.get("linkMbps") if conditions.get("medium") == "WIRED" else None
+    return [
+        m[KEYS[metric]]
+        for m in run["measurements"]
+        if m["tool"] in tools and KEYS[metric] in m
+        and (wire is None or all(m.get(KEYS[one], 0) <= wire for one in MORE_IS_BETTER))
+    ]  # fmt: skip
+
+
 def best_of(metric: Metric, values: list[float]) -> float | None:
     return _of(metric, values) if values else None
 
@@ -231,5 +322,6 @@ def _of(metric: Metric, values: list[float]) -> float:
     return (max if metric in MORE_IS_BETTER else min)(values)
 
 
-def is_worse(metric: Metric, value: float, limit: float) -> bool:
-    return value < limit if metric in MORE_IS_BETTER else value > limit
+def is_worse(metric: Metric, value: float, limit: float | Decimal) -> bool:
+    exact = exactly(value)
+    return exact < limit if metric in MORE_IS_BETTER else exact > limit

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from speedtrap_graph.rules.judgement import judge
-from speedtrap_graph.rules.model import FailureKind, Metric, Rule, RunFacts
+from speedtrap_graph.rules.model import FailureKind, Medium, Metric, Rule, RunFacts
 from speedtrap_web.answers import NoticeBrief
 from speedtrap_web.catalogue import EN, ES
 from speedtrap_web.lasting import Lasting
@@ -127,8 +127,10 @@ JUDGED = [
     a_run(LAN),
     *(run._replace(**why)
       for run in (a_run(SLOW), a_run(GOOD))
-      for why in ({"cross_traffic_mbps": 151.25}, {"link_mbps": 100.5, "wifi": True},
-                  {"link_mbps": 100.5}, {"vpn": True}, {"cpu_percent": 97.5})),
+      for why in ({"cross_traffic_mbps": 151.25}, {"link_mbps": 100.5, "medium": Medium.WIFI},
+                  {"link_mbps": 100.5, "medium": Medium.UNKNOWN}, {"link_mbps": 100.5},
+                  {"cross_traffic_down_mbps": 99.5}, {"cross_traffic_up_mbps": 99.5},
+                  {"vpn": True}, {"cpu_percent": 97.5}, {"cpu_wait_percent": 40.5})),
     a_run(SLOW, LAN),
     a_run(GOOD, LAN),
 ]  # fmt: skip
@@ -136,7 +138,8 @@ JUDGED = [
 
 @pytest.mark.parametrize("run", JUDGED)
 def test_why_a_run_is_judged_as_it_is_is_not_english_on_a_spanish_page(run: RunFacts) -> None:
-    text = judge(run, a_plan(), Rule(Metric.DOWNLOAD, below_ratio=0.5)).reason
+    rules = [Rule(below_ratio=0.5), Rule(below_ratio=0.95, name="strict")]
+    text = judge(run, a_plan(), rules).reason
     assert judgement(text, EN) == text
     said = judgement(text, ES)
     assert (
@@ -147,12 +150,12 @@ def test_why_a_run_is_judged_as_it_is_is_not_english_on_a_spanish_page(run: RunF
 
 def test_a_judgement_in_spanish_has_its_numbers_and_tools() -> None:
     busy = a_run(SLOW, cross_traffic_mbps=151.25)
-    text = judge(busy, a_plan(), Rule(Metric.DOWNLOAD, below_ratio=0.5)).reason
+    text = judge(busy, a_plan(), [Rule(Metric.DOWNLOAD, below_ratio=0.5)]).reason
     assert judgement(text, ES) == (
         "La línea estaba ocupada con otro tráfico: 151,2 Mbps, y se admiten 94 como máximo."
     )
     down = a_run(a_failure("ookla"), a_failure("fast", FailureKind.TIMEOUT), line_up=False)
-    assert judgement(judge(down, None, None).reason, ES) == (
+    assert judgement(judge(down, None, []).reason, ES) == (
         "Ninguna herramienta de internet midió nada (ookla: sin red; fast: sin respuesta a tiempo),"
         " y la comprobación de conectividad falló."
     )
@@ -162,7 +165,7 @@ def test_a_judgement_in_spanish_has_its_numbers_and_tools() -> None:
 def test_every_metric_of_a_judgement_has_its_name_in_spanish(metric: Metric) -> None:
     doubt = "It was measured through a VPN, and that may be what was measured."
     name = metric.value.lower().replace("_", " ")
-    kept = f"{doubt} Its {name} kept the rule all the same, and only that counts."
+    kept = f"{doubt} What still counts: {name}."
     assert judgement(kept, EN) == kept
     assert ES.words[f"judged.metric.{metric}"] in judgement(kept, ES)
     assert name not in judgement(kept, ES)

@@ -74,8 +74,9 @@ FOLLOWING: Mapping[str, str] = {
     "unknown sent dead lastTest",
     "ChannelTest": "id channel state askedAt askedBy endedAt why",
     "Claim": "notice fence leaseUntil leaseS sendingLeaseS",
-    "Conditions": "lineUp medium crossTrafficMbps cpuPercent publicIpHash platform probeVersion "
-    "linkMbps vpn onBattery clockOffsetMs notes",
+    "Conditions": "lineUp medium crossTrafficMbps crossTrafficDownMbps crossTrafficUpMbps "
+    "cpuPercent cpuWaitPercent publicIpHash platform probeVersion linkMbps vpn onBattery "
+    "clockOffsetMs notes",
     "DeletedProbe": "name by reason at doneAt runs breaches notices documents",
     "DeletedRun": "id probe startedAt deletedAt by reason",
     "Failure": "kind message",

@@ -26,8 +26,15 @@ from speedtrap_graph.store.paging import Page
 class Conditions:
     line_up: bool | None
     medium: Medium
-    cross_traffic_mbps: float | None
+    cross_traffic_mbps: float | None = strawberry.field(
+        description="The household's own, both directions together."
+    )
+    cross_traffic_down_mbps: float | None
+    cross_traffic_up_mbps: float | None
     cpu_percent: float | None
+    cpu_wait_percent: float | None = strawberry.field(
+        description="For which share of the run the probe was ready to run and given no processor."
+    )
     public_ip_hash: str | None
     platform: str | None
     probe_version: str | None

@@ -22,7 +22,9 @@ One run, as the probe measured it (a JSON object; validated field by field, so t
 {
   id: UUID!, probe: String!, startedAt: DateTime!, finishedAt: DateTime!,
   conditions: {
-    lineUp: Boolean, medium: "WIRED" | "WIFI" | "UNKNOWN", crossTrafficMbps: Float, cpuPercent: Float,
+    lineUp: Boolean, medium: "WIRED" | "WIFI" | "UNKNOWN",
+    crossTrafficMbps: Float, crossTrafficDownMbps: Float, crossTrafficUpMbps: Float,
+    cpuPercent: Float, cpuWaitPercent: Float,
     publicIpHash: String, platform: String, probeVersion: String,
     linkMbps: Float, vpn: Boolean, onBattery: Boolean, clockOffsetMs: Float, notes: [String!]
   },

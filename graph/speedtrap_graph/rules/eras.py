@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from speedtrap_graph.rules.judgement import threshold
 from speedtrap_graph.rules.model import Metric, Plan, Rule
 from speedtrap_graph.rules.peak import is_peak
+from speedtrap_graph.rules.plans import threshold
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -10,7 +10,8 @@ from datetime import datetime
 from statistics import median
 from uuid import UUID
 
-from speedtrap_graph.rules.judgement import LOCAL_TOOLS, broken, observation
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS, best_of
+from speedtrap_graph.rules.judgement import broken, observation
 from speedtrap_graph.rules.model import (
     Episode,
     Judgement,
@@ -78,16 +79,17 @@ def findings(
 
 def _words(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Rule) -> dict[str, _Word]:
     """By tool. It says nothing where another broke the rule as well, or where none can compare."""
-    if judgement.outcome is not Outcome.MEASURED or judgement.doubted:
+    if judgement.outcome is not Outcome.MEASURED or rule.metric in judgement.limits:
         return {}
     seen = observation(run, judgement, plan, rule)
     if broken(seen, rule) is not False or seen.threshold is None:
         return {}
-    figures = {
-        reading.tool: reading.figures[rule.metric]
-        for reading in run.readings
-        if reading.tool not in LOCAL_TOOLS and rule.metric in reading.figures
+    tools = {reading.tool for reading in run.readings if reading.tool not in LOCAL_TOOLS}
+    of_tools = {
+        tool: best_of([reading for reading in run.readings if reading.tool == tool], run)
+        for tool in sorted(tools)
     }
+    figures = {tool: best[rule.metric] for tool, best in of_tools.items() if rule.metric in best}
     verdicts = {
         tool: broken(_said(run, value, seen.threshold), rule) for tool, value in figures.items()
     }

@@ -3,16 +3,27 @@
 The subscribed speed is held against somebody, so every doubt goes to the ISP:
 
 - The observation is the *best* internet tool's figure a metric. One slow server is no evidence.
-- A figure is doubted when the household's own traffic, its network or its machine can explain it.
-  But these only ever make a line look worse: they can excuse a bad figure, never spoil a good one.
-  A run that kept the rule in spite of them is therefore MEASURED, and ends a streak like any other.
-- Such a run vouches only for the metric of the rule that it kept. Its other figures stay doubtful
-  and are left out of `best`, so that no latency is blamed on a line that the household had filled.
+- A bad figure is doubted when the household's own traffic, its network or its machine can explain
+  it (`doubts`), which is weighed against each rule's own bound. A good one always counts, and ends
+  that rule's streak.
+- Statistics go by each metric's main rule: figures that it doubts are left out of `best`. So are,
+  in a run with any such figure, those that no rule looks at: no latency is blamed on a line that
+  the household had filled.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from speedtrap_graph.rules.doubts import (
+    LOCAL_TOOLS,
+    Doubt,
+    best_of,
+    doubt_of,
+    is_credible,
+    is_doubted,
+    is_figure,
+    words_of,
+)
 from speedtrap_graph.rules.model import (
     FailureKind,
     Judgement,
@@ -25,26 +36,7 @@ from speedtrap_graph.rules.model import (
     RunFacts,
 )
 from speedtrap_graph.rules.peak import is_peak, local_hour
-from speedtrap_graph.rules.plans import subscribed
-
-LOCAL_TOOLS = frozenset({"lan"})
-"""Tools that measure the way to speedtrap's own `/speed/`: they say nothing about the line."""
-
-CROSS_TRAFFIC_SHARE = 0.10
-"""Cross traffic beyond this share of the subscribed download (without a plan: of the measured one)
-makes a bad figure doubtful. A tenth cannot turn a line that delivers into one below half."""
-
-CROSS_TRAFFIC_FLOOR_MBPS = 0.2
-"""Never doubted for less: SamKnows calls a line idle up to 25 kB/s."""
-
-CPU_BUSY_PERCENT = 95.0
-"""Processors that are this busy are what is being measured."""
-
-WIRED_SHARE, WIFI_SHARE = 0.95, 0.5
-"""What a link carries of the rate that it negotiated: frames cost a wire 5 %; Wi-Fi shares its air
-between both directions, acknowledgements and waiting, and carries half at best."""
-
-_ZERO_IS_A_FIGURE = frozenset({Metric.JITTER, Metric.PACKET_LOSS})
+from speedtrap_graph.rules.plans import threshold
 
 _FAILURE_WORDS = {
     FailureKind.NO_NETWORK: "no network",
@@ -56,51 +48,71 @@ _FAILURE_WORDS = {
 }
 
 
-def judge(run: RunFacts, plan: Plan | None, rule: Rule | None) -> Judgement:
-    """The outcome of *run*, under the plan in force at its start and the download rule."""
+def judge(run: RunFacts, plan: Plan | None, rules: Sequence[Rule]) -> Judgement:
+    """The outcome of *run*, under the plan in force at its start and all *rules*."""
     internet = [reading for reading in run.readings if reading.tool not in LOCAL_TOOLS]
-    best = _best(internet)
+    best = best_of(internet, run)
     if not best:
         return _unmeasured(run, internet)
-    bound = None if rule is None else threshold(rule, plan)
-    doubt = (
-        _busy_line(run, plan, best)
-        or _slow_local_network(run, rule, bound)
-        or _slow_link(run, rule, bound)
-        or _hampered_machine(run, bound)
-    )
+    doubt = doubt_of(run, plan, best, _bounds(rules, plan))
     if doubt is None:
-        return Judgement(Outcome.MEASURED, _measured_by(internet), best)
-    if rule is None or bound is None or rule.metric not in best:
-        return Judgement(Outcome.INCONCLUSIVE, doubt, {})
-    if _worse(best[rule.metric], bound, rule.metric):
-        return Judgement(Outcome.INCONCLUSIVE, doubt, {})
-    reason = f"{doubt} Its {_words(rule.metric)} kept the rule all the same, and only that counts."
-    kept = {rule.metric: best[rule.metric]}
-    return Judgement(Outcome.MEASURED, reason, kept, doubted=True)
+        return Judgement(Outcome.MEASURED, _measured_by(internet, run), best)
+    return _doubted(run, plan, rules, best, doubt)
 
 
-def threshold(rule: Rule, plan: Plan | None) -> float | None:
-    """The rule's bound in its metric's unit under *plan*; None when the plan says nothing on it.
-
-    Without a plan there is none, not even an absolute one: nobody promised anything.
-    """
-    if plan is None:
-        return None
-    if rule.below_ratio is not None:
-        promised = subscribed(plan, rule.metric)
-        return None if promised is None else rule.below_ratio * promised
-    for bound in (rule.below_mbps, rule.above_ms, rule.above_ratio):
+def _bounds(rules: Sequence[Rule], plan: Plan | None) -> dict[Metric, list[float]]:
+    asked: dict[Metric, list[float]] = {}
+    for rule in rules:
+        bound = threshold(rule, plan)
         if bound is not None:
-            return bound
-    return None
+            asked.setdefault(rule.metric, []).append(bound)
+    return asked
+
+
+def _doubted(
+    run: RunFacts,
+    plan: Plan | None,
+    rules: Sequence[Rule],
+    best: Mapping[Metric, float],
+    doubt: Doubt,
+) -> Judgement:
+    """MEASURED if it says anything to any rule: at peak, if that rule looks at nothing else."""
+    main = {
+        rule.metric: bound
+        for rule in rules
+        if not rule.name and (bound := threshold(rule, plan)) is not None
+    }
+    left = {
+        metric
+        for metric in best
+        if is_doubted(metric, best[metric], main.get(metric), doubt.limits.get(metric))
+    }
+    if left or doubt.is_general:
+        left |= best.keys() - main.keys()
+    kept = {metric: value for metric, value in best.items() if metric not in left}
+    doubtful = {metric: value for metric, value in best.items() if metric in left}
+    found = Judgement(Outcome.MEASURED, "", kept, doubt.limits, doubtful)
+    verdicts = [(rule.metric, _says(run, found, plan, rule)) for rule in rules]
+    counting = kept.keys() | {metric for metric, verdict in verdicts if verdict is not None}
+    if left and all(verdict is None for _, verdict in verdicts):
+        return Judgement(Outcome.INCONCLUSIVE, doubt.reason, {})
+    if not left and any(verdict is None for metric, verdict in verdicts if metric in best):
+        return found._replace(reason=f"For a stricter rule this says nothing. {doubt.reason}")
+    words = ", ".join(words_of(metric) for metric in Metric if metric in counting)
+    return found._replace(reason=f"{doubt.reason} What still counts: {words}.")
+
+
+def _says(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Rule) -> bool | None:
+    """To *rule*, if it looked at this hour."""
+    always = replace(rule, only_at_peak=False)
+    return broken(observation(run, judgement, plan, always), always)
 
 
 def observation(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Rule) -> Observation:
     """What *run* says to *rule* once it was judged.
 
-    A rule for one tool hears that tool's best figure, but not from a run whose figures are doubted:
-    there only the best of all vouches for the line. An outage counts for the tools that took part.
+    A rule for one tool hears that tool's best figure. An outage counts for the tools that took
+    part.
     """
     bound = threshold(rule, plan)
     if bound is not None and plan is not None and rule.only_at_peak:
@@ -110,8 +122,14 @@ def observation(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Ru
     if rule.tool is not None:
         mine = [reading for reading in run.readings if reading.tool == rule.tool]
         bound = bound if mine else None
-        fair = value is not None and not judgement.doubted
-        value = _best(mine).get(rule.metric) if fair else None
+        value = best_of(mine, run).get(rule.metric)
+    elif value is None and bound is not None:
+        value = judgement.doubtful.get(rule.metric)
+    if value is not None and (
+        judgement.outcome is not Outcome.MEASURED
+        or is_doubted(rule.metric, value, bound, judgement.limits.get(rule.metric))
+    ):
+        value = None
     return Observation(
         run_id=run.id,
         started_at=run.started_at,
@@ -134,35 +152,7 @@ def broken(observation: Observation, rule: Rule) -> bool | None:
         return True
     if observation.value is None:
         return None
-    return _worse(observation.value, observation.threshold, rule.metric)
-
-
-def _best(readings: Iterable[Reading]) -> dict[Metric, float]:
-    best: dict[Metric, float] = {}
-    for reading in readings:
-        for metric, value in reading.figures.items():
-            if not _is_figure(metric, value):
-                continue
-            known = best.get(metric)
-            if known is None or _worse(known, value, metric):
-                best[metric] = value
-    return best
-
-
-def _has_figure(reading: Reading) -> bool:
-    for metric, value in reading.figures.items():  # noqa: SIM110 - any() takes thrice as long
-        if _is_figure(metric, value):
-            return True
-    return False
-
-
-def _is_figure(metric: Metric, value: float) -> bool:
-    """A throughput or latency of 0 is a broken tool's; a loss or jitter of 0 is a good line's."""
-    return 0 < value < inf or (value == 0 and metric in _ZERO_IS_A_FIGURE)
-
-
-def _worse(value: float, than: float, metric: Metric) -> bool:
-    return value < than if metric.more_is_better else value > than
+    return rule.metric.is_worse(observation.value, observation.threshold)
 
 
 def _unmeasured(run: RunFacts, internet: Sequence[Reading]) -> Judgement:
@@ -182,69 +172,13 @@ def _failure(reading: Reading) -> str:
     return "no figure" if reading.failure is None else _FAILURE_WORDS[reading.failure]
 
 
-def _busy_line(run: RunFacts, plan: Plan | None, best: Mapping[Metric, float]) -> str | None:
-    if run.cross_traffic_mbps is None:
-        return None
-    reference = subscribed(plan, Metric.DOWNLOAD) or best.get(Metric.DOWNLOAD, 0.0)
-    allowed = max(CROSS_TRAFFIC_FLOOR_MBPS, CROSS_TRAFFIC_SHARE * reference)
-    if run.cross_traffic_mbps <= allowed:
-        return None
-    return (
-        f"The line was busy with other traffic: {_figure(run.cross_traffic_mbps)} Mbps,"
-        f" and at most {_figure(allowed)} are allowed."
-    )
-
-
-def _slow_local_network(run: RunFacts, rule: Rule | None, bound: float | None) -> str | None:
-    """A local network worse than the rule's bound cannot carry the evidence against the line."""
-    if rule is None or bound is None:
-        return None
-    readings = [reading for reading in run.readings if reading.tool in LOCAL_TOOLS]
-    if not readings:
-        return None
-    local = _best(readings)
-    if rule.metric not in local or not _worse(local[rule.metric], bound, rule.metric):
-        return None
-    return (
-        f"The local network was the bottleneck: {_words(rule.metric)}"
-        f" {_figure(local[rule.metric])}, where the rule asks for {_figure(bound)}."
-    )
-
-
-def _slow_link(run: RunFacts, rule: Rule | None, bound: float | None) -> str | None:
-    """A network interface that could not have kept the rule on any line."""
-    if rule is None or bound is None or run.link_mbps is None or not rule.metric.more_is_better:
-        return None
-    carried = run.link_mbps * (WIFI_SHARE if run.wifi else WIRED_SHARE)
-    if carried >= bound:
-        return None
-    return (
-        f"The probe's {'Wi-Fi' if run.wifi else 'network'} link was the bottleneck: at"
-        f" {_figure(run.link_mbps)} Mbps it carries {_figure(carried)},"
-        f" where the rule asks for {_figure(bound)}."
-    )
-
-
-def _hampered_machine(run: RunFacts, bound: float | None) -> str | None:
-    """Where nothing was promised nothing is excused: a fast line may well fill a machine."""
-    if bound is None:
-        return None
-    if run.vpn:
-        return "It was measured through a VPN, and that may be what was measured."
-    if run.cpu_percent is not None and run.cpu_percent >= CPU_BUSY_PERCENT:
-        return f"The probe's processors were {_figure(run.cpu_percent)} % busy."
-    return None
-
-
-def _measured_by(internet: Sequence[Reading]) -> str:
-    tools = [reading.tool for reading in internet if _has_figure(reading)]
+def _measured_by(internet: Sequence[Reading], run: RunFacts) -> str:
+    tools = [reading.tool for reading in internet if _has_figure(reading, run)]
     return f"Measured by {', '.join(tools)}."
 
 
-def _words(metric: Metric) -> str:
-    return metric.value.lower().replace("_", " ")
-
-
-def _figure(value: float) -> str:
-    """To four digits, and in full where there are more before the point."""
-    return f"{value:.4g}" if value < 9_999.5 else f"{value:.0f}"
+def _has_figure(reading: Reading, run: RunFacts) -> bool:
+    for metric, value in reading.figures.items():
+        if is_figure(metric, value):
+            return is_credible(reading, run)
+    return False

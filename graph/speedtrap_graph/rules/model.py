@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -33,6 +34,9 @@ class Metric(StrEnum):
     @property
     def more_is_better(self) -> bool:
         return self is Metric.DOWNLOAD or self is Metric.UPLOAD
+
+    def is_worse(self, value: float, than: float) -> bool:
+        return value < than if self.more_is_better else value > than
 
 
 class FailureKind(StrEnum):
@@ -97,8 +101,21 @@ class Reading(NamedTuple):
     failure: FailureKind | None = None
 
 
+class Medium(StrEnum):
+    """What the probe's interface sends over."""
+
+    WIRED = "WIRED"
+    WIFI = "WIFI"
+    UNKNOWN = "UNKNOWN"
+
+
 class RunFacts(NamedTuple):
-    """What the judgement of a run looks at."""
+    """What the judgement of a run looks at.
+
+    Cross traffic is the household's own, in Mbps: in total, and by direction where the probe tells
+    them apart. `cpu_wait_percent` is the share of the run's time for which the probe was ready to
+    run and was given no processor.
+    """
 
     id: UUID
     started_at: datetime
@@ -108,21 +125,26 @@ class RunFacts(NamedTuple):
     readings: tuple[Reading, ...]
     cpu_percent: float | None = None
     vpn: bool | None = None
-    wifi: bool = False
+    medium: Medium = Medium.WIRED
     link_mbps: float | None = None
+    cross_traffic_down_mbps: float | None = None
+    cross_traffic_up_mbps: float | None = None
+    cpu_wait_percent: float | None = None
 
 
 class Judgement(NamedTuple):
     """A run's outcome, why in words, and its observations: the best internet tool's figures.
 
-    `doubted` is a run whose figures are explained by the household or its network, and that is
-    MEASURED all the same because its best figure kept the rule.
+    `limits` are of a run whose conditions may explain bad figures: one that breaks a bound beyond
+    its metric's limit is no evidence. `doubtful` are the figures that statistics leave out for
+    that; they still count for a rule whose bound they keep.
     """
 
     outcome: Outcome
     reason: str
     best: Mapping[Metric, float]
-    doubted: bool = False
+    limits: Mapping[Metric, float] = MappingProxyType({})
+    doubtful: Mapping[Metric, float] = MappingProxyType({})
 
 
 class Observation(NamedTuple):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from speedtrap_graph.rules.judgement import LOCAL_TOOLS, broken
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS
+from speedtrap_graph.rules.judgement import broken
 from speedtrap_graph.rules.model import Metric, Observation, Plan, Reading, Rule
 from speedtrap_graph.rules.peak import HOURS_OF_WEEK, WeekClock, is_peak
 from speedtrap_graph.rules.percentiles import MEDIAN, percentiles_of_counted
@@ -123,9 +124,10 @@ class OutageSummary:
 class ServiceReport:
     """A line in [since, until) against its plan (the latest of the range). Throughputs in Mbps.
 
-    `n` counts the MEASURED runs; `below_count` and `below_share` the observations that broke the
-    rule, outages included, the latter over all that broke or kept it. `hours` has the hours with
-    observations only, in the order of the week. `percentiles` are those of `PERCENTILE_STEPS`, or
+    `n` counts the runs behind the median; `below_count` and `below_share` the observations that
+    broke the rule, outages included, the latter over all that broke or kept it. `hours` has the
+    hours with observations only, in the order of the week. `percentiles` are those of
+    `PERCENTILE_STEPS`, or
     none without observations. `exact`: every figure is of the runs themselves; otherwise
     percentiles are within 1 %.
     """
@@ -195,8 +197,9 @@ def report_of(
     parts: Sequence[Part],
     plans: Sequence[Plan],
     rule: Rule,
+    usual_ms: float | None = None,
 ) -> ServiceReport:
-    """The report on what *parts* sum up, in the order of time."""
+    """The report on what *parts* sum up, in the order of time; *usual_ms* as in `Stretch`."""
     line = joined(part.summary.stretch for part in parts)
     hours = _merged_hours(parts)
     everything = _merged(hours.values())
@@ -205,14 +208,14 @@ def report_of(
     ratios, peak_ratios = _Ratios(parts, rule.metric), _Ratios(parts, rule.metric, busy)
     median_ratio = ratios.percentile(MEDIAN)
     below_share = line.bad / (line.bad + line.good) if line.bad + line.good else None
-    outage_count, outage_s = line.outages_in_spans()
+    outage_count, outage_s = line.outages_in_spans(usual_ms)
     return ServiceReport(
         probe=probe,
         since=since,
         until=until,
         plan=plan_at([plan for plan in plans if plan.since < until], until),
         verdict=_verdict(parts, line, ratios, peak_ratios, rule),
-        n=line.measured,
+        n=everything.n,
         outage_runs=line.outages,
         inconclusive_runs=line.inconclusive,
         median_mbps=everything.percentile(MEDIAN),
@@ -237,9 +240,14 @@ def report_of(
 
 def fcc_band(ratio: float) -> FccBand:
     """The FCC's band of a median over subscribed speed."""
-    if ratio >= FCC_HIGH:
+    if _reaches(ratio, FCC_HIGH):
         return FccBand.AT_LEAST_95
-    return FccBand.FROM_80_TO_95 if ratio >= FCC_LOW else FccBand.BELOW_80
+    return FccBand.FROM_80_TO_95 if _reaches(ratio, FCC_LOW) else FccBand.BELOW_80
+
+
+def _reaches(ratio: float, bound: float) -> bool:
+    """As decimals: 54.15 of 57 is 0.95, where binary floats make it 0.9499999999999999."""
+    return round(ratio, 12) >= bound
 
 
 def _take(summary: Summary, run: SeenRun, rule: Rule, clock: WeekClock) -> None:
@@ -304,11 +312,12 @@ def _verdict(
         return Verdict.TOO_FEW
     typical = ratios.percentile(MEDIAN)
     often_below = line.bad > 0 and line.bad / (line.bad + line.good) >= NOT_DELIVERED_SHARE
-    if typical is None or typical < FCC_LOW or often_below:
+    if typical is None or not _reaches(typical, FCC_LOW) or often_below:
         return Verdict.NOT_DELIVERED
     busy = peak_ratios if peak_ratios.n >= ENOUGH_OBSERVATIONS else ratios
     consistent = busy.percentile(CONSISTENT_SHARE) or 0.0
-    if typical >= FCC_HIGH and consistent >= FCC_LOW and line.longest <= rule.more_than:
+    delivered = _reaches(typical, FCC_HIGH) and _reaches(consistent, FCC_LOW)
+    if delivered and line.longest <= rule.more_than:
         return Verdict.DELIVERED
     return Verdict.PARTLY
 

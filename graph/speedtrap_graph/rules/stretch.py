@@ -10,7 +10,7 @@ from math import inf
 
 from speedtrap_graph.rules.model import Outcome
 from speedtrap_graph.rules.percentiles import MEDIAN
-from speedtrap_graph.rules.sketch import KEPT_VALUES, Sketch, bin_of
+from speedtrap_graph.rules.sketch import ACCURACY, Sketch
 
 SILENCE_GAPS = 3
 """Runs further apart than this many usual intervals (the median gap between the runs of the range)
@@ -42,8 +42,9 @@ class Gaps:
 class OutageGaps:
     """The gaps from outage runs to the next run: what an outage's length hangs on.
 
-    Which of them are silences is known only when the whole range is. So they are kept one by one
-    while there are few, and beyond that by the bins of `sketch`.
+    Which of them are silences is known only when the whole range is, so they are kept one by one.
+    `binned`, by the bins of `sketch`, are of hours that an earlier version rolled up, and whose
+    runs are no longer kept.
     """
 
     single: list[Gaps] = field(default_factory=list)
@@ -54,6 +55,10 @@ class OutageGaps:
         for key, gaps in other.binned.items():
             self.binned.setdefault(key, Gaps()).take(gaps)
 
+    def has_one_near(self, gap_ms: float) -> bool:
+        """Whether one is so close to *gap_ms* that a sketch's accuracy decides which is longer."""
+        return any(abs(gaps.gap_ms - gap_ms) <= 2 * ACCURACY * gap_ms for gaps in self.single)
+
     def apart(self, longest_ms: float) -> tuple[Gaps, Gaps]:
         """Those up to *longest_ms*, and those beyond."""
         near, far = Gaps(), Gaps()
@@ -61,15 +66,9 @@ class OutageGaps:
             (near if gaps.gap_ms <= longest_ms * gaps.n else far).take(gaps)
         return near, far
 
-    def settled(self) -> "OutageGaps":
-        """What is stored of this: by their number alone, so that no order of arrival shows."""
-        few = not self.binned and len(self.single) <= KEPT_VALUES
-        settled = OutageGaps([*self.single] if few else [])
-        settled.single.sort(key=Gaps.row)
-        for gaps in () if few else self.single:
-            settled.binned.setdefault(bin_of(gaps.gap_ms), Gaps()).take(gaps)
-        settled.merge(OutageGaps([], self.binned))
-        return settled
+    def in_order(self) -> list[Gaps]:
+        """The single ones, so that no order of arrival shows."""
+        return sorted(self.single, key=Gaps.row)
 
 
 @dataclass(slots=True)
@@ -136,13 +135,22 @@ class Stretch:
         self.bad += later.bad
         self.good += later.good
 
-    def outages_in_spans(self) -> tuple[int, float]:
-        """How many spans the outage runs make, and their seconds together.
+    def is_unsure_of_outages(self) -> bool:
+        """Whether the usual interval must be known exactly to tell outages from silences."""
+        usual_ms = self.intervals.percentile(MEDIAN)
+        if usual_ms is None or not self.intervals.binned:
+            return False
+        return self.outage_gaps.has_one_near(SILENCE_GAPS * usual_ms)
+
+    def outages_in_spans(self, usual_ms: float | None = None) -> tuple[int, float]:
+        """How many spans the outage runs make, and their seconds together. *usual_ms* is the median
+        interval, where it is known better than from `intervals`.
 
         Outage runs in a row are one span, from the start of the first to the start of the next run
         that is none. Where a silence (`SILENCE_GAPS`) or nothing follows, it ends with the run.
         """
-        usual_ms = self.intervals.percentile(MEDIAN)
+        if usual_ms is None:
+            usual_ms = self.intervals.percentile(MEDIAN)
         near, far = self.outage_gaps.apart(inf if usual_ms is None else SILENCE_GAPS * usual_ms)
         lasted_ms = near.gap_ms + far.lasted_ms + (self.last_outage_ms or 0)
         return self.outages - near.joined, lasted_ms / 1000

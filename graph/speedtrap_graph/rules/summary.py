@@ -1,11 +1,11 @@
 """What is kept of the runs of a bucket, and joined with those of the buckets that follow."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS, is_doubted
 from speedtrap_graph.rules.eras import Era, Eras
-from speedtrap_graph.rules.judgement import LOCAL_TOOLS
 from speedtrap_graph.rules.model import Metric, Outcome
 from speedtrap_graph.rules.peak import WeekClock
 from speedtrap_graph.rules.sketch import Sketch
@@ -18,7 +18,7 @@ Series = tuple[Metric, str | None]
 @dataclass(frozen=True, slots=True)
 class RunFigures:
     """What a judged run brings to its buckets. `readings` are its tools' figures and whether they
-    failed; moments are milliseconds since the epoch.
+    failed; `limits` are those of `Judgement`; moments are milliseconds since the epoch.
     """
 
     start_ms: int
@@ -26,14 +26,16 @@ class RunFigures:
     outcome: str
     best: Mapping[Metric, float]
     readings: Sequence[tuple[str, Mapping[Metric, float], bool]]
+    limits: Mapping[Metric, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Summary:
     """`hours` has the observations of the download rule's metric by the hour of the week, local.
 
-    `figures` has every series' values, and `worse` how many of them broke their metric's rule;
-    `outages_below` how many outages did, by metric. `failures` has each tool that took part.
+    `figures` has every series' values, and `worse` how many of them broke their metric's rule, and
+    of a tool also how many outages did that it took part in; `outages_below` has all outages that
+    did, by metric. `failures` has each tool that took part.
     """
 
     stretch: Stretch = field(default_factory=Stretch)
@@ -101,17 +103,25 @@ class Summariser:
             summary.take_hour(hour, value)
         if run.outcome == Outcome.OUTAGE:
             add_counts(summary.outages_below, dict.fromkeys(bounds, 1))
+            add_counts(summary.worse, dict.fromkeys(self._taking_part(run, bounds), 1))
         for tool, _, failed in run.readings:
             summary.failures[tool] = summary.failures.get(tool, 0) + failed
-        for series, figure in self._figures(run).items():
+        for series, figure in self._figures(run, era).items():
             summary.take_figure(series, figure)
             metric, measured_by = series
-            if measured_by not in LOCAL_TOOLS and _is_worse(figure, bounds.get(metric), metric):
+            bound = None if measured_by in LOCAL_TOOLS else bounds.get(metric)
+            if bound is not None and metric.is_worse(figure, bound):
                 summary.worse[series] = summary.worse.get(series, 0) + 1
 
-    def _figures(self, run: RunFigures) -> dict[Series, float]:
-        """One figure a series. A doubtful run makes each of its internet tools' figures doubtful;
-        what a local tool says about the local network stands by itself.
+    def _taking_part(self, run: RunFigures, bounds: Iterable[Metric]) -> Iterator[Series]:
+        """An outage counts for the internet tools that met it."""
+        for tool, _, _ in run.readings:
+            if tool not in LOCAL_TOOLS:
+                yield from ((metric, tool) for metric in bounds if metric in self._metrics)
+
+    def _figures(self, run: RunFigures, era: Era) -> dict[Series, float]:
+        """One figure a series. Where the best one is left out for a doubt, so are all internet
+        tools'; what a local tool says about the local network stands by itself.
         """
         found: dict[Series, float] = {
             (metric, None): run.best[metric] for metric in run.best.keys() & self._metrics
@@ -121,7 +131,11 @@ class Summariser:
                 if tool not in LOCAL_TOOLS and metric not in run.best:
                     continue
                 series, value = (metric, tool), figures[metric]
-                if series not in found or _is_worse(found[series], value, metric):
+                if tool not in LOCAL_TOOLS and is_doubted(
+                    metric, value, era.at_peak.get(metric), run.limits.get(metric)
+                ):
+                    continue
+                if series not in found or metric.is_worse(found[series], value):
                     found[series] = value
         return found
 
@@ -140,9 +154,3 @@ def _verdict(run: RunFigures, bound: float | None) -> bool | None:
         return True
     value = run.best.get(Metric.DOWNLOAD)
     return None if value is None else value < bound
-
-
-def _is_worse(value: float, than: float | None, metric: Metric) -> bool:
-    if than is None:
-        return False
-    return value < than if metric.more_is_better else value > than

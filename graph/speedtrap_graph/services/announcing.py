@@ -1,6 +1,7 @@
 """What is stored of an episode as a breach, and what subscribers are told of it. Pure."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,42 +25,51 @@ def new_breach(
     rule: RuleDocument,
     standards: Standards,
     now: datetime,
+    *,
+    more_follows: bool = False,
 ) -> dict[str, Any]:
+    """*more_follows*: later runs are yet to be judged, and may end what looks open now. Until they
+    are, it is no news.
+    """
     fields = _fields(episode, rule, standards)
     return {
         "_id": breach_id,
         "reference": reference_of(breach_id),
         "probe": probe,
         "known_at": now,
-        "stale": _is_stale(fields, now),
+        "stale": more_follows or _is_stale(fields, now),
         **fields,
     }
 
 
-def changed_fields(
-    before: BreachDocument, episode: Episode, rule: RuleDocument, standards: Standards
-) -> tuple[dict[str, Any], str | None]:
-    """What *before* becomes, and the kind of event that this is, None when nobody need know."""
+@dataclass(frozen=True)
+class Change:
+    """What a breach becomes, and the kind of event that this is, None when nobody need know."""
+
+    fields: dict[str, Any]
+    kind: str | None
+
+
+def change_of(
+    before: BreachDocument,
+    episode: Episode,
+    rule: RuleDocument,
+    standards: Standards,
+    *,
+    more_follows: bool = False,
+) -> Change | None:
+    """None where everything that is stored of *before* stays as it is."""
     fields = _fields(episode, rule, standards)
-    fields["stale"] = before.stale and _is_stale(fields, before.known_at)
-    kind = None if fields["stale"] else _what_happened(before, fields)
-    return fields, kind
+    fields["stale"] = before.stale and (more_follows or _is_stale(fields, before.known_at))
+    if before.model_dump(include=fields.keys()) == fields:
+        return None
+    return Change(fields, None if fields["stale"] else _what_happened(before, fields))
 
 
 def reference_of(breach_id: str) -> str:
     """`ST-XXXXXX` in Crockford's base 32: short enough for a phone call, and no O for a 0."""
     bits = int.from_bytes(hashlib.sha256(breach_id.encode()).digest()[:4], "big")
     return "ST-" + "".join(_CROCKFORD[bits >> shift & 31] for shift in range(25, -1, -5))
-
-
-def is_changed(before: BreachDocument, episode: Episode) -> bool:
-    """Whether *episode* is not what *before* says."""
-    return (before.bad_count, before.first_run_at, before.last_run_at, before.resolved_at) != (
-        episode.count,
-        episode.first_run_at,
-        episode.last_run_at,
-        episode.resolved_at,
-    )
 
 
 def is_stale(is_open: bool, last_run_at: datetime, known_at: datetime) -> bool:

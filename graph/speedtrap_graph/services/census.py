@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from speedtrap_graph.rules.judgement import broken, threshold
+from speedtrap_graph.rules.judgement import broken
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome, Plan, Rule
-from speedtrap_graph.rules.plans import plan_at
+from speedtrap_graph.rules.plans import plan_at, threshold
 from speedtrap_graph.rules.report import ServiceReport
 from speedtrap_graph.rules.streaks import Bad, Tail
 from speedtrap_graph.services.book import SENDING_SWITCH

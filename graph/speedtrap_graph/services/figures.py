@@ -16,6 +16,7 @@ FIGURE_KEYS: Mapping[Metric, str] = {
     Metric.LOADED_LATENCY_UP: "loaded_latency_up_ms",
 }
 _KEYS = tuple(FIGURE_KEYS.items())
+_NO_LIMITS: Mapping[Metric, float] = {}
 
 
 def readings_of(
@@ -24,6 +25,10 @@ def readings_of(
     """What each tool said, or said on one metric, from the measurements of a stored run."""
     keys = _KEYS if only is None else ((only, FIGURE_KEYS[only]),)
     return tuple([_reading(measurement, keys) for measurement in measurements])
+
+
+def reading_of(measurement: Mapping[str, Any]) -> Reading:
+    return _reading(measurement, _KEYS)
 
 
 def _reading(measurement: Mapping[str, Any], keys: Iterable[tuple[Metric, str]]) -> Reading:
@@ -46,6 +51,7 @@ class FigureReader:
                 "finished_at",
                 "outcome",
                 *(f"best.{name}" for _, name, _ in self._keys),
+                *(f"limits.{name}" for _, name, _ in self._keys),
                 "measurements.tool",
                 *(f"measurements.{key}" for _, _, key in self._keys),
                 "measurements.failure.kind",
@@ -72,4 +78,8 @@ class FigureReader:
                 )
                 for measurement in row["measurements"]
             ],
+            limits=self._limits(row["limits"]) if row.get("limits") else _NO_LIMITS,
         )
+
+    def _limits(self, limits: Mapping[str, float]) -> dict[Metric, float]:
+        return {metric: limits[name] for metric, name, _ in self._keys if name in limits}

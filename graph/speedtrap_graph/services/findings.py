@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from speedtrap_graph.rules.findings import Finding, findings
-from speedtrap_graph.rules.model import Judgement, Metric, Outcome, RunFacts
 from speedtrap_graph.services.errors import BadInputError
-from speedtrap_graph.services.facts import run_facts
+from speedtrap_graph.services.facts import judgement_of, run_facts
 from speedtrap_graph.services.standards import Standards, pure_rule
 from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import RUNS_OF_A_PROBE, RuleDocument
@@ -39,7 +38,7 @@ async def findings_of(
 
 
 def _found(rows: Sequence[Row], standards: Standards) -> list[RuledFinding]:
-    runs = [_judged(row) for row in rows]
+    runs = [(run_facts(row), judgement_of(row)) for row in rows]
     found = [
         RuledFinding(finding, rule)
         for rule in standards.rules
@@ -47,9 +46,3 @@ def _found(rows: Sequence[Row], standards: Standards) -> list[RuledFinding]:
         for finding in findings(runs, standards.pure_plans, pure_rule(rule))
     ]
     return sorted(found, key=lambda ruled: ruled.finding.since, reverse=True)
-
-
-def _judged(row: Row) -> tuple[RunFacts, Judgement]:
-    best = {Metric(name): value for name, value in row.get("best", {}).items()}
-    outcome, doubted = Outcome(row["outcome"]), row.get("doubted", False)
-    return run_facts(row), Judgement(outcome, row["outcome_reason"], best, doubted=doubted)

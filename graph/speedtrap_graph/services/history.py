@@ -9,18 +9,18 @@ from itertools import chain
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS
 from speedtrap_graph.rules.grid import Grid, Level, cover
-from speedtrap_graph.rules.judgement import LOCAL_TOOLS, threshold
 from speedtrap_graph.rules.model import Metric, Outcome, Plan, Rule
-from speedtrap_graph.rules.peak import PEAK_FROM_HOUR, PEAK_UNTIL_HOUR, SATURDAY
 from speedtrap_graph.rules.percentiles import MEDIAN, percentiles
-from speedtrap_graph.rules.plans import plan_at, subscribed
+from speedtrap_graph.rules.plans import plan_at, subscribed, threshold
 from speedtrap_graph.rules.sketch import Sketch
-from speedtrap_graph.rules.summary import Series, Summary
+from speedtrap_graph.rules.summary import Series, Summariser, Summary
 from speedtrap_graph.services.errors import BadInputError
-from speedtrap_graph.services.figures import FIGURE_KEYS
+from speedtrap_graph.services.figures import FigureReader
 from speedtrap_graph.services.rollups import END_MS, FIRST_MS, Rollups
 from speedtrap_graph.store.rollups import milliseconds, moment_of, of_series
 
@@ -37,6 +37,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
 
 Expression = dict[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,11 @@ async def history(
     rollups = Rollups(database, query.probe, plans, rules)
     if await rollups.may_be_exact(query.since, query.until):
         axis = _as_asked(query, rollups.grid)
-        bound = _bound(query, plans, rules.get(query.metric))
-        filled = await _from_runs(database, query, axis, bound)
+        rule = rollups.rules.get(query.metric)
+        if query.tool is None and not (rule and rule.only_at_peak):
+            filled = await _from_runs(database, query, axis, _bound(query, plans, rule))
+        else:
+            filled = await _one_by_one(rollups, query, axis)
         return _columns(query, axis, filled, plans, exact=True)
     axis = _of_rollups(query, rollups.grid)
     filled = await _from_rollups(rollups, query, axis)
@@ -170,21 +174,13 @@ async def _from_runs(
     what is below costs it twice the time that it takes here.
     """
     number = _number(axis.stretches(milliseconds(query.until)))
-    # A run has a figure or else an outcome that says why not: one list of both costs half of two.
-    told: Expression = {"told": {"$push": {"$ifNull": [_value(query), "$outcome"]}}}
-    if query.tool in LOCAL_TOOLS:  # which measure when the line does not
-        told["outcomes"] = {"$push": "$outcome"}
     pipeline: list[Expression] = [
-        {
-            "$match": {
-                "probe": query.probe,
-                "started_at": {"$gte": query.since, "$lt": query.until},
-            }
-        },
+        {"$match": _in_range(query)},
         {
             "$group": {
                 "_id": number if "$literal" in bound else {"number": number, "bound": bound},
-                **told,
+                # A run has a figure or else an outcome that says why not.
+                "told": {"$push": {"$ifNull": [f"$best.{query.metric}", "$outcome"]}},
             }
         },
     ]
@@ -198,13 +194,35 @@ async def _from_runs(
             if not isinstance(key, dict):
                 key = {"number": key, "bound": bound["$literal"]}
             values = [one for one in row["told"] if not isinstance(one, str)]
-            outcomes = row.get("outcomes", row["told"])
-            others = [one for one in outcomes if isinstance(one, str) and one != Outcome.MEASURED]
+            others = [one for one in row["told"] if isinstance(one, str)]
             group = _Group(values, others, key.get("bound"))
             by_number.setdefault(int(key["number"]), []).append(group)
         return {number: _filled(query, mine) for number, mine in by_number.items()}
 
     return await to_thread(compute)
+
+
+async def _one_by_one(rollups: Rollups, query: HistoryQuery, axis: _Axis) -> dict[int, Bucket]:
+    """Likewise, where a run's own hour or conditions decide: as the rolled-up buckets are made."""
+    reader = FigureReader([query.metric])
+    order = [("started_at", ASCENDING), ("_id", ASCENDING)]
+    found = rollups.database["runs"].find(_in_range(query), reader.projection, sort=order)
+    rows = await found.to_list()
+
+    def compute() -> dict[int, Bucket]:
+        summariser = Summariser(rollups.eras, [query.metric])
+        together: dict[int, Summary] = {}
+        for row in rows:
+            run = reader.read(row)
+            number = bisect_right(axis.starts, run.start_ms) - 1
+            summariser.take(together.setdefault(number, Summary()), run)
+        return _buckets(rollups, query, together)
+
+    return await to_thread(compute)
+
+
+def _in_range(query: HistoryQuery) -> Row:
+    return {"probe": query.probe, "started_at": {"$gte": query.since, "$lt": query.until}}
 
 
 def _number(stretches: Sequence[tuple[int, int, int]]) -> Expression:
@@ -245,33 +263,12 @@ def _filled(query: HistoryQuery, groups: Sequence[_Group]) -> Bucket:
 
 
 def _below(query: HistoryQuery, group: _Group) -> int:
-    """As `judgement.broken` has it. No rule asks anything of a local tool."""
+    """As `judgement.broken` has it."""
     bound = group.bound
-    if bound is None or query.tool in LOCAL_TOOLS:
+    if bound is None:
         return 0
-    if query.metric.more_is_better:
-        worse = [value for value in group.values if value < bound]
-    else:
-        worse = [value for value in group.values if value > bound]
+    worse = [value for value in group.values if query.metric.is_worse(value, bound)]
     return len(worse) + group.others.count(Outcome.OUTAGE)
-
-
-def _value(query: HistoryQuery) -> Expression | str:
-    """The run's observation, or the tool's own figure; null when there is none.
-
-    A run without an observation (an outage, a busy line) has no figure of an internet tool either.
-    """
-    observation = f"$best.{query.metric}"
-    if query.tool is None:
-        return observation
-    is_mine = {"$eq": ["$$this.tool", {"$literal": query.tool}]}
-    mine = {"$filter": {"input": "$measurements", "cond": is_mine}}
-    best = "$max" if query.metric.more_is_better else "$min"
-    key = FIGURE_KEYS[query.metric]
-    figure = {best: {"$map": {"input": mine, "in": f"$$this.{key}"}}}
-    if query.tool in LOCAL_TOOLS:
-        return figure
-    return {"$cond": [{"$gt": [observation, None]}, figure, None]}
 
 
 def _bound(query: HistoryQuery, plans: Sequence[Plan], rule: Rule | None) -> Expression:
@@ -288,19 +285,7 @@ def _bound(query: HistoryQuery, plans: Sequence[Plan], rule: Rule | None) -> Exp
 
 
 def _bound_under(plan: Plan | None, rule: Rule | None) -> Expression:
-    bound = {"$literal": None if plan is None or rule is None else threshold(rule, plan)}
-    if plan is None or rule is None or not rule.only_at_peak:
-        return bound
-    local = {"date": "$started_at", "timezone": plan.time_zone}
-    at_peak = {
-        "$and": [
-            # 1 is Monday here, and 0 in `peak`.
-            {"$lte": [{"$isoDayOfWeek": local}, SATURDAY]},
-            {"$gte": [{"$hour": local}, PEAK_FROM_HOUR]},
-            {"$lt": [{"$hour": local}, PEAK_UNTIL_HOUR]},
-        ]
-    }
-    return {"$cond": [at_peak, bound, None]}
+    return {"$literal": None if rule is None else threshold(rule, plan)}
 
 
 def _as_asked(query: HistoryQuery, grid: Grid) -> _Axis:
@@ -359,28 +344,32 @@ async def _from_rollups(rollups: Rollups, query: HistoryQuery, axis: _Axis) -> d
     extent = await rollups.extent(axis.starts[0], until_ms, frozen_ms)
     if extent is None:
         return {}
-    series = (query.metric, query.tool)
     spans = cover(rollups.grid, *extent, axis.level or Level.HOUR)
-    found = await rollups.read(spans, of_series(*series), frozen_ms)
+    found = await rollups.read(spans, of_series(query.metric, query.tool), frozen_ms)
 
     def compute() -> dict[int, Bucket]:
         together: dict[int, Summary] = {}
         for start, summary in found:
             number = bisect_right(axis.starts, start) - 1
             together.setdefault(number, Summary()).join(summary)
-        judged = query.metric in rollups.rules
-        return {
-            number: _bucket(summary, series, judged=judged) for number, summary in together.items()
-        }
+        return _buckets(rollups, query, together)
 
     return await to_thread(compute)
+
+
+def _buckets(
+    rollups: Rollups, query: HistoryQuery, together: Mapping[int, Summary]
+) -> dict[int, Bucket]:
+    series, judged = (query.metric, query.tool), query.metric in rollups.rules
+    return {number: _bucket(summary, series, judged=judged) for number, summary in together.items()}
 
 
 def _bucket(summary: Summary, series: Series, *, judged: bool) -> Bucket:
     metric, tool = series
     sketch = summary.figures.get(series) or Sketch()
     p10, median, p90 = sketch.percentiles(0.10, MEDIAN, 0.90)
-    below = summary.outages_below.get(metric, 0) + summary.worse.get(series, 0)
+    outages_below = summary.outages_below.get(metric, 0) if tool is None else 0
+    below = outages_below + summary.worse.get(series, 0)
     return Bucket(
         median=median,
         p10=p10,

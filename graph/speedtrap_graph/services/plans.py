@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from speedtrap_graph.rules.judgement import LOCAL_TOOLS
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS
 from speedtrap_graph.rules.model import Metric, Plan, Rule
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import BadInputError, NotFoundError

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from speedtrap_graph.rules.model import Episode
 from speedtrap_graph.rules.streaks import Tail
-from speedtrap_graph.services.announcing import is_changed, is_stale
+from speedtrap_graph.services.announcing import change_of, is_stale
 from speedtrap_graph.services.facts import judged, observation_of
 from speedtrap_graph.services.leave import WAITING, Stage
 from speedtrap_graph.services.matching import match
@@ -30,8 +30,20 @@ MOST_CHANGES = 200
 """So many are listed; the counts are of all."""
 _AT_ONCE = 1000
 _LOOKED_AT = dict.fromkeys(
-    ("started_at", "finished_at", "conditions", "measurements", "outcome", "best", "doubted"), 1
+    (
+        "started_at",
+        "finished_at",
+        "conditions",
+        "measurements",
+        "outcome",
+        "best",
+        "limits",
+        "doubtful",
+    ),
+    1,
 )
+
+_FROM_JUDGING = ("outcome", "best", "limits", "doubtful")
 
 
 class BreachChangeKind(StrEnum):
@@ -123,21 +135,23 @@ class Previewing:
         ]
         for key in sorted({*trial.tails, *(breach.rule_key for breach in stored)}):
             mine = [breach for breach in stored if breach.rule_key == key]
-            rule = standards.keyed_rules[key][0] if key in standards.keyed_rules else None
-            preview.changes += await self._changes(probe, rule, trial.episodes(key), mine)
+            preview.changes += await self._changes(probe, key, standards, trial.episodes(key), mine)
 
     async def _changes(
         self,
         probe: str,
-        rule: RuleDocument | None,
+        key: str,
+        standards: Standards,
         found: Sequence[Episode],
         stored: Sequence[BreachDocument],
     ) -> list[BreachChange]:
+        """Of the rule with *key*; without one, nothing is found, and what is stored falls."""
         matching, by_id = match(found, stored), {breach.id: breach for breach in stored}
         changes: list[BreachChange] = []
         for episode, breach_id in matching.pairs:
             before = None if breach_id is None else by_id[breach_id]
-            if rule is None or (before is not None and not is_changed(before, episode)):
+            rule, _ = standards.keyed_rules[key]
+            if before is not None and change_of(before, episode, rule, standards) is None:
                 continue
             changes.append(await self._change(probe, rule, before, episode))
         for breach_id in matching.fallen:
@@ -204,10 +218,9 @@ class _Trial:
         for row in rows:
             fresh = judged(row, self.standards)
             self.runs += 1
-            self.changed += any(
-                row.get(name) != fresh.get(name) for name in ("outcome", "best", "doubted")
-            )
-            judged_row = {**row, "doubted": False, **fresh}
+            self.changed += any(row.get(name) != fresh.get(name) for name in _FROM_JUDGING)
+            unjudged = {name: value for name, value in row.items() if name not in _FROM_JUDGING}
+            judged_row = {**unjudged, **fresh}
             for key, tail in self.tails.items():
                 seen = observation_of(judged_row, self.standards.pure_plans, tail.rule)
                 if (ended := tail.take(seen)) is not None:

@@ -16,7 +16,7 @@ from pymongo import InsertOne, UpdateOne
 
 from speedtrap_graph.rules.model import Episode, Observation, Rule
 from speedtrap_graph.rules.streaks import ResetScan, Tail, fold, sort_key
-from speedtrap_graph.services.announcing import changed_fields, new_breach
+from speedtrap_graph.services.announcing import change_of, new_breach
 from speedtrap_graph.services.facts import observation_of, observed
 from speedtrap_graph.services.matching import match
 from speedtrap_graph.services.standards import Standards
@@ -106,6 +106,8 @@ class Reconciler:
     because: str = "a run that came late shows it"
     raw_since: datetime | None = None
     """Runs before then are not kept: what happened is closed, and nothing reaches back there."""
+    more_follows: bool = False
+    """Whether runs that are later than those of this transaction are yet to be judged."""
     _pending: list[PendingEvent] = field(default_factory=list)
     _changes: list[InsertOne[Row] | UpdateOne] = field(default_factory=list)
     """Of breaches, of which each is written once: all of them go at once, at the end."""
@@ -326,7 +328,10 @@ class Reconciler:
         return by_id.keys() - set(matching.fallen)
 
     def _open(self, episode: Episode, rule: RuleDocument) -> None:
-        row = new_breach(uuid4().hex, self.probe, episode, rule, self.standards, self.now)
+        row = new_breach(
+            uuid4().hex, self.probe, episode, rule, self.standards, self.now,
+            more_follows=self.more_follows,
+        )  # fmt: skip
         self._changes.append(InsertOne(row))
         if not row["stale"]:
             self._pending.append(PendingEvent("OPENED", row["_id"], self.probe))
@@ -336,14 +341,13 @@ class Reconciler:
         return Withdrawal(self.store, self.session, self.now)
 
     async def _update(self, before: BreachDocument, episode: Episode, rule: RuleDocument) -> None:
-        fields, kind = changed_fields(before, episode, rule, self.standards)
-        as_stored = before.model_dump(include=fields.keys())
-        if as_stored == fields:
+        change = change_of(before, episode, rule, self.standards, more_follows=self.more_follows)
+        if change is None:
             return
-        self._changes.append(UpdateOne({"_id": before.id}, {"$set": fields}))
-        await self._withdrawal.changed(before.id, before.status, fields["status"])
-        if kind is not None:
-            self._pending.append(PendingEvent(kind, before.id, self.probe))
+        self._changes.append(UpdateOne({"_id": before.id}, {"$set": change.fields}))
+        await self._withdrawal.changed(before.id, before.status, change.fields["status"])
+        if change.kind is not None:
+            self._pending.append(PendingEvent(change.kind, before.id, self.probe))
 
 
 def newest_of(document: Row) -> RunKey | None:

@@ -38,7 +38,9 @@ _log = logging.getLogger(__name__)
 CHUNK_RUNS = 1000
 """A quarter of a second's work, under locks that a submission waits for."""
 _BECAUSE = "by the plans and rules as they are now"
-_JUDGED = ("outcome", "outcome_reason", "best", "doubted")
+_JUDGED = ("outcome", "outcome_reason", "best", "limits", "doubtful")
+_GONE = ("doubted",)
+"""What earlier versions stored."""
 
 
 def is_current(document: Row, standards: Standards) -> bool:
@@ -165,8 +167,10 @@ class _Chunk:
         changes: list[UpdateOne] = []
         moments: list[datetime] = []
         for row, fields in zip(rows, fresh, strict=True):
-            if any(row.get(name) != fields.get(name) for name in _JUDGED):
-                gone = {name: "" for name in _JUDGED if name in row and name not in fields}
+            if any(row.get(name) != fields.get(name) for name in (*_JUDGED, *_GONE)):
+                gone = {
+                    name: "" for name in (*_JUDGED, *_GONE) if name in row and name not in fields
+                }
                 update: Row = {"$set": fields} | ({"$unset": gone} if gone else {})
                 changes.append(UpdateOne({"_id": row["_id"], "probe": self.probe}, update))
                 moments.append(row["started_at"])
@@ -189,8 +193,9 @@ class _Chunk:
         """The breaches of this part of the line, and where the rules stand behind it."""
         now, store = self.rejudge.clock(), self.rejudge.store
         reconciler = Reconciler(
-            store, self.session, self.probe, standards, now, _BECAUSE, raw_since
-        )
+            store, self.session, self.probe, standards, now, _BECAUSE, raw_since,
+            more_follows=end is not None,
+        )  # fmt: skip
         rules = reconciler.rules
         if work["tails"] is None:
             tails = {

@@ -13,6 +13,7 @@ from speedtrap_graph.rules.eras import Eras
 from speedtrap_graph.rules.grid import Level, cover
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
 from speedtrap_graph.rules.report import Part, ServiceReport, report_of
+from speedtrap_graph.rules.stretch import joined
 from speedtrap_graph.rules.summary import Summariser, Summary
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.figures import FigureReader
@@ -34,8 +35,9 @@ async def service_report(
     Up to `rollups.EXACT_RUNS` runs every figure is exact. A longer report, or one that reaches back
     beyond the runs that are kept, is put together from
     rolled-up months, with days, hours and runs at its ends and where a plan changes: then counts,
-    shares and streaks are still exact, percentiles within 1 %, and the work depends on the number
-    of months.
+    shares, streaks and outages are still exact, percentiles within 1 %, and the work depends on the
+    number of months. (Where an outage is followed by a gap of just `SILENCE_GAPS` intervals, the
+    starts of all runs in the range are read as well.)
     """
     if since >= until:
         raise BadInputError("until must be later than since", field="until")
@@ -46,8 +48,11 @@ async def service_report(
         parts = await _exact(rollups, since, until)
     else:
         parts = await _rolled_up(rollups, since, until)
+    usual_ms = None
+    if joined(part.summary.stretch for part in parts).is_unsure_of_outages():
+        usual_ms = await rollups.usual_interval_ms(since, until)
     # Arithmetic for some milliseconds: the event loop goes on meanwhile.
-    report = await to_thread(report_of, probe, since, until, parts, plans, rule)
+    report = await to_thread(report_of, probe, since, until, parts, plans, rule, usual_ms)
     return replace(report, exact=exact)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from pymongo import ASCENDING, DESCENDING, DeleteOne, ReadPreference, ReplaceOne
@@ -26,9 +27,11 @@ from pymongo.write_concern import WriteConcern
 from speedtrap_graph.rules.eras import Eras
 from speedtrap_graph.rules.grid import Grid, Level, grid_of
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Plan, Rule
+from speedtrap_graph.rules.percentiles import median
 from speedtrap_graph.rules.summary import Summariser, Summary
 from speedtrap_graph.services.figures import FigureReader
 from speedtrap_graph.store import rollups as stored
+from speedtrap_graph.store.documents import RUNS_OF_A_PROBE
 from speedtrap_graph.store.rollups import MARKS, ROLLUPS, STATES, milliseconds, moment_of
 
 EXACT_RUNS = 4000
@@ -108,6 +111,19 @@ class Rollups:
         )
         frozen_ms = stored.frozen_of(state)
         return small and (frozen_ms == 0 or milliseconds(since) >= frozen_ms)
+
+    async def usual_interval_ms(self, since: datetime, until: datetime) -> float | None:
+        """The median time from start to start; None where runs of the range are no longer kept."""
+        state = await self.database[STATES].find_one({"_id": self.probe}, {"frozen_before": 1})
+        if milliseconds(since) < stored.frozen_of(state):
+            return None
+        query = {"probe": self.probe, "started_at": {"$gte": since, "$lt": until}}
+        found = self.database["runs"].find(query, {"_id": 0, "started_at": 1})
+        # Answered by the index alone.
+        ordered = found.sort([("started_at", DESCENDING), ("_id", DESCENDING)])
+        rows = await ordered.hint(RUNS_OF_A_PROBE).to_list()
+        starts = [milliseconds(row["started_at"]) for row in rows]
+        return median(later - earlier for later, earlier in pairwise(starts))
 
     async def refresh(self) -> int:
         """Rolls up whatever is not: month by month, a transaction each. Before which moment

@@ -52,6 +52,10 @@ class Standards:
         return {rule_key(rule): (rule, pure_rule(rule)) for rule in self.rules}
 
     @cached_property
+    def all_rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for _, rule in self.keyed_rules.values())
+
+    @cached_property
     def pure_rules(self) -> dict[Metric, Rule]:
         """The main rule of each metric that has one."""
         return {Metric(rule.metric): pure_rule(rule) for rule in self.rules if not rule.name}

@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict  # typing's own is too poor before Python 3.12
 
+from speedtrap_graph.services.credible import without_impossible
 from speedtrap_graph.services.moments import parse_moment
 from speedtrap_graph.store.database import Row
 
@@ -110,7 +111,10 @@ class SubmittedConditions(TypedDict, total=False):
     line_up: bool | None
     medium: Literal["WIRED", "WIFI", "UNKNOWN"]
     cross_traffic_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None
+    cross_traffic_down_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None
+    cross_traffic_up_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None
     cpu_percent: Annotated[float, Field(ge=0, le=100_000)] | None
+    cpu_wait_percent: Annotated[float, Field(ge=0, le=100)] | None
     public_ip_hash: Text | None
     platform: Text | None
     probe_version: Text | None
@@ -138,13 +142,17 @@ SUBMITTED_RUN = TypeAdapter(SubmittedRun)
 
 def _row(run: SubmittedRun) -> Row:
     """As stored, before it is judged. What was not measured is absent."""
+    conditions = {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})}
     return {
         "_id": run["id"],
         "probe": run["probe"],
         "started_at": run["started_at"],
         "finished_at": run["finished_at"],
-        "conditions": {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})},
-        "measurements": [_measured(measurement) for measurement in run["measurements"]],
+        "conditions": conditions,
+        "measurements": [
+            without_impossible(_measured(measurement), conditions)
+            for measurement in run["measurements"]
+        ],
     }
 
 

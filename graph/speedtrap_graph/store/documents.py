@@ -76,7 +76,10 @@ class ConditionsPart(BaseModel):
     line_up: bool | None = None
     medium: str = "UNKNOWN"
     cross_traffic_mbps: float | None = None
+    cross_traffic_down_mbps: float | None = None
+    cross_traffic_up_mbps: float | None = None
     cpu_percent: float | None = None
+    cpu_wait_percent: float | None = None
     public_ip_hash: str | None = None
     platform: str | None = None
     probe_version: str | None = None

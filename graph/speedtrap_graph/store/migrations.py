@@ -18,7 +18,7 @@ Database = AsyncDatabase[Row]
 SCHEMA = "schema"
 RESTORING = "restoring"
 """There while a restore puts its collections in the place of those that were."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the documents, as the last of `STEPS` leaves them."""
 LEASE_MS = 60_000
 _RENEW_S = 15.0
@@ -43,7 +43,15 @@ async def _roll_up_for_good(_: Database) -> None:
     """
 
 
-STEPS: Mapping[int, Step] = {2: _key_breaches_by_rule, 3: _roll_up_for_good}
+async def _judge_again(database: Database) -> None:
+    """Version 4: unfair conditions are weighed against each rule's own bound, and bounds are
+    decimals. Every probe falls behind by this, so its runs are judged and rolled up again.
+    """
+    await database["rollup_states"].update_many({}, {"$unset": {"standard": ""}})
+    await database["standard_versions"].update_one({"_id": "*"}, {"$inc": {"seq": 1}}, upsert=True)
+
+
+STEPS: Mapping[int, Step] = {2: _key_breaches_by_rule, 3: _roll_up_for_good, 4: _judge_again}
 """What leads to each version from the one before. Version 1 had none on record."""
 
 

@@ -6,6 +6,7 @@ for each probe by which calendar, plans and rules its buckets were.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from struct import Struct
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -23,6 +24,7 @@ Row = dict[str, Any]
 Span = tuple[Level, int, int]
 """Whole buckets of a level, [start, end) in milliseconds since the epoch."""
 
+_GAP = Struct("<qqqq")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = (
     "measured", "outages", "inconclusive", "bad", "good", "leading", "trailing", "longest",
@@ -159,13 +161,18 @@ def _name_of(item: tuple[Series, Any]) -> tuple[str, str]:
 
 
 def _stretch_row(stretch: Stretch) -> Row:
-    gaps = stretch.outage_gaps.settled()
+    gaps = stretch.outage_gaps
     return {
         **{name: getattr(stretch, name) for name in _COUNTS},
         "intervals": stretch.intervals.pack(),
-        "outage_gaps": [gap.row() for gap in gaps.single],
+        "outage_gaps": b"".join(_GAP.pack(*gap.row()) for gap in gaps.in_order()),
         "binned_gaps": [[key, *gap.row()] for key, gap in sorted(gaps.binned.items())],
     }
+
+
+def _gap_rows(packed: bytes | list[Any]) -> Iterable[Iterable[int]]:
+    """Earlier versions stored a list, and hours whose runs are gone still have it."""
+    return _GAP.iter_unpack(packed) if isinstance(packed, bytes) else packed
 
 
 def _stretch_of(row: Row) -> Stretch:
@@ -173,7 +180,7 @@ def _stretch_of(row: Row) -> Stretch:
     if "intervals" in row:
         stretch.intervals = Sketch.unpack(row["intervals"])
         stretch.outage_gaps = OutageGaps(
-            [Gaps(*gap) for gap in row["outage_gaps"]],
+            [Gaps(*gap) for gap in _gap_rows(row["outage_gaps"])],
             {key: Gaps(*gap) for key, *gap in row["binned_gaps"]},
         )
     return stretch

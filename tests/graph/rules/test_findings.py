@@ -24,7 +24,7 @@ def found(
         )._replace(id=UUID(int=place))
         for place, readings in enumerate(rounds)
     ]
-    judged = [(run, judge(run, PLAN, DEFAULT_RULE)) for run in runs]
+    judged = [(run, judge(run, PLAN, [DEFAULT_RULE])) for run in runs]
     return findings(judged, [PLAN], rule)
 
 

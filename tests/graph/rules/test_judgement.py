@@ -5,8 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_graph.rules.judgement import broken, judge, observation, threshold
+from speedtrap_graph.rules.judgement import broken, judge, observation
 from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Outcome, Rule, RunFacts
+from speedtrap_graph.rules.plans import threshold
 
 from tests.graph.rules.builders import a_failure, a_plan, a_reading, a_run, an_observation
 
@@ -14,11 +15,11 @@ PLAN = a_plan(download_mbps=940, upload_mbps=40)
 
 
 def outcome_of(run: RunFacts) -> Outcome:
-    return judge(run, PLAN, DEFAULT_RULE).outcome
+    return judge(run, PLAN, [DEFAULT_RULE]).outcome
 
 
 def test_one_internet_tool_with_a_figure_makes_a_run_measured() -> None:
-    judgement = judge(a_run(a_failure("fast"), a_reading("ookla", 512)), PLAN, DEFAULT_RULE)
+    judgement = judge(a_run(a_failure("fast"), a_reading("ookla", 512)), PLAN, [DEFAULT_RULE])
     assert judgement.outcome is Outcome.MEASURED
     assert judgement.reason == "Measured by ookla."
 
@@ -29,7 +30,7 @@ def test_the_best_internet_tool_speaks_for_the_run() -> None:
         a_reading("ookla", 512, latency=12, jitter=2, packet_loss=0),
         a_reading("lan", 2000, latency=1),
     )
-    assert judge(run, PLAN, DEFAULT_RULE).best == {
+    assert judge(run, PLAN, [DEFAULT_RULE]).best == {
         Metric.DOWNLOAD: 512,
         Metric.LATENCY: 12,
         Metric.JITTER: 0,
@@ -38,7 +39,7 @@ def test_the_best_internet_tool_speaks_for_the_run() -> None:
 
 
 def test_a_line_that_is_down_is_an_outage() -> None:
-    judgement = judge(a_run(a_failure("ookla"), line_up=False), PLAN, DEFAULT_RULE)
+    judgement = judge(a_run(a_failure("ookla"), line_up=False), PLAN, [DEFAULT_RULE])
     assert judgement.outcome is Outcome.OUTAGE
     assert judgement.best == {}
     assert judgement.reason == (
@@ -65,7 +66,7 @@ def test_failed_tools_on_a_line_that_is_not_known_to_be_down_say_nothing(
 
 
 def test_a_run_of_local_tools_only_says_nothing_about_the_line() -> None:
-    judgement = judge(a_run(a_reading("lan", 2000)), PLAN, DEFAULT_RULE)
+    judgement = judge(a_run(a_reading("lan", 2000)), PLAN, [DEFAULT_RULE])
     assert judgement.outcome is Outcome.INCONCLUSIVE
     assert judgement.reason.startswith("No internet tool took part")
 
@@ -77,7 +78,7 @@ def test_a_throughput_that_cannot_be_is_no_figure(value: float) -> None:
 
 def test_a_slow_figure_on_a_busy_line_is_inconclusive() -> None:
     run = a_run(a_reading("ookla", 100), cross_traffic_mbps=95)
-    judgement = judge(run, PLAN, DEFAULT_RULE)
+    judgement = judge(run, PLAN, [DEFAULT_RULE])
     assert judgement.outcome is Outcome.INCONCLUSIVE
     assert judgement.best == {}
     assert "95 Mbps, and at most 94 are allowed" in judgement.reason
@@ -90,14 +91,14 @@ def test_a_tenth_of_the_subscribed_speed_in_other_traffic_is_noise() -> None:
 
 def test_a_good_figure_stays_good_on_a_busy_line() -> None:
     run = a_run(a_reading("ookla", 470), cross_traffic_mbps=300)
-    judgement = judge(run, PLAN, DEFAULT_RULE)
+    judgement = judge(run, PLAN, [DEFAULT_RULE])
     assert judgement.outcome is Outcome.MEASURED
     assert judgement.best == {Metric.DOWNLOAD: 470}
 
 
 def test_a_busy_line_gives_no_evidence_on_other_metrics() -> None:
     run = a_run(a_reading("ookla", 600, upload=1, latency=900), cross_traffic_mbps=300)
-    judgement = judge(run, PLAN, DEFAULT_RULE)
+    judgement = judge(run, PLAN, [DEFAULT_RULE])
     slow_upload = Rule(metric=Metric.UPLOAD, below_ratio=0.5)
     assert broken(observation(run, judgement, PLAN, slow_upload), slow_upload) is None
 
@@ -105,20 +106,20 @@ def test_a_busy_line_gives_no_evidence_on_other_metrics() -> None:
 def test_without_a_plan_other_traffic_is_held_against_the_measured_speed() -> None:
     noisy = a_run(a_reading("ookla", 100), cross_traffic_mbps=11)
     quiet = a_run(a_reading("ookla", 100), cross_traffic_mbps=9)
-    assert judge(noisy, None, DEFAULT_RULE).outcome is Outcome.INCONCLUSIVE
-    assert judge(quiet, None, DEFAULT_RULE).outcome is Outcome.MEASURED
+    assert judge(noisy, None, [DEFAULT_RULE]).outcome is Outcome.INCONCLUSIVE
+    assert judge(quiet, None, [DEFAULT_RULE]).outcome is Outcome.MEASURED
 
 
 def test_what_samknows_calls_idle_never_spoils_a_slow_line() -> None:
     run = a_run(a_reading("ookla", 0.3), cross_traffic_mbps=0.2)
-    assert judge(run, a_plan(download_mbps=1), DEFAULT_RULE).outcome is Outcome.MEASURED
+    assert judge(run, a_plan(download_mbps=1), [DEFAULT_RULE]).outcome is Outcome.MEASURED
 
 
 def test_a_local_network_below_the_threshold_excuses_a_slow_figure() -> None:
     judgement = judge(
         a_run(a_reading("ookla", 90), a_reading("lan", 100)),
         PLAN,
-        DEFAULT_RULE,
+        [DEFAULT_RULE],
     )
     assert judgement.outcome is Outcome.INCONCLUSIVE
     assert judgement.reason == (
@@ -136,7 +137,7 @@ def test_a_good_figure_stays_good_over_a_slow_local_network() -> None:
 
 def test_without_a_plan_no_local_network_is_too_slow() -> None:
     run = a_run(a_reading("ookla", 90), a_reading("lan", 10))
-    assert judge(run, None, DEFAULT_RULE).outcome is Outcome.MEASURED
+    assert judge(run, None, [DEFAULT_RULE]).outcome is Outcome.MEASURED
 
 
 @given(st.floats(470, 2000), st.none() | st.floats(0, 2000), st.none() | st.floats(0, 2000))
@@ -146,7 +147,7 @@ def test_nothing_makes_a_figure_doubtful_that_kept_the_rule(
     run = a_run(
         a_reading("ookla", download), a_reading("lan", lan), cross_traffic_mbps=cross_traffic
     )
-    judgement = judge(run, PLAN, DEFAULT_RULE)
+    judgement = judge(run, PLAN, [DEFAULT_RULE])
     seen = observation(run, judgement, PLAN, DEFAULT_RULE)
     assert seen.value == download
     assert broken(seen, DEFAULT_RULE) is False

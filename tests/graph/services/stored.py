@@ -23,7 +23,7 @@ def a_stored_run(
     """Judged by the default rule under *plan*, as ingest would."""
     ended = at + timedelta(minutes=1)
     facts = RunFacts(UUID(int=number), at, ended, line_up, cross_traffic_mbps, readings)
-    judgement = judge(facts, plan, DEFAULT_RULE)
+    judgement = judge(facts, plan, [DEFAULT_RULE])
     return {
         "_id": facts.id,
         "probe": probe,

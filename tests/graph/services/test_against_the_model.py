@@ -35,62 +35,92 @@ from tests.graph.model import Run, World
 from tests.graph.services.post import a_draft
 from tests.lab.mongo import Mongod
 
-BASE = datetime(2026, 4, 4, 3, tzinfo=UTC)
-"""Lord Howe sets its clocks back by half an hour twelve and a half hours later."""
+BASE = datetime(2026, 3, 28, 3, tzinfo=UTC)
+"""Europe, Lord Howe, Chatham and Santiago set their clocks in the eight days that follow."""
+NEAR_A_CHANGE = 7 * 48
+"""Half-hours until the day on which Lord Howe sets its clocks back by half an hour."""
 HALF_HOUR = timedelta(minutes=30)
-SLOTS = 90
+SLOTS_OF_TWO_DAYS = 90
+SLOTS_OF_TWO_WEEKS = 14 * 48
 PROCESSES = 3
 
-# What one tool says: download, latency.
-TOOLS: dict[str, list[tuple[str, float | None, float | None]]] = {
-    "slow": [("ookla", 120.0, 30.0), ("fast", 100.0, None)],
-    "good": [("ookla", 940.0, 12.0), ("fast", 900.0, None), ("lan", 2000.0, 1.0)],
-    "tool": [("ookla", 930.0, 80.0), ("fast", 110.0, None)],
-    "between": [("ookla", 430.0, 45.0)],
-    "busy": [("ookla", 130.0, 90.0)],
-    "busy but good": [("ookla", 800.0, 90.0), ("fast", 90.0, None)],
-    "outage": [("ookla", None, None), ("fast", None, None)],
-    "broken": [("ookla", None, None)],
+# What one tool says: download, upload, latency.
+Said = tuple[str, float | None, float | None, float | None]
+SLOW: list[Said] = [("ookla", 120.0, 8.0, 30.0), ("fast", 100.0, None, None)]
+GOOD: list[Said] = [("ookla", 940.0, 36.0, 12.0), ("fast", 900.0, None, None)]
+FASTER: list[Said] = [*GOOD, ("lan", 2000.0, 1900.0, 1.0)]
+BETWEEN: list[Said] = [("ookla", 430.0, 18.0, 45.0)]
+AT_THE_BOUND: list[Said] = [("ookla", 55.0, 5.5, 40.0), ("fast", 54.999, None, None)]
+FILLED: list[Said] = [("ookla", 800.0, 11.0, 90.0), ("fast", 90.0, None, None)]
+NOTHING: list[Said] = [("ookla", None, None, None), ("fast", None, None, None)]
+KINDS: dict[str, tuple[list[Said], Row]] = {
+    "slow": (SLOW, {}),
+    "good": (FASTER, {}),
+    "one tool slow": ([("ookla", 930.0, 35.0, 80.0), ("fast", 110.0, 11.0, None)], {}),
+    "between": (BETWEEN, {}),
+    "at the bound": (AT_THE_BOUND, {}),
+    "busy": (SLOW, {"crossTrafficMbps": 300.0}),
+    "busy but good": (FILLED, {"crossTrafficMbps": 300.0}),
+    "busy down": (BETWEEN, {"crossTrafficDownMbps": 95.0, "crossTrafficUpMbps": 0.1}),
+    "busy up": (BETWEEN, {"crossTrafficDownMbps": 0.1, "crossTrafficUpMbps": 9.5}),
+    "hardly busy": (BETWEEN, {"crossTrafficDownMbps": 5.5, "crossTrafficUpMbps": 0.55}),
+    "behind a slow network": ([*BETWEEN, ("lan", 500.0, 17.0, 2.0)], {}),
+    "behind a slower network": ([*SLOW, ("lan", 90.0, 300.0, 60.0)], {}),
+    "on a slow wire": ([("ookla", 90.0, 9.0, 20.0)], {"medium": "WIRED", "linkMbps": 100.0}),
+    "beyond its wire": ([*SLOW, ("x", 650.0, 9.0, 9.0)], {"medium": "WIRED", "linkMbps": 500.0}),
+    "on some link": (BETWEEN, {"medium": "UNKNOWN", "linkMbps": 1000.0}),
+    "on Wi-Fi": (BETWEEN, {"medium": "WIFI", "linkMbps": 780.0}),
+    "in a VPN": (BETWEEN, {"vpn": True}),
+    "on a busy machine": (GOOD, {"cpuPercent": 95.0}),
+    "in a small container": (SLOW, {"cpuPercent": 30.0, "cpuWaitPercent": 20.0}),
+    "outage": (NOTHING, {"lineUp": False}),
+    "broken": (NOTHING[:1], {}),
 }
-KINDS = [*["slow"] * 5, *["good"] * 2, *TOOLS]
+DRAWN = [*["slow"] * 12, *["good"] * 3, *KINDS]
 
 
-def a_run(probe: str, number: int, slot: int, kind: str, shake: int) -> Run:
-    at = (BASE + HALF_HOUR * slot).isoformat()
+def a_run(probe: str, number: int, at: datetime, kind: str, shake: int) -> Run:
+    tools, conditions = KINDS[kind]
+    moment = at.isoformat()
     return {
         "id": str(UUID(int=shake << 16 | number)),
         "probe": probe,
-        "startedAt": at,
-        "finishedAt": at,
-        "conditions": {
-            "lineUp": kind != "outage",
-            **({"crossTrafficMbps": 300.0} if kind.startswith("busy") else {}),
-        },
-        "measurements": [_measurement(at, *said) for said in TOOLS[kind]],
+        "startedAt": moment,
+        "finishedAt": moment,
+        "conditions": {"lineUp": True, **conditions},
+        "measurements": [_measurement(moment, *said) for said in tools],
     }
 
 
-def _measurement(at: str, tool: str, download: float | None, latency: float | None) -> Row:
-    figures = {"downloadMbps": download, "latencyMs": latency}
+def _measurement(
+    at: str, tool: str, download: float | None, upload: float | None, latency: float | None
+) -> Row:
+    figures = {"downloadMbps": download, "uploadMbps": upload, "latencyMs": latency}
     known = {key: value for key, value in figures.items() if value is not None}
     failure = {"failure": {"kind": "TIMEOUT", "message": "no answer"}}
     return {"tool": tool, "startedAt": at, "durationS": 9.0, **(known or failure)}
 
 
-ZONES = st.sampled_from(["UTC", "Australia/Lord_Howe", "Asia/Kolkata"])
+ZONES = st.sampled_from(
+    [
+        "UTC", "Europe/Berlin", "America/St_Johns", "America/Santiago", "Asia/Kolkata",
+        "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Chatham",
+    ]
+)  # fmt: skip
 PLANS = st.builds(
     Plan,
     provider=st.just("ISP"),
-    download_mbps=st.sampled_from([200.0, 900.0, 1000.0]),
-    upload_mbps=st.none(),
+    download_mbps=st.sampled_from([100.0, 200.0, 900.0, 1000.0]),
+    upload_mbps=st.sampled_from([None, 10.0, 40.0]),
     time_zone=ZONES,
     since=st.one_of(
-        st.just(EPOCH), st.integers(0, SLOTS).map(lambda slot: BASE + HALF_HOUR * slot)
+        st.just(EPOCH),
+        st.integers(0, SLOTS_OF_TWO_WEEKS).map(lambda slot: BASE + HALF_HOUR * slot),
     ),
 )
 MAIN_RULES = st.builds(
     Rule,
-    below_ratio=st.sampled_from([0.5, 0.4]),
+    below_ratio=st.sampled_from([0.5, 0.4, 0.55]),
     more_than=st.integers(1, 5),
     recovered_after=st.integers(1, 3),
     out_of=st.sampled_from([None, None, 7]),
@@ -103,6 +133,14 @@ OTHER_RULES = st.one_of(
     st.builds(
         Rule, below_mbps=st.just(200.0), more_than=st.integers(1, 3), name=st.just("slow-fast"),
         tool=st.just("fast"), recovered_after=st.integers(1, 2),
+    ),
+    st.builds(
+        Rule, below_ratio=st.sampled_from([0.9, 0.55, 0.1]), more_than=st.integers(1, 5),
+        name=st.just("strict"), only_at_peak=st.booleans(),
+    ),
+    st.builds(
+        Rule, metric=st.just(Metric.UPLOAD), below_ratio=st.sampled_from([0.5, 0.55]),
+        more_than=st.integers(1, 3), name=st.sampled_from(["", "up"]),
     ),
 )  # fmt: skip
 
@@ -126,6 +164,11 @@ class Story:
     plans: dict[datetime, Plan] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=lambda: {"DOWNLOAD": DEFAULT_RULE})
 
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """As Hypothesis shows it: without its runs, which are many."""
+        told = f"Story of {len(self.runs)} runs, before={self.before}, meanwhile={self.meanwhile}"
+        printer.text(told)
+
     def world(self) -> World:
         for change in (*self.before, *self.meanwhile):
             if isinstance(change, Plan):
@@ -140,21 +183,24 @@ class Story:
 
 
 CHANGES: st.SearchStrategy[Change] = st.one_of(
-    PLANS, MAIN_RULES, OTHER_RULES, st.sampled_from(["DOWNLOAD", "LATENCY"])
+    PLANS, MAIN_RULES, OTHER_RULES, st.sampled_from(["DOWNLOAD", "LATENCY", "UPLOAD"])
 )
 
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
     probe, shake = f"p-{uuid4().hex[:12]}", uuid4().int >> 20
-    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=6, max_size=32))
-    # Some share a moment, so that ties are among the cases.
-    slots = sorted(draw(st.lists(st.integers(0, SLOTS), min_size=len(kinds), max_size=len(kinds))))
-    runs = [
-        a_run(probe, n, slot, kind, shake)
-        for n, (slot, kind) in enumerate(zip(slots, kinds, strict=True))
-    ]
     is_calm = draw(st.booleans())
+    # What is announced hangs on when it is known, if it was ever longer than two days ago.
+    slots = SLOTS_OF_TWO_WEEKS if is_calm else SLOTS_OF_TWO_DAYS
+    first = BASE if is_calm else BASE + HALF_HOUR * NEAR_A_CHANGE
+    # Some share a moment, so that ties are among the cases.
+    draws = st.tuples(st.integers(0, slots), st.sampled_from(DRAWN))
+    drawn = sorted(draw(st.lists(draws, min_size=40, max_size=200)))
+    runs = [
+        a_run(probe, n, first + HALF_HOUR * slot, kind, shake)
+        for n, (slot, kind) in enumerate(drawn)
+    ]
     again = draw(st.lists(st.sampled_from(runs), max_size=8))
     arriving = draw(st.permutations([*runs, *again]))
     cuts = draw(st.lists(st.integers(1, len(arriving)), max_size=9))
@@ -167,8 +213,7 @@ def stories(draw: st.DrawFn) -> Story:
         [draw(PLANS), draw(MAIN_RULES), *draw(st.lists(CHANGES, max_size=2))],
         [] if is_calm else draw(st.lists(CHANGES, max_size=3)),
         [batches[process::PROCESSES] for process in range(PROCESSES)],
-        # What is announced hangs on when it is known, if it was ever longer than two days ago.
-        BASE + HALF_HOUR * SLOTS + timedelta(hours=30 if is_calm else 1),
+        first + HALF_HOUR * slots + timedelta(hours=30 if is_calm else 1),
     )
 
 
@@ -177,7 +222,7 @@ class PlansInSmallSteps(Plans):
 
     @property
     def rejudge(self) -> Rejudge:
-        return Rejudge(self.store, self.clock, chunk_runs=3)
+        return Rejudge(self.store, self.clock, chunk_runs=20)
 
 
 @dataclass
@@ -298,7 +343,7 @@ async def test_a_preview_foretells_exactly_what_the_change_then_does(
     await stage.play()
     plans = Plans(stores[0], stage.clock)
     for change in changes:
-        before = await figures_by_id(probe)
+        before, known = await figures_by_id(probe), await stored_by_id(probe)
         try:
             preview = await plans.preview(**proposed(probe, change))
         except NotFoundError:
@@ -313,6 +358,8 @@ async def test_a_preview_foretells_exactly_what_the_change_then_does(
         }
         new = [figures_of(told.after) for told in preview.changes if told.before is None]
         assert {key: after.get(key) for key in before} == before | foretold
+        kept = await stored_by_id(probe)
+        assert {key for key in known if kept.get(key) != known[key]} == set(foretold)
         assert sorted(repr(after[key]) for key in after.keys() - before) == sorted(map(repr, new))
 
 
@@ -328,7 +375,8 @@ async def figures_by_id(probe: str) -> dict[str, Any]:
     query = {"probe": probe, "status": {"$ne": "RETRACTED"}}
     return {
         breach.id: (
-            breach.first_run_at, breach.last_run_at, breach.resolved_at, breach.bad_count,
+            breach.first_run_at, breach.opened_at, breach.last_run_at, breach.resolved_at,
+            breach.bad_count, breach.median,
         )
         for breach in await BreachDocument.find(query).to_list()
     }  # fmt: skip
@@ -337,7 +385,16 @@ async def figures_by_id(probe: str) -> dict[str, Any]:
 def figures_of(episode: Episode | None) -> Any:
     if episode is None:
         return None
-    return episode.first_run_at, episode.last_run_at, episode.resolved_at, episode.count
+    return (
+        episode.first_run_at, episode.opened_at, episode.last_run_at, episode.resolved_at,
+        episode.count, episode.median,
+    )  # fmt: skip
+
+
+async def stored_by_id(probe: str) -> dict[str, Any]:
+    """All that is on record of the breaches that stand."""
+    query = {"probe": probe, "status": {"$ne": "RETRACTED"}}
+    return {breach.id: breach.model_dump() for breach in await BreachDocument.find(query).to_list()}
 
 
 async def may_leave(store: Store, probe: str) -> set[tuple[str, str]]:

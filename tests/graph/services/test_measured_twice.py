@@ -23,13 +23,13 @@ A_DAY_ON = NOON + timedelta(days=1)
 
 def test_the_second_look_vouches_for_the_line_in_either_order() -> None:
     for readings in ((SLOW, OTHER, AGAIN), (AGAIN, OTHER, SLOW)):
-        best = judge(a_run(*readings), PLAN, DEFAULT_RULE).best
+        best = judge(a_run(*readings), PLAN, [DEFAULT_RULE]).best
         assert (best[Metric.DOWNLOAD], best[Metric.LATENCY]) == (900, 12)
 
 
 def test_a_second_look_that_fails_takes_nothing_back() -> None:
     run = a_run(SLOW, OTHER, a_failure("ookla", FailureKind.RATE_LIMITED))
-    assert judge(run, PLAN, DEFAULT_RULE).best[Metric.DOWNLOAD] == 100
+    assert judge(run, PLAN, [DEFAULT_RULE]).best[Metric.DOWNLOAD] == 100
 
 
 async def test_history_and_report_count_it_as_one_measurement(
@@ -48,7 +48,7 @@ async def test_history_and_report_count_it_as_one_measurement(
     assert (told.n, told.below_count) == (1, 0)
 
     run = a_run(*readings)
-    said = observation(run, judge(run, PLAN, DEFAULT_RULE), PLAN, DEFAULT_RULE)
+    said = observation(run, judge(run, PLAN, [DEFAULT_RULE]), PLAN, DEFAULT_RULE)
     seen = [reports.SeenRun(said, readings)]
     reckoned = reports.service_report("laptop", NOON, A_DAY_ON, seen, [PLAN], DEFAULT_RULE)
     assert reckoned.tools == told.tools

@@ -17,11 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import ASCENDING
-from speedtrap_graph.rules.judgement import threshold
 from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Plan, Rule
 from speedtrap_graph.rules.peak import is_peak, local_hour
 from speedtrap_graph.rules.percentiles import percentile
-from speedtrap_graph.rules.plans import plan_at
+from speedtrap_graph.rules.plans import plan_at, threshold
 from speedtrap_graph.rules.report import SeenRun
 from speedtrap_graph.rules.report import service_report as report_on
 from speedtrap_graph.services.facts import observation_of
@@ -336,7 +335,7 @@ def _is_below(row: Row, found: History, plans: Sequence[Plan], rule: Rule) -> bo
         return False
     figure = _figure(row, found)
     if row["outcome"] == "OUTAGE":
-        return True
+        return found.tool in (None, *(m["tool"] for m in row["measurements"]))
     return figure is not None and (
         figure < bound if found.metric.more_is_better else figure > bound
     )

@@ -239,7 +239,8 @@ ENGLISH: Mapping[str, str] = {
     "because.bot_silent": "the bot fell silent while sending: it may have arrived",
     # Of a run's outcome, likewise
     "judged.measured": "Measured by {tools}.",
-    "judged.kept": "{doubt} Its {metric} kept the rule all the same, and only that counts.",
+    "judged.counting": "{doubt} What still counts: {metrics}.",
+    "judged.for_some": "For a stricter rule this says nothing. {doubt}",
     "judged.outage": "{nothing}, and the connectivity check failed.",
     "judged.line_up": "{nothing}, but the connectivity check passed: this says nothing about "
     "the line.",
@@ -256,6 +257,10 @@ ENGLISH: Mapping[str, str] = {
     "judged.failure.SKIPPED": "{tool}: skipped",
     "judged.busy": "The line was busy with other traffic: {mbps} Mbps, and at most {allowed} "
     "are allowed.",
+    "judged.busy_down": "The line was busy with other traffic: {mbps} Mbps down, and at most "
+    "{allowed} are allowed.",
+    "judged.busy_up": "The line was busy with other traffic: {mbps} Mbps up, and at most "
+    "{allowed} are allowed.",
     "judged.lan": "The local network was the bottleneck: {metric} {value}, where the rule asks "
     "for {bound}.",
     "judged.wifi": "The probe's Wi-Fi link was the bottleneck: at {link} Mbps it carries "
@@ -264,6 +269,7 @@ ENGLISH: Mapping[str, str] = {
     "{carried}, where the rule asks for {bound}.",
     "judged.vpn": "It was measured through a VPN, and that may be what was measured.",
     "judged.processors": "The probe's processors were {percent} % busy.",
+    "judged.waiting": "The probe waited for a processor for {percent} % of the time.",
     "judged.metric.DOWNLOAD": "download",
     "judged.metric.UPLOAD": "upload",
     "judged.metric.LATENCY": "latency",
@@ -670,8 +676,8 @@ ENGLISH: Mapping[str, str] = {
     "preview.appearing.other": "{n} breaches would appear.",
     "preview.vanishing.one": "{n} breach would be retracted.",
     "preview.vanishing.other": "{n} breaches would be retracted.",
-    "preview.changing.one": "{n} breach would have other figures.",
-    "preview.changing.other": "{n} breaches would have other figures.",
+    "preview.changing.one": "{n} breach would change.",
+    "preview.changing.other": "{n} breaches would change.",
     "preview.announced.one": "{n} of them is news: a notice would be written.",
     "preview.announced.other": "{n} of them are news: notices would be written.",
     "preview.withdrawn.one": "{n} waiting notice would be withdrawn.",
@@ -681,6 +687,8 @@ ENGLISH: Mapping[str, str] = {
     "preview.APPEARS": "New, {probe}: from {since}, {after} runs.",
     "preview.VANISHES": "{reference}, {probe}: from {since}, {before} runs, would be retracted.",
     "preview.CHANGES": "{reference}, {probe}: from {since}, {after} runs instead of {before}.",
+    "preview.alike": "{reference}, {probe}: from {since}, still {after} runs, but its dates, its "
+    "median, or the plan or rule that it is held against would change.",
     "finding.title": "Findings",
     "finding.text": "One tool alone broke the rule while others kept it: that is about the tool or "
     "its server, and no breach of the line.",

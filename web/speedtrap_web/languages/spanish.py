@@ -240,7 +240,8 @@ SPANISH: Mapping[str, str] = {
     "because.bot_silent": "el bot enmudeció al enviar: puede haber llegado",
     # Why a run's outcome is what it is
     "judged.measured": "Medido por {tools}.",
-    "judged.kept": "{doubt} Aun así, este valor cumplió la regla y solo él cuenta: {metric}.",
+    "judged.counting": "{doubt} Lo que sigue contando: {metrics}.",
+    "judged.for_some": "Para una regla más estricta esto no dice nada. {doubt}",
     "judged.outage": "{nothing}, y la comprobación de conectividad falló.",
     "judged.line_up": "{nothing}, pero la comprobación de conectividad salió bien: esto no dice "
     "nada de la línea.",
@@ -257,6 +258,10 @@ SPANISH: Mapping[str, str] = {
     "judged.failure.SKIPPED": "{tool}: omitida",
     "judged.busy": "La línea estaba ocupada con otro tráfico: {mbps} Mbps, y se admiten "
     "{allowed} como máximo.",
+    "judged.busy_down": "La línea estaba ocupada con otro tráfico: {mbps} Mbps de bajada, y se "
+    "admiten {allowed} como máximo.",
+    "judged.busy_up": "La línea estaba ocupada con otro tráfico: {mbps} Mbps de subida, y se "
+    "admiten {allowed} como máximo.",
     "judged.lan": "La red local era el cuello de botella: {metric} {value}, y la regla pide "
     "{bound}.",
     "judged.wifi": "El enlace Wi-Fi de la sonda era el cuello de botella: a {link} Mbps lleva "
@@ -265,6 +270,7 @@ SPANISH: Mapping[str, str] = {
     "{carried}, y la regla pide {bound}.",
     "judged.vpn": "Se midió a través de una VPN, y quizá se midió esta.",
     "judged.processors": "Los procesadores de la sonda estaban ocupados al {percent} %.",
+    "judged.waiting": "La sonda esperó a un procesador el {percent} % del tiempo.",
     "judged.metric.DOWNLOAD": "descarga",
     "judged.metric.UPLOAD": "subida",
     "judged.metric.LATENCY": "latencia",
@@ -675,8 +681,8 @@ SPANISH: Mapping[str, str] = {
     "preview.appearing.other": "Aparecerían {n} incumplimientos.",
     "preview.vanishing.one": "Se retiraría {n} incumplimiento.",
     "preview.vanishing.other": "Se retirarían {n} incumplimientos.",
-    "preview.changing.one": "{n} incumplimiento tendría otras cifras.",
-    "preview.changing.other": "{n} incumplimientos tendrían otras cifras.",
+    "preview.changing.one": "{n} incumplimiento cambiaría.",
+    "preview.changing.other": "{n} incumplimientos cambiarían.",
     "preview.announced.one": "{n} de ellos es noticia: se escribiría un aviso.",
     "preview.announced.other": "{n} de ellos son noticia: se escribirían avisos.",
     "preview.withdrawn.one": "Se retiraría {n} aviso que espera.",
@@ -686,6 +692,8 @@ SPANISH: Mapping[str, str] = {
     "preview.APPEARS": "Nuevo, {probe}: desde {since}, {after} pruebas.",
     "preview.VANISHES": "{reference}, {probe}: desde {since}, {before} pruebas, se retiraría.",
     "preview.CHANGES": "{reference}, {probe}: desde {since}, {after} pruebas en vez de {before}.",
+    "preview.alike": "{reference}, {probe}: desde {since}, siguen siendo {after} pruebas, pero "
+    "cambiarían sus fechas, su mediana, o el plan o la regla con que se compara.",
     "finding.title": "Hallazgos",
     "finding.text": "Una sola herramienta incumplió la regla mientras otras la cumplían: eso habla "
     "de la herramienta o de su servidor y no es un incumplimiento de la línea.",

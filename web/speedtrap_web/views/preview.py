@@ -48,8 +48,9 @@ def _change(change: BreachChange, words: Words) -> str:
     either = will or was
     if either is None:
         return change.probe
+    is_alike = was is not None and will is not None and was.count == will.count
     return words.text(
-        f"preview.{change.kind}",
+        "preview.alike" if is_alike else f"preview.{change.kind}",
         probe=change.probe,
         reference=was.reference if was else "",
         since=words.when(either.first_run_at),

@@ -11,7 +11,7 @@ from functools import cache
 from speedtrap_web.catalogue import EN, Catalogue
 
 _PLACE = re.compile(r"\\{(\w+)\\}")
-_OF_WORDS = frozenset({"why", "when", "doubt", "nothing", "failures", "tools", "metric"})
+_OF_WORDS = frozenset({"why", "when", "doubt", "nothing", "failures", "tools", "metric", "metrics"})
 """The places that hold more than one word; the others hold a number or a tool's name."""
 _NUMBER = re.compile(r"\d+\.\d+")
 
@@ -33,9 +33,10 @@ def _said(kind: str, text: str, catalogue: Catalogue) -> str:
                 place: _said(kind, words, catalogue) for place, words in found.groupdict().items()
             }
             return catalogue.text(f"{kind}{name}", **places)
-    first, several, rest = text.partition("; ")
-    if several:
-        return f"{_said(kind, first, catalogue)}; {_said(kind, rest, catalogue)}"
+    for mark in ("; ", ", "):
+        first, several, rest = text.partition(mark)
+        if several:
+            return f"{_said(kind, first, catalogue)}{mark}{_said(kind, rest, catalogue)}"
     return text.replace(".", catalogue.marks["decimal"]) if _NUMBER.fullmatch(text) else text
 
 
