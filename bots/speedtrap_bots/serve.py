@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import zoneinfo
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -52,6 +53,8 @@ def _variable(settings: type[EnvironmentSettings], field: str) -> str:
 
 async def serve(names: list[str], *, once: bool) -> None:
     """Runs the named channels, or all, until SIGTERM or Ctrl-C; or does what can be done now."""
+    # The table of time zones that graph judges by: tzdata's, not whatever this machine has.
+    zoneinfo.reset_tzpath(to=())
     settings = read(Settings)
     Templates.folder = settings.templates
     channels = open_channels(names)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import zoneinfo
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -87,6 +88,8 @@ def create_app(settings: GraphSettings) -> Starlette:
     """graph alone: `/graphql`, `/export/…`, `/metrics`, `/healthz`, `/readyz`. It connects when
     its lifespan begins.
     """
+    # One table of time zones for all figures: tzdata's, not whatever this machine has.
+    zoneinfo.reset_tzpath(to=())
     running = _Running()
     exporters = configured()
     quotas, callers = Quotas(settings.quotas), _callers(settings)

@@ -3,10 +3,18 @@
 import asyncio
 
 import pytest
+from speedtrap_graph.rules.model import Rule
+from speedtrap_graph.services.clock import system_clock
+from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.services.plans import Plans
+from speedtrap_graph.services.rejudge import Rejudge
 from speedtrap_graph.store.database import Store, connect, prepare
 from speedtrap_graph.store.migrations import SCHEMA, SCHEMA_VERSION, NewerDatabaseError
+from speedtrap_graph.store.rollups import STATES
 
+from tests.graph.rules.builders import a_plan
 from tests.lab.mongo import Mongod
+from tests.lab.runs import a_run
 
 
 async def test_three_starts_at_once_prepare_a_new_database(
@@ -41,6 +49,24 @@ async def test_breaches_of_version_1_get_their_rules_key(store: Store) -> None:
         "metric": "DOWNLOAD",
         "rule_key": "DOWNLOAD",
     }
+
+
+async def test_runs_that_version_3_judged_are_judged_and_rolled_up_again(store: Store) -> None:
+    """By one rule only, it called a run doubted; its buckets counted it as below the other."""
+    plans = Plans(store, system_clock)
+    await plans.set_plan(None, a_plan(100))
+    await plans.set_rule(None, Rule(below_ratio=0.9, name="strict"))
+    run = a_run(60.0, conditions={"lineUp": True, "crossTrafficMbps": 35.0})
+    await Ingest(store, system_clock).submit([run], None)
+    old = {"$set": {"doubted": True}, "$unset": {"limits": "", "doubtful": ""}}
+    await store["runs"].update_one({}, old)
+    await store[STATES].insert_one({"_id": "laptop", "turn": 1, "standard": []})
+    await store[SCHEMA].update_one({"_id": "schema"}, {"$set": {"version": 3}})
+    await prepare(store)
+    await Rejudge(store, system_clock).sweep()
+    found = await store["runs"].find_one() or {}
+    assert (found["limits"]["DOWNLOAD"], found.get("doubted")) == (0.0, None)
+    assert "standard" not in (await store[STATES].find_one() or {})
 
 
 async def test_a_lock_whose_holder_died_is_taken_over_when_its_time_is_up(store: Store) -> None:

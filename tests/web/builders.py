@@ -74,6 +74,8 @@ def a_report(**changes: Any) -> Report:
         "fcc_band": "AT_LEAST_95",
         "consistent_mbps": 900,
         "consistent_ratio": 0.9,
+        "judged_runs": 480,
+        "judged_by_peak": True,
         "peak": {"median": 940, "n": 20},
         "off_peak": {"median": 965, "n": 80},
         "below_count": 0,

@@ -332,6 +332,8 @@ class OutageSummary(Answer):
 
 class Report(Answer):
     verdict: str
+    judged_runs: int
+    judged_by_peak: bool
     n: int
     outage_runs: int
     inconclusive_runs: int

@@ -133,7 +133,14 @@ class ServiceReport:
     until: datetime
     plan: Plan | None
     verdict: Verdict
-    n: int = strawberry.field(description="MEASURED runs in the range.")
+    judged_runs: int = strawberry.field(
+        description="Observations and outages under a plan: what the verdict stands on."
+    )
+    judged_by_peak: bool = strawberry.field(
+        description="Whether the consistent speed that the verdict leans on is that of the peak; "
+        "false while it has too few observations: then it is that of all hours."
+    )
+    n: int = strawberry.field(description="Observations in the range: what the median stands on.")
     outage_runs: int
     inconclusive_runs: int
     median_mbps: float | None
@@ -169,6 +176,8 @@ class ServiceReport:
             until=found.until,
             plan=None if plan is None else Plan.of(plan),
             verdict=found.verdict,
+            judged_runs=found.judged_runs,
+            judged_by_peak=found.judged_by_peak,
             n=found.n,
             outage_runs=found.outage_runs,
             inconclusive_runs=found.inconclusive_runs,

@@ -113,9 +113,9 @@ FOLLOWING: Mapping[str, str] = {
     "RunEdge": "cursor node",
     "SendingSwitch": "on at by reason",
     "Server": "id name host location",
-    "ServiceReport": "probe since until plan verdict n outageRuns inconclusiveRuns medianMbps "
-    "medianRatio fccBand consistentMbps consistentRatio peak offPeak belowCount belowShare outages "
-    "longestStreak currentStreak tools hours percentiles exact",
+    "ServiceReport": "probe since until plan verdict judgedRuns judgedByPeak n outageRuns "
+    "inconclusiveRuns medianMbps medianRatio fccBand consistentMbps consistentRatio peak offPeak "
+    "belowCount belowShare outages longestStreak currentStreak tools hours percentiles exact",
     "Silence": "probe until reason by",
     "Stop": "recipient at by reason",
     "SubmitRunsResult": "accepted duplicates rejected",

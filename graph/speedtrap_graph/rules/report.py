@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from speedtrap_graph.rules.doubts import LOCAL_TOOLS
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS, is_doubted
 from speedtrap_graph.rules.judgement import broken
 from speedtrap_graph.rules.model import Metric, Observation, Plan, Reading, Rule
 from speedtrap_graph.rules.peak import HOURS_OF_WEEK, WeekClock, is_peak
@@ -72,10 +72,13 @@ class FccBand(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeenRun:
-    """One run of the range: what it says to the rule, and what each tool said."""
+    """One run of the range: what it says to the rule, and what each tool said; `limit` is that of
+    its `Judgement` for the rule's metric.
+    """
 
     observation: Observation
     readings: tuple[Reading, ...]
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,9 @@ class ServiceReport:
 
     `n` counts the runs behind the median; `below_count` and `below_share` the observations that
     broke the rule, outages included, the latter over all that broke or kept it. `hours` has the
-    hours with observations only, in the order of the week. `percentiles` are those of
-    `PERCENTILE_STEPS`, or
+    hours with observations only, in the order of the week. The verdict stands on `judged_runs`
+    observations and outages under a plan, and on the consistent speed of the peak or, where
+    `judged_by_peak` is False, of all hours. `percentiles` are those of `PERCENTILE_STEPS`, or
     none without observations. `exact`: every figure is of the runs themselves; otherwise
     percentiles are within 1 %.
     """
@@ -137,6 +141,8 @@ class ServiceReport:
     until: datetime
     plan: Plan | None
     verdict: Verdict
+    judged_runs: int
+    judged_by_peak: bool
     n: int
     outage_runs: int
     inconclusive_runs: int
@@ -207,6 +213,13 @@ def report_of(
     peak = _merged(hours[hour] for hour in busy)
     ratios, peak_ratios = _Ratios(parts, rule.metric), _Ratios(parts, rule.metric, busy)
     median_ratio = ratios.percentile(MEDIAN)
+    by_peak = peak_ratios.n >= ENOUGH_OBSERVATIONS
+    outages_judged = sum(
+        part.summary.stretch.outages
+        for part in parts
+        if subscribed(part.plan, rule.metric) is not None
+    )
+    judged_runs = ratios.n + outages_judged
     below_share = line.bad / (line.bad + line.good) if line.bad + line.good else None
     outage_count, outage_s = line.outages_in_spans(usual_ms)
     return ServiceReport(
@@ -214,7 +227,13 @@ def report_of(
         since=since,
         until=until,
         plan=plan_at([plan for plan in plans if plan.since < until], until),
-        verdict=_verdict(parts, line, ratios, peak_ratios, rule),
+        verdict=(
+            _verdict(line, ratios, peak_ratios if by_peak else ratios, rule)
+            if judged_runs >= ENOUGH_OBSERVATIONS
+            else Verdict.TOO_FEW
+        ),
+        judged_runs=judged_runs,
+        judged_by_peak=by_peak,
         n=everything.n,
         outage_runs=line.outages,
         inconclusive_runs=line.inconclusive,
@@ -274,9 +293,12 @@ def _tool_figure(run: SeenRun, reading: Reading, metric: Metric) -> float | None
     A doubtful run makes each of its internet tools' figures doubtful. What a local tool says about
     the local network stands by itself.
     """
-    if reading.tool not in LOCAL_TOOLS and run.observation.value is None:
+    value = reading.figures.get(metric)
+    if reading.tool in LOCAL_TOOLS or value is None:
+        return value
+    if run.observation.value is None:
         return None
-    return reading.figures.get(metric)
+    return None if is_doubted(metric, value, run.observation.threshold, run.limit) else value
 
 
 class _Ratios:
@@ -300,21 +322,11 @@ class _Ratios:
         return percentiles_of_counted(self._counted, share)[0]
 
 
-def _verdict(
-    parts: Sequence[Part], line: Stretch, ratios: _Ratios, peak_ratios: _Ratios, rule: Rule
-) -> Verdict:
-    outages = sum(
-        part.summary.stretch.outages
-        for part in parts
-        if subscribed(part.plan, rule.metric) is not None
-    )
-    if ratios.n + outages < ENOUGH_OBSERVATIONS:
-        return Verdict.TOO_FEW
+def _verdict(line: Stretch, ratios: _Ratios, busy: _Ratios, rule: Rule) -> Verdict:
     typical = ratios.percentile(MEDIAN)
     often_below = line.bad > 0 and line.bad / (line.bad + line.good) >= NOT_DELIVERED_SHARE
     if typical is None or not _reaches(typical, FCC_LOW) or often_below:
         return Verdict.NOT_DELIVERED
-    busy = peak_ratios if peak_ratios.n >= ENOUGH_OBSERVATIONS else ratios
     consistent = busy.percentile(CONSISTENT_SHARE) or 0.0
     delivered = _reaches(typical, FCC_HIGH) and _reaches(consistent, FCC_LOW)
     if delivered and line.longest <= rule.more_than:

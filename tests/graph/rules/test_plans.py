@@ -1,9 +1,12 @@
 """Which plan was in force."""
 
 from datetime import timedelta
+from decimal import Decimal
 
-from speedtrap_graph.rules.model import Metric
-from speedtrap_graph.rules.plans import plan_at, subscribed
+from hypothesis import given
+from hypothesis import strategies as st
+from speedtrap_graph.rules.model import Metric, Rule
+from speedtrap_graph.rules.plans import plan_at, subscribed, threshold
 
 from tests.graph.rules.builders import EPOCH, NOON, a_plan
 
@@ -30,3 +33,17 @@ def test_a_plan_promises_throughputs_only() -> None:
         Metric.UPLOAD: 40,
     }
     assert subscribed(None, Metric.DOWNLOAD) is None
+
+
+@given(
+    st.decimals("0.01", "1", places=2),
+    st.decimals("0.1", "10000", places=2),
+)
+def test_a_figure_exactly_at_the_bound_keeps_the_rule(ratio: Decimal, bought: Decimal) -> None:
+    plan, rule = a_plan(float(bought)), Rule(below_ratio=float(ratio))
+    at_the_bound = float(ratio * bought)
+    assert threshold(rule, plan) == at_the_bound
+
+
+def test_fifty_five_is_fifty_five_hundredths_of_a_hundred() -> None:
+    assert threshold(Rule(below_ratio=0.55), a_plan(100)) == 55.0

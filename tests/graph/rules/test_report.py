@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -244,3 +245,32 @@ def test_the_ratios_of_tools_and_hours_are_those_of_the_plan_of_their_time() -> 
     (hour_figure,), (tool,) = report.hours, report.tools
     assert (hour_figure.median, tool.median) == (445, 445)
     assert hour_figure.median_ratio == tool.median_ratio == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize("bought", [57, 100, 940, 333.3])
+@pytest.mark.parametrize(
+    ("share", "band"), [("0.95", FccBand.AT_LEAST_95), ("0.80", FccBand.FROM_80_TO_95)]
+)
+def test_a_median_exactly_at_the_border_of_a_band_is_in_it(
+    bought: float, share: str, band: FccBand
+) -> None:
+    median = float(Decimal(share) * Decimal(str(bought)))
+    assert fcc_band(median / bought) is band
+
+
+def test_n_is_the_number_of_runs_behind_the_median() -> None:
+    """Three measured the upload alone."""
+    report = report_on([*measured(500, 600), *a_line("---")])
+    assert (report.n, report.median_mbps) == (2, 550)
+
+
+def test_the_verdict_says_what_it_stands_on() -> None:
+    mornings = measured(*[900] * 9)
+    report = report_on([*mornings, *a_line("oo", threshold=500)])
+    assert (report.judged_runs, report.judged_by_peak) == (11, False)
+    evenings = measured(*[900] * 9, since=NOON + timedelta(hours=7), every_min=10)
+    assert report_on(evenings).judged_by_peak is True
+    without = [seen._replace(threshold=None) for seen in mornings]
+    runs = [SeenRun(seen, ()) for seen in without]
+    unplanned = service_report("laptop", NOON, NOON + timedelta(days=9), runs, [], DEFAULT_RULE)
+    assert (unplanned.judged_runs, unplanned.verdict) == (0, Verdict.TOO_FEW)

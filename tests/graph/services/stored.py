@@ -1,11 +1,12 @@
 """Runs as the store keeps them."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from speedtrap_graph.rules.judgement import judge
-from speedtrap_graph.rules.model import DEFAULT_RULE, Plan, Reading, RunFacts
+from speedtrap_graph.rules.model import DEFAULT_RULE, Plan, Reading, Rule, RunFacts
 from speedtrap_graph.services.figures import FIGURE_KEYS
 
 Row = dict[str, Any]
@@ -19,11 +20,13 @@ def a_stored_run(
     probe: str = "laptop",
     line_up: bool | None = True,
     cross_traffic_mbps: float | None = None,
+    rules: Sequence[Rule] = (DEFAULT_RULE,),
 ) -> Row:
-    """Judged by the default rule under *plan*, as ingest would."""
+    """Judged by *rules* under *plan*, as ingest would."""
     ended = at + timedelta(minutes=1)
     facts = RunFacts(UUID(int=number), at, ended, line_up, cross_traffic_mbps, readings)
-    judgement = judge(facts, plan, [DEFAULT_RULE])
+    judgement = judge(facts, plan, rules)
+    doubts = {"limits": judgement.limits, "doubtful": judgement.doubtful}
     return {
         "_id": facts.id,
         "probe": probe,
@@ -35,6 +38,11 @@ def a_stored_run(
         "outcome": judgement.outcome.value,
         "outcome_reason": judgement.reason,
         "best": {metric.value: value for metric, value in judgement.best.items()},
+        **{
+            name: {metric.value: value for metric, value in figures.items()}
+            for name, figures in doubts.items()
+            if figures
+        },
     }
 
 

@@ -10,11 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
-from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Rule
+from speedtrap_graph.rules.judgement import broken
+from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Reading, Rule
 from speedtrap_graph.rules.percentiles import percentile
 from speedtrap_graph.rules.plans import plan_at
 from speedtrap_graph.services.errors import BadInputError
+from speedtrap_graph.services.facts import observation_of
 from speedtrap_graph.services.history import History, HistoryQuery, history
+from speedtrap_graph.services.report import service_report
 
 from tests.graph.rules.builders import EPOCH, NOON, a_failure, a_plan, a_reading
 from tests.graph.services.stored import Row, a_stored_run
@@ -291,3 +294,51 @@ def _agrees(found: History, place: int, rows: list[Row], plans: list[Any]) -> No
     for column, share in ((found.p10, 0.1), (found.p90, 0.9)):
         expected = percentile(values, share)
         assert column[place] == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["America/Mexico_City", "Asia/Almaty", "Africa/Cairo", "America/Asuncion", "America/Nuuk"],
+)
+async def test_a_rule_for_the_peak_goes_by_the_zones_of_the_product_and_not_of_the_database(
+    database: Database, zone: str
+) -> None:
+    """These countries changed their clocks after this mongod was built."""
+    rule = Rule(below_ratio=0.5, only_at_peak=True)
+    plan = a_plan(1000, time_zone=zone)
+    monday = datetime(2026, 7, 6, tzinfo=ZoneInfo(zone))
+    runs = [
+        a_stored_run(a_reading("ookla", 100), at=monday.astimezone(UTC) + timedelta(hours=hour),
+                     number=hour, plan=plan, rules=[rule])
+        for hour in range(24)
+    ]  # fmt: skip
+    await store(database, runs)
+    query = HistoryQuery("laptop", monday, monday + timedelta(days=1), buckets=24)
+    rules = {Metric.DOWNLOAD: rule}
+    found = await history(database, query, [plan], rules)
+    assert [hour for hour, below in enumerate(found.below) if below] == [19, 20, 21, 22]
+    report = await service_report(database, "laptop", query.since, query.until, [plan], rules)
+    assert report.below_count == 4
+
+
+async def test_a_tools_history_counts_below_what_a_rule_for_that_tool_would(
+    database: Database,
+) -> None:
+    fast, ookla = a_reading("fast", 100), a_reading("ookla", 800)
+    told: list[tuple[tuple[Reading, ...], dict[str, Any]]] = [
+        ((fast, ookla), {}),
+        ((fast, ookla), {"cross_traffic_mbps": 300.0}),
+        ((a_failure("ookla"),), {"line_up": False}),
+        ((a_failure("fast"),), {"line_up": False}),
+    ]
+    runs = [
+        a_stored_run(*readings, at=NOON + timedelta(hours=hour), number=hour, plan=PLAN, **why)
+        for hour, (readings, why) in enumerate(told)
+    ]
+    await store(database, runs)
+    found = await history(database, replace(FOUR_HOURS, tool="fast"), [PLAN], RULES)
+    assert found.below == (1, 0, 0, 1)
+    assert found.n == (1, 0, 0, 0)
+    rule = Rule(below_ratio=0.5, tool="fast", name="fast")
+    verdicts = [broken(observation_of(run, [PLAN], rule), rule) for run in runs]
+    assert verdicts == [True, None, None, True]

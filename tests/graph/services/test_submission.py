@@ -118,6 +118,39 @@ def test_what_was_not_measured_is_absent_from_the_stored_run() -> None:
     assert "upload_mbps" not in measurement
 
 
+WIRE = {"medium": "WIRED", "linkMbps": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("field", "words"), [("downloadMbps", "download"), ("uploadMbps", "upload")]
+)
+def test_a_throughput_above_the_rate_of_its_wire_fails_its_tool_with_what_it_claimed(
+    field: str, words: str
+) -> None:
+    claimed = {"downloadMbps": 90.0, "latencyMs": 3.0, "bytesReceived": 1, field: 650.0}
+    claims = with_measurement(**claimed)
+    claims["measurements"].append(
+        {**a_run()["measurements"][0], "tool": "fast", "downloadMbps": 94}
+    )
+    ((_, run),), _ = validate([{**claims, "conditions": WIRE}], NOW)
+    failed, stands = run["measurements"]
+    assert failed["failure"] == {
+        "kind": "TOOL_FAILED",
+        "message": f"reported {words} 650 Mbps through a network link of 100 Mbps, which cannot be",
+    }
+    assert "latency_ms" not in failed
+    assert failed["bytes_received"] == 1
+    assert stands["download_mbps"] == 94
+
+
+@pytest.mark.parametrize("conditions", [{**WIRE, "medium": "WIFI"}, {"medium": "WIRED"}, {}])
+def test_only_a_wire_of_known_rate_is_held_against_a_figure(conditions: dict[str, Any]) -> None:
+    ((_, run),), _ = validate(
+        [{**with_measurement(downloadMbps=650), "conditions": conditions}], NOW
+    )
+    assert run["measurements"][0]["download_mbps"] == 650
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),

@@ -50,9 +50,12 @@ ENGLISH: Mapping[str, str] = {
     "verdict.no_plan.typical": "The typical run reached {median} Mbps.",
     "verdict.no_plan.login": "Set the plan",
     "verdict.no_runs.text": "The last run was {ago}. Choose a longer range to see it.",
-    "verdict.too_few.text.one": "There is {n} measured run in {range}; a fair answer needs more.",
-    "verdict.too_few.text.other": "There are {n} measured runs in {range}; "
+    "verdict.too_few.text.one": "There is {n} run to compare with your plan in {range}; "
     "a fair answer needs more.",
+    "verdict.too_few.text.other": "There are {n} runs to compare with your plan in {range}; "
+    "a fair answer needs more.",
+    "verdict.all_hours": "There are too few runs on weekday evenings (19–23 h) to go by; until "
+    "there are more, all hours count.",
     "verdict.typical": "In {range} the typical run reached {median} Mbps, "
     "{ratio} of the {subscribed} Mbps you pay for.",
     "verdict.typical.plans": "In {range} the typical run reached {median} Mbps, "

@@ -50,10 +50,12 @@ SPANISH: Mapping[str, str] = {
     "verdict.no_plan.typical": "La prueba típica alcanzó {median} Mbps.",
     "verdict.no_plan.login": "Indicar el plan",
     "verdict.no_runs.text": "La última prueba fue {ago}. Elige un período más largo para verla.",
-    "verdict.too_few.text.one": "Hay {n} prueba medida en {range}; una respuesta justa necesita "
-    "más.",
-    "verdict.too_few.text.other": "Hay {n} pruebas medidas en {range}; una respuesta justa "
-    "necesita más.",
+    "verdict.too_few.text.one": "Hay {n} prueba que comparar con la velocidad contratada en "
+    "{range}; una respuesta justa necesita más.",
+    "verdict.too_few.text.other": "Hay {n} pruebas que comparar con la velocidad contratada en "
+    "{range}; una respuesta justa necesita más.",
+    "verdict.all_hours": "Aún hay pocas pruebas en las noches laborables (19–23 h); hasta que haya "
+    "más, cuentan todas las horas.",
     "verdict.typical": "En {range} la prueba típica alcanzó {median} Mbps, el {ratio} de los "
     "{subscribed} Mbps que pagas.",
     "verdict.typical.plans": "En {range} la prueba típica alcanzó {median} Mbps, "

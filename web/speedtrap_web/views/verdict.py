@@ -31,13 +31,14 @@ def verdict(probe: Probe, report: Report, range_words: str, words: Words) -> Ver
     if report.plan is None:
         return _without_plan(report, words)
     if report.verdict == "TOO_FEW":
-        few = words.plural("verdict.too_few.text", report.n, range=range_words)
+        few = words.plural("verdict.too_few.text", report.judged_runs, range=range_words)
         return _made("none", "verdict.too_few", [few, *_typical(report, range_words, words)], words)
     rule = probe.download_rule
     sentences = [
         *_open(probe, rule, words),
         *_typical(report, range_words, words),
         *_peak(report, words),
+        *([] if report.judged_by_peak else [words.text("verdict.all_hours")]),
         *_share(report, rule, words),
     ]
     tone, key = _headline(probe, report)
