@@ -86,7 +86,7 @@ def test_turnkey_takes_a_file_or_its_folder(configured: str, expected: str) -> N
     [
         (Manners(status=404), FailureKind.TOOL_FAILED, "HTTP 404"),
         (Manners(status=429), FailureKind.RATE_LIMITED, "limits requests"),
-        (Manners(status=503), FailureKind.TOOL_FAILED, "HTTP 503"),
+        (Manners(status=503), FailureKind.RATE_LIMITED, "HTTP 503"),
         (Manners(empty=True), FailureKind.TOOL_FAILED, "empty file"),
         (Manners(redirect="/100mb.bin"), FailureKind.TOOL_FAILED, "in a circle"),
     ],

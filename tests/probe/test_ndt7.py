@@ -93,7 +93,7 @@ def test_measurements_that_cannot_be_read_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("habits", "kind", "said"),
     [
-        (Habits(refuses=503), FailureKind.TOOL_FAILED, "HTTP 503"),
+        (Habits(refuses=503), FailureKind.RATE_LIMITED, "HTTP 503"),
         (Habits(refuses=429), FailureKind.RATE_LIMITED, "limits requests"),
         (Habits(cuts_after_bytes=100_000), FailureKind.TOOL_FAILED, "cut"),
         (Habits(duration_s=0.2), FailureKind.TOOL_FAILED, "ended before its time"),
