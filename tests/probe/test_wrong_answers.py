@@ -58,7 +58,5 @@ def test_a_download_that_is_shorter_but_long_enough_is_measured(
     answer = (PIECE * (size // len(PIECE) + 1), "application/octet-stream")
     window = transfer.Window(0.5, connections=1)
     with speed_server(Manners(instead=answer)) as server:
-        got = transfer.download(
-            [Target(server.url + "/100mb.bin")], window, payload=Payload(asked)
-        )
+        got = transfer.download([Target(server.url + "/100mb.bin")], window, payload=Payload(asked))
     assert got.mbps > 0

@@ -44,19 +44,21 @@ def measure_first(offers: Sequence[Endpoints], setup: Setup) -> Figures:
 
 def first_of(tries: Sequence[Callable[[], Figures]], setup: Setup) -> Figures:
     """What the first of *tries* measures that succeeds."""
-    worst: ToolError | None = None
-    for one in tries[:TRIES]:
+    told: ToolError | None = None
+    for number, one in enumerate(tries, 1):
         try:
             return one()
         except ToolError as error:
-            if worst is None or (_measured(error) and not _measured(worst)):
-                worst = error
-            # On a line that is down the other servers would not answer either.
-            if setup.line_up is False and error.failure.kind is not FailureKind.RATE_LIMITED:
+            half = told is not None and _measured(told)
+            told = error if told is None or (_measured(error) and not half) else told
+            # On a line that is down the other servers would not answer either; and a direction
+            # that was measured is measured once more at most, for it costs data.
+            down = setup.line_up is False and error.failure.kind is not FailureKind.RATE_LIMITED
+            if number == TRIES or down or half:
                 break
-    if worst is None:
+    if told is None:
         raise ToolError(FailureKind.TOOL_FAILED, "there is no server to measure with")
-    raise worst
+    raise told
 
 
 def measure(endpoints: Endpoints, setup: Setup, connections: int = transfer.CONNECTIONS) -> Figures:

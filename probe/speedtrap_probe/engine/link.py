@@ -49,7 +49,7 @@ class Link:
         # What was asked for while the answer before was still coming.
         self._ahead: tuple[Wire, str] | None = None
         self._aborted = False
-        self._by_hand: HTTPResponse | None = None  # an answer that http.client knows nothing of
+        self._answer: HTTPResponse | None = None  # the latest; it holds the socket open
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._headers = HEADERS | dict(headers or {})
         if not target.tunneled:
@@ -75,14 +75,15 @@ class Link:
         path = _request_target(self.target, url)
         try:
             self._http.request(method, path, body=body, headers=headers)
-            return self._http.getresponse()
+            self._answer = self._http.getresponse()
         except (BrokenPipeError, ConnectionResetError) as cut:
             if body is not None:
                 return self._last_words(cut)
             if fresh:
                 raise
-        self.close()  # a server may hang up between two answers
-        return self.request(method, url)
+            self.close()  # a server may hang up between two answers
+            return self.request(method, url)
+        return self._answer
 
     def payload(self, answer: HTTPResponse, then: str | None = None) -> Iterator[int]:
         """How many bytes of the body have come, as they come; the bytes are thrown away.
@@ -139,8 +140,8 @@ class Link:
     def close(self) -> None:
         self._ahead = None
         self._http.close()
-        if self._by_hand is not None:
-            self._by_hand.close()
+        if self._answer is not None:
+            self._answer.close()
         if self._wire is not None:
             self._wire.close()
 
@@ -155,7 +156,7 @@ class Link:
 
     def _answer_to_what_was_asked_ahead(self, wire: Wire) -> HTTPResponse:
         """Read by hand: http.client's connection knows of one request at a time."""
-        self._by_hand = answer = HTTPResponse(wire.socket, method="GET")
+        self._answer = answer = HTTPResponse(wire.socket, method="GET")
         answer.begin()
         if answer.will_close:
             self._http.sock = None
@@ -167,7 +168,7 @@ class Link:
         Who accepts a body without having taken it does not measure anything.
         """
         try:
-            answer = self._http.getresponse()
+            self._answer = answer = self._http.getresponse()
         except (OSError, HTTPException):
             raise cut from None
         if 200 <= answer.status < 300:

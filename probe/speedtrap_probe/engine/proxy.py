@@ -27,7 +27,10 @@ def tunnel(opened: socket.socket, proxy: str, host: str, port: int) -> None:
     lines += [f"{name}: {value}" for name, value in authorization(proxy).items()]
     opened.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
     answer = HTTPResponse(opened, method="CONNECT")
-    answer.begin()
+    try:
+        answer.begin()
+    finally:
+        answer.close()
     if answer.status == WHO_ARE_YOU:
         raise unknown_to_it()
     if not 200 <= answer.status < 300:

@@ -4,12 +4,10 @@ import math
 import re
 from collections.abc import Iterable
 
-# A metric is a name and parameters after semicolons; values may be quoted and hold either sign.
-METRIC = re.compile(r"""((?:[^,"]|"(?:[^"\\]|\\.)*")+)""")
-PARAMETER = re.compile(
-    r""";\s*dur\s*=\s*"?\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*"?\s*(?=;|$)""",
-    re.IGNORECASE,
-)
+# Metrics end at commas and their parameters at semicolons, but not inside of quotes.
+METRIC = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*")+""")
+PARAMETER = re.compile(r"""(?:[^;"]|"(?:[^"\\]|\\.)*")+""")
+NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 # Cloudflare: the whole request in one metric, or its parts, which add up.
 WHOLE = re.compile(r"cfreq(uest)?dur(ation)?", re.IGNORECASE)
 PART = re.compile(r"cfspeed[a-z]*", re.IGNORECASE)
@@ -43,9 +41,14 @@ def line_ms(taken_ms: float, thinking_ms: float, least_ms: float | None) -> floa
 def _metrics(header: str) -> list[tuple[str, float]]:
     found = []
     for metric in METRIC.findall(header):
-        name = metric.split(";")[0].strip()
-        if told := PARAMETER.search(metric):
-            ms = float(told[1])
-            if math.isfinite(ms):
-                found.append((name, ms))
+        name, *parameters = PARAMETER.findall(metric)
+        told = [_duration_ms(one) for one in parameters]
+        found += [(name.strip(), ms) for ms in told if ms is not None and math.isfinite(ms)]
     return found
+
+
+def _duration_ms(parameter: str) -> float | None:
+    name, _, value = parameter.partition("=")
+    number = value.strip().strip('"').strip()
+    known = name.strip().lower() == "dur" and NUMBER.fullmatch(number)
+    return float(number) if known else None

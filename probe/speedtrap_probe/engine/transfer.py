@@ -231,6 +231,7 @@ class _Uploader(_HttpWorker):
         self._piece = piece
         self._sizes = list(sizes)
         self._payload_share = TLS_PAYLOAD_SHARE if target.secure else 1.0
+        self._taken = False  # the latest body
         self._may_have_twins = not twin
         self._twins: list[_Uploader] = []
 
@@ -240,16 +241,15 @@ class _Uploader(_HttpWorker):
                 "POST", self.target.url, body=self._body(self._sizes[0]), length=self._sizes[0]
             )
         except (BrokenPipeError, ConnectionResetError):
-            # Some servers cut the connection instead of answering 413.
-            if self.stopping or len(self._sizes) == 1:
+            if not self._goes_on():
                 raise
-            self._smaller()
             return
         if answer.status == TOO_LARGE and len(self._sizes) > 1:
             self._smaller()
             return
         check_status(self.target, answer.status, answer.headers)
         self.link.finish(answer)
+        self._taken = True
         self._be_more()
 
     def moved_bytes(self) -> int:
@@ -272,6 +272,17 @@ class _Uploader(_HttpWorker):
             piece = self._piece[: size - start]
             yield piece
             self.moved += len(piece)
+
+    def _goes_on(self) -> bool:
+        """After a cut. A server may hang up between two bodies; some do it instead of a 413."""
+        if self._taken:
+            self._taken = False
+            self.link.close()
+        elif len(self._sizes) > 1:
+            self._smaller()
+        else:
+            return False
+        return not self.stopping
 
     def _smaller(self) -> None:
         self._sizes.pop(0)

@@ -164,7 +164,7 @@ def _offers(setup: Setup) -> list[http.Endpoints]:
     offered = []
     for url, place in targets_of(fetch(api)):
         with suppress(ToolError):  # an address that nobody can ask
-            offered.append((page.at(url), place))
+            offered.append((Target.of(url, setup), place))
     if not offered:
         raise ToolError(FailureKind.TOOL_FAILED, "fast.com offers no server with a usable address")
     others = [one for one in offered if one[0].host not in setup.avoid] or offered

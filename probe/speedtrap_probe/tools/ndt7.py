@@ -293,11 +293,16 @@ def _near(setup: Setup) -> list[Place]:
     found = []
     for machine, down, up, where in places(fetch(near)):
         with suppress(ToolError):  # an address that nobody can ask
-            ways = [near.at(with_client(near.at(url).url)) for url in (down, up)]
+            ways = [_way(url, setup) for url in (down, up)]
             found.append(Place(Server(machine or None, "M-Lab", ways[0].host, where), *ways))
     if not found:
         raise ToolError(FailureKind.TOOL_FAILED, "M-Lab offers no server with a usable address")
     return sorted(found, key=lambda place: place.server.id in setup.avoid)
+
+
+def _way(url: str, setup: Setup) -> Target:
+    found = Target.of(url, setup)
+    return found.at(with_client(found.url))
 
 
 def _list(value: Any) -> list[Any]:

@@ -44,7 +44,8 @@ class Turnkey:
         return http.first_of([partial(self._measure, one, setup) for one in known], setup)
 
     def _measure(self, configured: str, setup: Setup) -> Figures:
-        file = follow(Target.of(address(configured), setup))
+        named = Target.of(configured, setup)
+        file = follow(named.at(address(named.url)))
         ours = file.host.endswith(".turnkeyinternet.net")
         endpoints = http.Endpoints(
             download=(file,),

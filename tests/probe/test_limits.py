@@ -1,0 +1,58 @@
+"""`Retry-After`: who asks to be left alone is left alone for so long, by every own client."""
+
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from email.utils import format_datetime
+
+import pytest
+from speedtrap_probe.engine.limits import MOST_S, Limits, retry_after_s
+from speedtrap_probe.errors import ToolError
+from speedtrap_probe.model import FailureKind
+
+from tests.lab.speed import Manners, speed_server
+from tests.probe.stages import CLIENTS, against, tool
+
+NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("120", 120.0),
+        (" 3600 ", 3600.0),
+        ("99999999999", MOST_S),
+        (format_datetime(NOW + timedelta(minutes=5)), 300.0),
+        (format_datetime(NOW + timedelta(days=400)), MOST_S),
+        (format_datetime(NOW - timedelta(minutes=5)), 0.0),
+        ("Mon, 30 Nov 2026 12:05:00 GMT", 300.0),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+        ("²", None),
+    ],
+)
+def test_seconds_and_dates_are_read_and_bounded(told: str, expected: float | None) -> None:
+    headers = Message()
+    headers["Retry-After"] = told
+    assert retry_after_s(headers, NOW) == expected
+
+
+def test_a_wait_is_over_when_it_is_over() -> None:
+    kept = Limits()
+    kept.keep("http://h.example:80", 0.0)
+    assert kept.wait_s("http://h.example:80") == 0
+    kept.keep("http://h.example:80", 60.0)
+    assert 0 < kept.wait_s("http://h.example:80") <= 60
+    assert kept.wait_s("http://other.example:80") == 0
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_server_that_named_an_hour_is_not_asked_again_within_it(name: str) -> None:
+    with speed_server(Manners(status=429, tells=(("Retry-After", "3600"),))) as server:
+        asked = []
+        for _ in range(2):
+            with pytest.raises(ToolError, match=r"limits requests.* again from ") as raised:
+                tool(name).measure(against(name, server))
+            assert raised.value.failure.kind is FailureKind.RATE_LIMITED
+            asked.append(len(server.asked))
+    assert asked[0] == asked[1] > 0
