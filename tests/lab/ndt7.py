@@ -131,8 +131,8 @@ class Ndt7Server:
                 return
             if size < SCALED and sent >= 16 * size:
                 size *= 2
-        if self.habits.hangs_up:
-            _hang_up(connection.socket)
+        self._end(connection)
+        connection.send("")  # raises how it ended
 
     def _take(self, connection: ServerConnection) -> None:
         # By a thread of its own: this one goes on reading, as a client that still sends needs it.
