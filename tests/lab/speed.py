@@ -58,6 +58,7 @@ class Manners:
     early: bool = False
     server_ms: float = 0.0
     post_ms: float = 0.0
+    drips: bool = False  # a byte of an answer every now and then, without end
     targets: tuple[object, ...] = ()
     """Of fast.com's list, or of LibreSpeed's; by default this server alone."""
 
@@ -88,7 +89,11 @@ class SpeedServer(Server):
         self.released = threading.Event()
         self.carrying = {"download": Connections(), "upload": Connections()}
         self.asked: list[tuple[str, Mapping[str, str]]] = []
-        self.handlers: list[object] = []  # kept alive, for they are known by their identity
+        self.handlers: list[_SpeedHandler] = []  # kept: they are known by their identity
+
+    def accepted_from(self) -> int:
+        """How many connections brought a whole body at least once."""
+        return sum(one.accepted for one in self.handlers)
 
 
 class _SpeedHandler(Handler):
@@ -99,12 +104,15 @@ class _SpeedHandler(Handler):
         self.server.connections += 1
         self.server.handlers.append(self)
         self.good = 0
+        self.accepted = False
 
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         manners = self.server.manners
         self.server.asked.append((self.path, dict(self.headers)))
         if manners.redirect is not None:
             self._redirect(manners.redirect)
+        elif manners.drips:
+            self._drip()
         elif manners.status != 200:
             self.answer(b"no", manners.status)
         elif (size := self._asked_bytes()) is not None:
@@ -134,6 +142,7 @@ class _SpeedHandler(Handler):
             self._fail(fault)
         else:
             self.good += 1
+            self.accepted = True
             self.server.received += self.swallow()
             time.sleep(manners.post_ms / 1000)
             self.answer(b"")
@@ -224,6 +233,11 @@ class _SpeedHandler(Handler):
         self.end_headers()
         for start in range(0, until, len(PIECE)):
             self.wfile.write(PIECE[: until - start])
+
+    def _drip(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not self.server.released.wait(0.05):
+            self.wfile.write(b" ")
 
     def _cut(self, status: int) -> None:
         """Answers before the body has come, and closes, as servers do with what they refuse."""

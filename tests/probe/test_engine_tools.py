@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe.engine import transfer
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.link import Link
+from speedtrap_probe.engine.wire import Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup
@@ -52,6 +53,24 @@ def test_uploads_shrink_to_what_the_server_takes() -> None:
         got = transfer.upload([Target(server.url + "/speed/empty.php")], SHORT)
     assert got.mbps > 0
     assert server.received >= 1 << 20
+
+
+@pytest.mark.parametrize(("largest_post", "least"), [(None, 4), (8 << 20, 8), (1 << 20, 12)])
+def test_small_bodies_are_sent_on_more_connections(largest_post: int | None, least: int) -> None:
+    """Between two bodies a connection idles; the others have to fill the line meanwhile."""
+    manners = Manners(largest_post=largest_post, post_ms=20)
+    with speed_server(manners) as server:
+        transfer.upload([Target(server.url + "/speed/empty.php")], transfer.Window(1.0))
+    assert server.accepted_from() == least
+
+
+def test_a_document_that_comes_a_byte_at_a_time_has_a_deadline() -> None:
+    with speed_server(Manners(drips=True)) as server:
+        link = Link(Target(server.url + "/servers.php"))
+        with pytest.raises(ToolError) as raised, explained(link.target), link.within(0.5):
+            link.request("GET", link.target.url).read()
+        link.close()
+    assert raised.value.failure.kind is FailureKind.TIMEOUT
 
 
 def test_turnkey_downloads_over_several_connections_and_counts_bytes() -> None:

@@ -3,13 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
+from speedtrap_probe.database import Database
 from speedtrap_probe.engine.limits import MOST_S, Limits, retry_after_s
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
+from speedtrap_probe.state import State
 
 from tests.lab.speed import Manners, speed_server
+from tests.probe.home import Home
 from tests.probe.stages import CLIENTS, against, tool
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -54,5 +58,29 @@ def test_a_server_that_named_an_hour_is_not_asked_again_within_it(name: str) -> 
             with pytest.raises(ToolError, match=r"limits requests.* again from ") as raised:
                 tool(name).measure(against(name, server))
             assert raised.value.failure.kind is FailureKind.RATE_LIMITED
+            asked.append(len(server.asked))
+    assert asked[0] == asked[1] > 0
+
+
+def test_a_later_process_knows_who_asked_to_be_left_alone(tmp_path: Path) -> None:
+    state = State(Database(tmp_path / "state.sqlite3"))
+    state.remember_limits(NOW, {"https://h.example:443": 3600.0, "https://over.example:443": 60.0})
+    later = state.limits_s(NOW + timedelta(minutes=10))
+    assert later == {"https://h.example:443": 3000.0}
+    kept = Limits()
+    kept.keep_all({**later, "https://wrong-clock.example:443": 1e9})
+    waits = kept.waits_s()
+    assert 2990 < waits["https://h.example:443"] <= 3000
+    assert waits["https://wrong-clock.example:443"] <= MOST_S
+
+
+def test_the_command_does_not_ask_again_what_asked_to_be_left_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with speed_server(Manners(status=429, tells=(("Retry-After", "3600"),))) as server:
+        options = {"SPEEDTRAP_PROBE_LIBRESPEED_URL": f"{server.url}/speed/"}
+        asked = []
+        for _ in range(2):
+            done = home.probe("run", "--tool", "librespeed", "--json", **options)
+            assert "again from" in done.stdout
             asked.append(len(server.asked))
     assert asked[0] == asked[1] > 0

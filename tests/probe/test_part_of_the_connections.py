@@ -75,6 +75,15 @@ def test_a_connection_that_is_cut_gives_no_figure(name: str, direction: str) -> 
     assert figure(error.figures, direction) is None
 
 
+def test_an_upload_that_one_server_thread_never_reads_gives_no_figure() -> None:
+    window = transfer.Window(8.0, connections=CONNECTIONS, stall_s=1.0)
+    fault = Fault("upload", hang=True, spared=CONNECTIONS - 1)
+    with speed_server(Manners(fault=fault)) as server, pytest.raises(ToolError) as raised:
+        transfer.upload([Target(server.url + "/speed/empty.php")], window)
+    assert raised.value.failure.kind is FailureKind.TIMEOUT
+    assert "1 of 4 connections of the upload" in raised.value.failure.message
+
+
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_connection_on_which_nothing_comes_any_more_gives_no_figure(after: int) -> None:
     window = transfer.Window(8.0, connections=CONNECTIONS, stall_s=1.0)

@@ -1,10 +1,11 @@
 """Who asked to be left alone, and until when (`Retry-After`, RFC 9110 section 10.2.3).
 
-Remembered while the process runs: by all tools, by retests, and by the later runs of `watch`.
+Remembered by all tools of a run, by retests, and by later runs (`state.py`).
 """
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -24,6 +25,11 @@ class Limits:
         with self._lock:
             self._until_s[origin] = time.monotonic() + wait_s
 
+    def keep_all(self, waits_s: Mapping[str, float]) -> None:
+        """What an earlier process was told; never for longer than one that hears it now."""
+        for origin, wait_s in waits_s.items():
+            self.keep(origin, min(wait_s, MOST_S))
+
     def wait_s(self, origin: str) -> float:
         """How long still; 0 when it may be asked."""
         with self._lock:
@@ -31,6 +37,11 @@ class Limits:
             if left_s <= 0:
                 self._until_s.pop(origin, None)
         return max(0.0, left_s)
+
+    def waits_s(self) -> dict[str, float]:
+        """All of them that are not over."""
+        waits = {origin: self.wait_s(origin) for origin in tuple(self._until_s)}
+        return {origin: left_s for origin, left_s in waits.items() if left_s}
 
 
 KEPT = Limits()

@@ -3,8 +3,9 @@
 import errno
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urljoin, urlsplit
 
@@ -18,6 +19,7 @@ from speedtrap_probe.model import FailureKind
 REDIRECT_LIMIT = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DOCUMENT_LIMIT = 8 << 20  # bytes; fast.com's script has 0.2 MB, LibreSpeed's list 20 kB
+DOCUMENT_WITHIN_S = 30.0
 READ_BYTES = 1 << 18
 # The next request goes out when so much of the answer is still to come: otherwise a connection
 # rests for a round trip after each answer, which at 2,500 Mbps and 20 ms is 1.2 % of the rate.
@@ -84,6 +86,21 @@ class Link:
             self.close()  # a server may hang up between two answers
             return self.request(method, url)
         return self._answer
+
+    @contextmanager
+    def within(self, deadline_s: float) -> Iterator[None]:
+        """Ends what takes longer in all: a server that sends a byte every few seconds, say."""
+        timer = threading.Timer(deadline_s, self.abort)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, HTTPException) as error:
+            if self._aborted:
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
 
     def payload(self, answer: HTTPResponse, then: str | None = None) -> Iterator[int]:
         """How many bytes of the body have come, as they come; the bytes are thrown away.
@@ -191,7 +208,7 @@ def fetch(target: Target, headers: Mapping[str, str] | None = None) -> bytes:
     for _ in range(REDIRECT_LIMIT):
         link = Link(target, headers)
         try:
-            with explained(target):
+            with explained(target), link.within(DOCUMENT_WITHIN_S):
                 answer = link.request("GET", target.url)
                 onward = _onward(target, answer)
                 if onward is None:
@@ -208,7 +225,7 @@ def follow(target: Target, method: str = "HEAD") -> Target:
     for _ in range(REDIRECT_LIMIT):
         link = Link(target)
         try:
-            with explained(target):
+            with explained(target), link.within(DOCUMENT_WITHIN_S):
                 onward = _onward(target, link.request(method, target.url))
         finally:
             link.close()

@@ -123,18 +123,16 @@ def measure(
 ) -> Throughput:
     """Starts the movers, watches them for a window, stops them."""
     progress(phase, 0)
-    if beside is not None:
-        beside.start()
     for one in movers:
         one.start()
     try:
-        looks = _watch(phase, movers, window, progress)
+        looks = _watch(phase, movers, window, progress, beside)
     finally:
         for one in movers:
             one.stop()
         for one in movers:
             one.join(window.stall_s)
-        if beside is not None:
+        if beside is not None and beside.ident is not None:
             beside.stop()
             beside.join(window.stall_s)
     samples = _counted(phase, movers, looks, window)
@@ -306,7 +304,13 @@ def _dealt(
     return [worker(targets[number % len(targets)]) for number in range(window.connections)]
 
 
-def _watch(phase: str, movers: Sequence[Mover], window: Window, progress: Progress) -> list[Look]:
+def _watch(
+    phase: str,
+    movers: Sequence[Mover],
+    window: Window,
+    progress: Progress,
+    beside: UnderLoad | None,
+) -> list[Look]:
     """Looks from the first byte to the end of the window, until the rate has settled, or until one
     of the connections has ended or fallen silent."""
     looks: list[Look] = []
@@ -318,6 +322,8 @@ def _watch(phase: str, movers: Sequence[Mover], window: Window, progress: Progre
         now = Look(time.perf_counter(), moved, alive)
         if looks or any(moved):
             looks.append(now)
+        if all(moved) and beside is not None and beside.ident is None:
+            beside.start()  # last: a server that allows so many connections and no more has room
         samples = [look.sample for look in looks]
         if looks:
             _show(phase, samples, progress)

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import ssl
 import struct
+import time
 from collections.abc import Iterator
 from http.client import HTTPException, parse_headers
 from io import BytesIO
@@ -124,12 +125,14 @@ class WebSocket:
 
     def _head(self) -> bytes:
         """One byte at a time: nothing of the first frame may be taken with it."""
-        head = bytearray()
+        head, began_s = bytearray(), time.perf_counter()
         while not head.endswith(b"\r\n\r\n"):
             more = self.wire.socket.recv(1)
             if not more:
                 raise HTTPException("no answer to the WebSocket handshake")
             head += more
+            if time.perf_counter() - began_s > READ_TIMEOUT_S:
+                raise TimeoutError
             if len(head) > HEAD_LIMIT:
                 raise HTTPException("an endless answer to the WebSocket handshake")
         return bytes(head)
