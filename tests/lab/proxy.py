@@ -27,6 +27,7 @@ class Proxy:
     port: int
     asked: list[tuple[str, str]] = field(default_factory=list)
     refused: int = 0
+    leads_nowhere: bool = False
 
     @property
     def url(self) -> str:
@@ -47,6 +48,9 @@ def _serve(proxy: Proxy, client: socket.socket) -> None:
                 client.sendall(REFUSAL)
                 return
             proxy.asked.append((method, place))
+            if proxy.leads_nowhere:
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+                return
             if method == "CONNECT":
                 host, _, port = place.rpartition(":")
                 with socket.create_connection((host, int(port)), 10) as server:
@@ -96,10 +100,10 @@ def _both_ways(one: socket.socket, other: socket.socket) -> None:
 
 
 @contextmanager
-def password_proxy() -> Iterator[Proxy]:
+def password_proxy(*, leads_nowhere: bool = False) -> Iterator[Proxy]:
     """A running proxy on a free port of the loopback."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        proxy = Proxy(listening.getsockname()[1])
+        proxy = Proxy(listening.getsockname()[1], leads_nowhere=leads_nowhere)
 
         def accept() -> None:
             with suppress(OSError):  # the test is over

@@ -58,6 +58,7 @@ class Manners:
     early: bool = False
     server_ms: float = 0.0
     post_ms: float = 0.0
+    wants_referer: bool = False  # for Cloudflare's description of itself
     drips: bool = False  # a byte of an answer every now and then, without end
     targets: tuple[object, ...] = ()
     """Of fast.com's list, or of LibreSpeed's; by default this server alone."""
@@ -118,7 +119,10 @@ class _SpeedHandler(Handler):
         elif (size := self._asked_bytes()) is not None:
             self._download(size)
         elif (document := self._document()) is not None:
-            self.answer(document)
+            foreign = self.route == "/cf/meta" and not self.headers.get("Referer", "").startswith(
+                f"{self.server.url}/cf/"
+            )
+            self.answer(document, 403 if manners.wants_referer and foreign else 200)
         elif self._is_ping():
             time.sleep(manners.server_ms / 1000)
             self.answer(b"")

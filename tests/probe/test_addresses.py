@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 from speedtrap_probe.engine import address
@@ -13,6 +14,7 @@ from speedtrap_probe.tool import Setup
 from speedtrap_probe.tools import fast, librespeed, ndt7, turnkey
 
 from tests.lab.ndt7 import PATHS, ndt7_server
+from tests.lab.proxy import password_proxy
 from tests.lab.replay import replay_server
 from tests.lab.speed import Fault, Manners, SpeedServer, speed_server
 from tests.probe.stages import CLIENTS, OPTIONS, against, tool
@@ -272,3 +274,37 @@ def test_no_more_than_three_servers_are_tried() -> None:
             ndt7.TOOL.measure(setup)
     assert all(server.asked for server in (one, two, three))
     assert four.queries == []
+
+
+def test_turnkey_s_other_places_are_tried_when_its_first_does_not_answer() -> None:
+    with password_proxy(leads_nowhere=True) as proxy, pytest.raises(ToolError):
+        turnkey.TOOL.measure(Setup("http://127.0.0.1:1", proxy=proxy.url_with_password))
+    asked = dict.fromkeys(place for _method, place in proxy.asked)
+    places = [f"speedtest-{where}.turnkeyinternet.net:443" for where in ("ny", "ca", "co")]
+    assert list(asked) == places
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(503, ""), (302, "http://127.0.0.1:99999/")],
+    ids=["a refusal", "a redirect to nowhere"],
+)
+def test_cloudflare_measures_without_its_description_of_itself(answer: tuple[int, str]) -> None:
+    status, location = answer
+    answers: list[dict[str, Any]] = [
+        {"request": "GET /meta", "status": status, "headers": {"Location": location}},
+        {"request": "GET /__down?bytes=0"},
+        {"request": "GET /__down*", "random_bytes": 25_000_000},
+        {"request": "POST /__up"},
+    ]
+    with replay_server(answers) as server:
+        setup = Setup(server.url, {"cloudflare_url": server.url}, window_s=0.5)
+        figures = tool("cloudflare").measure(setup)
+    assert figures.upload_mbps is not None
+
+
+def test_cloudflare_s_description_is_asked_for_with_its_own_page_as_the_referer() -> None:
+    with speed_server(Manners(wants_referer=True)) as server:
+        figures = tool("cloudflare").measure(against("cloudflare", server))
+    assert figures.server is not None
+    assert figures.server.id == "FRA"
