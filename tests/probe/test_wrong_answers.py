@@ -48,6 +48,14 @@ def test_an_upload_that_is_accepted_before_it_has_come_is_a_failure(name: str) -
     assert raised.value.figures.upload_mbps is None
 
 
+@pytest.mark.parametrize("media_type", ["text/html", "text/plain", "application/json"])
+def test_data_that_a_server_only_calls_a_page_is_measured(media_type: str) -> None:
+    window = transfer.Window(0.5, connections=1)
+    with speed_server(Manners(instead=(PIECE * 20, media_type))) as server:
+        got = transfer.download([Target(server.url + "/100mb.bin")], window)
+    assert got.mbps > 0
+
+
 @pytest.mark.parametrize(
     ("size", "asked"), [(4 << 20, 100 << 20), (4 << 20, None), (600_000, 25_000_000)]
 )

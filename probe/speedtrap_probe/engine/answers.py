@@ -21,6 +21,8 @@ SMALL_ANSWER_BYTES = 1 << 16  # to a ping or an upload
 SHORT_SHARE = 1 / 50
 SHORT_BYTES = 1 << 20
 PAGE = re.compile(rb"\s*<[!?a-zA-Z]")  # of HTML and XML, and of a program that was not run
+LOOKED_AT_BYTES = 512
+LAST_LETTER = 3  # bytes that a cut may leave of a letter
 # No one's payload: pages, error documents, programs that were not run.
 DOCUMENTS = ("text/", "multipart/", "application/json", "application/xml", "application/xhtml")
 PROGRAMS = ("javascript", "php", "+json", "+xml")
@@ -40,13 +42,17 @@ class Payload:
     def least_bytes(self) -> float:
         return SHORT_BYTES if self.asked_bytes is None else self.asked_bytes * SHORT_SHARE
 
-    def check_type(self, target: Target, headers: Message) -> None:
-        """Raises ToolError when the server says that it sends something else."""
+    def check_kind(self, target: Target, headers: Message, beginning: bytes) -> None:
+        """Raises ToolError when the server sends a document, by its name and by its looks.
+
+        By its looks too, for servers call data `text/html` that they know no better name for.
+        """
         told = headers.get_content_type() if headers.get("Content-Type") else ""
+        named = told.startswith(DOCUMENTS) or told.endswith(PROGRAMS)
         if self.plain_text and told == "text/plain":
-            return
-        if told.startswith(DOCUMENTS) or told.endswith(PROGRAMS):
-            _wrong(target, f"sent {told} instead of data to measure with")
+            named = False
+        if (named or PAGE.match(beginning)) and _is_text(beginning):
+            _wrong(target, f"sent {told or 'a page'} instead of data to measure with")
 
     def check_size(self, target: Target, size: int) -> None:
         """Raises ToolError when a whole answer is far shorter than what was asked for."""
@@ -58,6 +64,13 @@ class Payload:
 
 
 ANY_PAYLOAD = Payload()
+
+
+def _is_text(beginning: bytes) -> bool:
+    """No data that is worth measuring with: a few hundred random bytes never are."""
+    text = beginning.decode("utf-8", errors="ignore")
+    lost = len(beginning) - len(text.encode())
+    return lost <= LAST_LETTER and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def check_free(target: Target) -> None:

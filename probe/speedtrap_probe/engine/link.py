@@ -51,6 +51,8 @@ class Link:
         # What was asked for while the answer before was still coming.
         self._ahead: tuple[Wire, str] | None = None
         self._aborted = False
+        self.beginning = b""
+        """Of the latest payload."""
         self._answer: HTTPResponse | None = None  # the latest; it holds the socket open
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._headers = HEADERS | dict(headers or {})
@@ -108,7 +110,8 @@ class Link:
         *then* is the address that will be asked for next, if that is known: it is asked for before
         the body has come to its end (pipelining, RFC 9112 section 9.3.2).
         """
-        first = len(answer.read1(READ_BYTES))  # http.client's buffer is empty after this
+        body = answer.read1(READ_BYTES)  # http.client's buffer is empty after this
+        self.beginning, first = body[: answers.LOOKED_AT_BYTES], len(body)
         yield first
         if self._wire is None or answer.length is None:  # chunked, or until the server closes
             while first and (got := len(answer.read1(READ_BYTES))):

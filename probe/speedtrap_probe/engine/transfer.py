@@ -24,6 +24,7 @@ from speedtrap_probe.tool import WINDOW_S, Progress, silent
 CONNECTIONS = 4
 SAMPLE_EVERY_S = 0.1
 STALL_S = 4.0
+HANG_UPS = 2
 LEAST_QUIET_S = 1.0  # of one connection; a busy machine may keep it from its work for less
 PIECE_BYTES = 1 << 18
 POST_SIZES = (64 << 20, 8 << 20, 1 << 20)  # servers limit bodies: 413 goes to the next smaller
@@ -210,11 +211,13 @@ class _Downloader(_HttpWorker):
     def move(self) -> None:
         answer = self.link.request("GET", self.target.url)
         check_status(self.target, answer.status, answer.headers)
-        self._payload.check_type(self.target, answer.headers)
         if answer.length is not None:
             self._payload.check_size(self.target, answer.length)
-        before = self.moved
+        before, checked = self.moved, False
         for got in self.link.payload(answer, then=self.target.url):
+            if not checked:
+                self._payload.check_kind(self.target, answer.headers, self.link.beginning)
+                checked = True
             self.moved += got
             if self.stopping:
                 return
@@ -230,6 +233,7 @@ class _Uploader(_HttpWorker):
         self._sizes = list(sizes)
         self._payload_share = TLS_PAYLOAD_SHARE if target.secure else 1.0
         self._taken = False  # the latest body
+        self._bodies = self._hang_ups = 0
         self._may_have_twins = not twin
         self._twins: list[_Uploader] = []
 
@@ -248,6 +252,7 @@ class _Uploader(_HttpWorker):
         check_status(self.target, answer.status, answer.headers)
         self.link.finish(answer)
         self._taken = True
+        self._bodies += 1
         self._be_more()
 
     def moved_bytes(self) -> int:
@@ -272,9 +277,15 @@ class _Uploader(_HttpWorker):
             self.moved += len(piece)
 
     def _goes_on(self) -> bool:
-        """After a cut. A server may hang up between two bodies; some do it instead of a 413."""
+        """After a cut. A server may hang up between two bodies; some do it instead of a 413.
+
+        Who hangs up after every body has not read them, but answered before they came.
+        """
         if self._taken:
             self._taken = False
+            self._hang_ups += 1
+            if self._hang_ups > HANG_UPS and self._hang_ups > self._bodies / 2:
+                return False
             self.link.close()
         elif len(self._sizes) > 1:
             self._smaller()
