@@ -139,7 +139,7 @@ def test_an_upload_goes_on_while_the_server_is_in_the_middle_of_a_ping() -> None
     assert figures.upload_mbps > figures.download_mbps / 100
 
 
-@pytest.mark.parametrize("habits", [Habits(duration_s=1.5), Habits(duration_s=1.5, hangs_up=True)])
+@pytest.mark.parametrize("habits", [Habits(duration_s=2.2), Habits(duration_s=2.2, hangs_up=True)])
 def test_a_server_that_ends_after_half_the_window_has_measured(habits: Habits) -> None:
     with ndt7_server(habits) as server:
         figures = ndt7.TOOL.measure(to(server, window_s=2.5))
