@@ -49,6 +49,7 @@ class Habits:
     refuses: int | None = None
     retry_after: str | None = None
     duration_s: float = DURATION_S
+    download_mbps: float | None = None  # sends no faster
     hangs_up: bool = False
     cuts_after_bytes: int | None = None
     sends_payload_in_uploads: bool = False
@@ -124,6 +125,9 @@ class Ndt7Server:
         while time.monotonic() - began < self.habits.duration_s:
             connection.send(payload[:size])
             sent += size
+            if self.habits.download_mbps is not None:
+                due_s = began + sent * 8 / 1e6 / self.habits.download_mbps
+                time.sleep(max(0.0, due_s - time.monotonic()))
             if self.habits.cuts_after_bytes is not None and sent > self.habits.cuts_after_bytes:
                 _hang_up(connection.socket)
                 return
@@ -222,6 +226,7 @@ def ndt7_server(
         compression=None,
         max_size=None,
         ping_interval=None,
+        close_timeout=60,  # a browser reads all that was sent before it answers a close
     ) as server:
         port = server.socket.getsockname()[1]
         judge.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
