@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict  # typing's own is too poor before Python 3.12
 
+from speedtrap_graph.services.intake import gate
 from speedtrap_graph.services.moments import parse_moment
 from speedtrap_graph.store.database import Row
 
@@ -33,7 +34,8 @@ _MAX_MBPS = 1_000_000.0
 _MAX_MS = 3_600_000.0
 _MAX_OFFSET_MS = 1e13
 """Some three centuries: how far the clock of a machine without a battery may be off."""
-_MAX_BYTES = 2**63 - 1
+_MAX_BYTES = 10**14
+"""A terabit per second for a quarter of an hour."""
 
 PROBE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 PROBE_NAME_WORDS = (
@@ -118,6 +120,9 @@ class SubmittedConditions(TypedDict, total=False):
     vpn: bool | None
     on_battery: bool | None
     clock_offset_ms: Annotated[float, Field(ge=-_MAX_OFFSET_MS, le=_MAX_OFFSET_MS)] | None
+    cross_traffic_down_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None
+    cross_traffic_up_mbps: Annotated[float, Field(ge=0, le=_MAX_MBPS)] | None
+    cpu_wait_percent: Annotated[float, Field(ge=0, le=100)] | None
     notes: Annotated[list[Text], Field(max_length=16)]
 
 
@@ -143,7 +148,9 @@ def _row(run: SubmittedRun) -> Row:
         "probe": run["probe"],
         "started_at": run["started_at"],
         "finished_at": run["finished_at"],
-        "conditions": {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})},
+        "conditions": gate.conditions(
+            {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})}
+        ),
         "measurements": [_measured(measurement) for measurement in run["measurements"]],
     }
 
@@ -153,7 +160,7 @@ def _measured(measurement: SubmittedMeasurement) -> Row:
     for name in ("server", "failure"):
         if name in row:
             row[name] = _present(row[name])
-    return row
+    return gate.measurement(row)
 
 
 def _present(part: Any) -> Row:
@@ -184,7 +191,7 @@ def validate(
     bad: list[Rejection] = []
     for index, raw in enumerate(raw_runs):
         try:
-            row = _row(SUBMITTED_RUN.validator.validate_python(raw))
+            row = _row(_checked(raw))
         except ValidationError:
             bad.append(Rejection(_submitted_id(raw), index, *_problem(raw)))
             continue
@@ -194,6 +201,18 @@ def validate(
         else:
             bad.append(Rejection(_submitted_id(raw), index, *wrong))
     return good, bad
+
+
+def _checked(raw: object) -> SubmittedRun:
+    try:
+        checked: SubmittedRun = SUBMITTED_RUN.validator.validate_python(raw)
+    except ValidationError:
+        # Half a character makes the whole run unreadable: without it, it may be a good one.
+        mended = gate.mended(raw)
+        if mended == raw:
+            raise
+        checked = SUBMITTED_RUN.validator.validate_python(mended)
+    return checked
 
 
 def _wrong_moment(row: Row, now: datetime) -> tuple[str, str] | None:
