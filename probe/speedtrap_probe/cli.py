@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -129,7 +129,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
                 display.out.print(line, markup=False, highlight=False)
         if not as_json:
             _tell(done.told, done.delivery, quiet)
-    raise typer.Exit(Exit.FAILED if done.run.failed else Exit.GOOD)
+        elif _is_rejected(done.delivery):  # stdout is a program's, and a person should know
+            _tell([], done.delivery, quiet=True)
+    _end(done.delivery, failed=done.run.failed)
 
 
 @app.command()
@@ -168,10 +170,20 @@ def watch(
 
 
 @app.command()
-def flush(*, key: Key = None, url: Url = None, quiet: Quiet = False) -> None:
+def flush(
+    *,
+    key: Key = None,
+    url: Url = None,
+    quiet: Quiet = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="First queue again what the service had rejected.")
+    ] = False,
+) -> None:
     """Sends what waits in the outbox, and lists what the service rejected."""
     with problems():
         session = _session(key, url)
+        if retry and session.outbox is not None:
+            session.outbox.retry()
         delivery = _deliver(session)
         _tell([], delivery, quiet)
         if session.outbox is not None and not quiet:
@@ -179,6 +191,7 @@ def flush(*, key: Key = None, url: Url = None, quiet: Quiet = False) -> None:
                 display.out.print(f"set aside: run {one.run.id}: {one.reason}", markup=False)
             if not delivery.waiting:
                 display.out.print("The outbox is empty.")
+    _end(delivery)
 
 
 @app.command()
@@ -234,7 +247,9 @@ def import_(
             rejected += delivery.rejected
         display.out.print(f"{len(found.runs)} runs read from {path}", markup=False)
         if delivery is not None:
-            _tell([], replace(delivery, stored=stored, rejected=rejected), quiet=False)
+            delivery = replace(delivery, stored=stored, rejected=rejected)
+            _tell([], delivery, quiet=False)
+    _end(delivery)
 
 
 def main() -> None:
@@ -328,6 +343,15 @@ def _tell(told: list[str], delivery: Delivery | None, quiet: bool) -> None:
     if troubled or not quiet:
         for line in display.delivered(delivery):
             voice(line)
+
+
+def _is_rejected(delivery: Delivery | None) -> bool:
+    return delivery is not None and bool(delivery.rejected)
+
+
+def _end(delivery: Delivery | None, *, failed: bool = False) -> NoReturn:
+    rejected = Exit.REJECTED if _is_rejected(delivery) else Exit.GOOD
+    raise typer.Exit(Exit.FAILED if failed else rejected)
 
 
 def _result(done: Round) -> dict[str, Any]:

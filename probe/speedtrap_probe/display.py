@@ -159,6 +159,8 @@ def delivered(delivery: Delivery) -> Iterator[str]:
         yield f"delivered: {_runs(delivery.stored)}"
     for one in delivery.rejected:
         yield f"rejected by the service, set aside: run {one.run.id}: {one.reason}"
+    if delivery.rejected:
+        yield "What is set aside is kept: `flush` lists it, `flush --retry` sends it once more"
     if delivery.problem:
         yield delivery.problem
     if delivery.waiting:

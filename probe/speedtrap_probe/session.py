@@ -49,7 +49,7 @@ class Session:
         if self.service is None:
             return Awake(own)
         try:
-            offset_s = self.service.heartbeat(Beat(self.settings.name, next_run_at))
+            offset_s = self.service.heartbeat(Beat(self.settings.name, next_run_at)).offset_s
             plan = self.service.plan(self.settings.name)
         except UndeliveredError as error:
             return Awake(own or self._remembered_plan(), error.clock_offset_s)

@@ -5,6 +5,7 @@ import json
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -57,6 +58,15 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What the service made of a heartbeat. A probe of which it has no run yet is not `known`: then
+    it has kept nothing of it."""
+
+    offset_s: float | None
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Reply:
     data: Mapping[str, Any]
     offset_s: float | None
@@ -75,7 +85,7 @@ class Service:
         variables = {"runs": [to_json(run) for run in runs]}
         return _answer(runs, self._ask("SubmitRuns", SUBMIT_RUNS, variables).data["submitRuns"])
 
-    def heartbeat(self, beat: Beat) -> float | None:
+    def heartbeat(self, beat: Beat) -> Heard:
         """Says that this probe lives; returns how far the service's clock is ahead, in seconds.
 
         Raises UndeliveredError when the service cannot be reached. That it refuses a heartbeat is
@@ -84,12 +94,13 @@ class Service:
         due = beat.next_run_at.isoformat(timespec="milliseconds") if beat.next_run_at else None
         variables = {"probe": beat.probe, "nextRunAt": due}
         try:
-            return self._ask("Heartbeat", HEARTBEAT, variables).offset_s
+            reply = self._ask("Heartbeat", HEARTBEAT, variables)
         except UndeliveredError as error:
             if not error.refused:
                 raise
             log.debug("no heartbeat: %s", error)
-            return error.clock_offset_s
+            return Heard(error.clock_offset_s, known=True)
+        return Heard(reply.offset_s, known=reply.data.get("heartbeat") is not False)
 
     def plan(self, probe: str) -> Plan | None:
         """What was purchased, or None if the service knows of none."""
@@ -152,14 +163,12 @@ def deliver(
     stored, rejected = 0, list[Rejected]()
     problem: str | None = None
     size, behind, passed_by = BATCH, None, 0
-    offset_s: float | None = None
-    if beat is not None:
-        try:
-            offset_s = service.heartbeat(beat)
-        except UndeliveredError as error:
-            return Delivery(0, len(outbox), problem=str(error))
+    try:
+        heard = service.heartbeat(beat) if beat is not None else Heard(None, known=True)
+    except UndeliveredError as error:
+        return Delivery(0, len(outbox), problem=str(error))
     while kept := outbox.kept(size, behind):
-        runs = [_on_time(one, offset_s, tick) for one in kept]
+        runs = [_on_time(one, heard.offset_s, tick) for one in kept]
         try:
             answer = service.submit(runs)
         except UndeliveredError as error:
@@ -177,7 +186,15 @@ def deliver(
         outbox.reject(answer.rejected)
         stored += len(answer.stored)
         rejected += answer.rejected
+    _beat_again(service, beat if stored and not heard.known else None)
     return Delivery(stored, len(outbox), rejected, problem)
+
+
+def _beat_again(service: Service, beat: Beat | None) -> None:
+    """When the next run is due, of a probe that the service knows only since its first run."""
+    if beat is not None and beat.next_run_at is not None:
+        with suppress(UndeliveredError):
+            service.heartbeat(beat)
 
 
 def _trusted() -> ssl.SSLContext:

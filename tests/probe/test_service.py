@@ -1,19 +1,23 @@
 """The probe and the real service: graph and web in a process, a real mongod."""
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from speedtrap_probe.model import Failure, FailureKind, Figures, Run, from_json
+from speedtrap_probe.model import Failure, FailureKind, Figures, Run, Server, from_json, to_json
 from speedtrap_probe.outbox import Outbox
-from speedtrap_probe.submit import Service, deliver
+from speedtrap_probe.submit import Beat, Service, deliver
 from speedtrap_probe.tool import Setup
 from speedtrap_probe.tools import lan
 
 from tests.lab import service as lab
 from tests.lab.mongo import Mongod, fresh_database
-from tests.probe.builders import EVERYTHING, a_measurement, a_run
+from tests.probe.builders import AT, EVERYTHING, a_measurement, a_run
 
 RUNS = """{ runs(first: 100) { nodes {
   id probe startedAt finishedAt
@@ -93,6 +97,34 @@ def test_a_run_of_another_probes_name_is_set_aside_with_the_services_reason(
     assert [one.reason for one in delivery.rejected] == [
         "probe: this key may submit for 'laptop' only"
     ]
+
+
+def test_a_new_probe_that_dies_after_its_first_run_is_missed(
+    mongod: Mongod, outbox: Outbox, tmp_path: Path
+) -> None:
+    asked = '{ probe(name: "laptop") { expectedAt } }'
+    with (
+        fresh_database(mongod) as database,
+        lab.running_service(mongod, database, tmp_path, with_web=True) as service,
+    ):
+        way, due = Service(service.base_url, service.keys["probe"]), AT + timedelta(hours=5)
+        way.heartbeat(Beat("laptop", due))
+        outbox.put([a_run()])
+        deliver(outbox, way, Beat("laptop", due))
+        told = service.query(asked)["probe"]
+    assert datetime.fromisoformat(told["expectedAt"]) == due
+
+
+def test_a_run_with_half_a_character_does_not_wait_for_ever(
+    service: lab.Service, outbox: Outbox, tmp_path: Path
+) -> None:
+    run = a_run(a_measurement("ookla", Figures(download_mbps=1, server=Server("1", "Lab"))))
+    broken = json.loads(json.dumps(to_json(run)).replace("Lab", "Lab \\ud800"))
+    way = Service(service.base_url, service.keys["probe"])
+    outbox.put([run])
+    with closing(sqlite3.connect(tmp_path / "outbox.sqlite3")) as database, database:
+        database.execute("UPDATE runs SET document = ?", (json.dumps(broken),))
+    assert (deliver(outbox, way).stored, len(outbox)) == (1, 0)
 
 
 @pytest.mark.parametrize(
