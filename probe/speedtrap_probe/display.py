@@ -22,6 +22,7 @@ from speedtrap_probe.tool import Progress, Tool, silent
 HEADINGS = ("down Mbps", "up Mbps", "latency ms", "jitter ms", "loaded ms", "of plan")
 NOTICEABLE_MBPS = 1.0
 BUSY_PERCENT = 90.0
+NOTICEABLE_WAIT_PERCENT = 10.0
 
 out = Console()
 err = Console(stderr=True)
@@ -121,6 +122,11 @@ def conditions(run: Run) -> Iterator[str]:
         yield f"This machine moved {seen.cross_traffic_mbps:,.1f} Mbps of other traffic."
     if seen.cpu_percent and seen.cpu_percent >= BUSY_PERCENT:
         yield f"The processors were {seen.cpu_percent:.0f} % busy."
+    if seen.cpu_wait_percent and seen.cpu_wait_percent >= NOTICEABLE_WAIT_PERCENT:
+        yield (
+            f"For {seen.cpu_wait_percent:.0f} % of the time the probe waited for a processor: "
+            "a quota, or other programs."
+        )
     if seen.vpn:
         yield "Measured through a VPN."
     if seen.on_battery:

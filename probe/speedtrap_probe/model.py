@@ -137,7 +137,8 @@ class Conditions:
     before and during the run. `cpu_wait_percent` is the share of the measuring in which the probe
     wanted a processor and was given none. `link_mbps` is what the network interface negotiated. A
     positive `clock_offset_ms` says that the service's clock is ahead of the probe's. `notes` are
-    sentences for people. A number that cannot be (drivers have their own for "unknown") is unknown.
+    sentences for people. A number that cannot be (drivers have their own for "unknown") is unknown;
+    busy beyond all bounds is still busy.
     """
 
     line_up: bool | None = None
@@ -160,7 +161,8 @@ class Conditions:
         for name, (least, most) in bounds.CONDITIONS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                object.__setattr__(self, name, None)
+                busy = value > most and name.startswith(("cross_traffic", "cpu"))
+                object.__setattr__(self, name, most if busy else None)
 
     def noting(self, *notes: str | None) -> "Conditions":
         """The same with more to say."""

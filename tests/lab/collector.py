@@ -25,6 +25,7 @@ RUN_FIELDS = {"id", "probe", "startedAt", "finishedAt", "conditions", "measureme
 CONDITION_FIELDS = {
     "lineUp", "medium", "crossTrafficMbps", "cpuPercent", "publicIpHash", "platform",
     "probeVersion", "linkMbps", "vpn", "onBattery", "clockOffsetMs", "notes",
+    "crossTrafficDownMbps", "crossTrafficUpMbps", "cpuWaitPercent",
 }  # fmt: skip
 FIGURE_FIELDS = {
     "downloadMbps", "uploadMbps", "latencyMs", "jitterMs", "packetLossRatio",
