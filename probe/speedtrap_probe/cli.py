@@ -36,6 +36,7 @@ from speedtrap_probe.tools import discover
 
 WAITING_S = 60.0  # a watch that waits looks at its outbox and its clock this often
 IMPORT_CHUNK = 1000
+PROBLEMS_SHOWN = 50
 
 app = typer.Typer(
     name="probe",
@@ -231,8 +232,14 @@ def import_(
         zone = _zone(time_zone)
         session = _session(key, url)
         found = reading.read(path, session.settings.name, zone)
-        for problem in found.problems:
+        for problem in found.problems[:PROBLEMS_SHOWN]:
             display.complain(f"left out: {problem}")
+        if len(found.problems) > PROBLEMS_SHOWN:
+            display.complain(f"left out: {len(found.problems) - PROBLEMS_SHOWN:,} lines more")
+        if not found.runs:
+            raise ProbeError(f"no run could be read from {path}: {reading.EXPECTED}")
+        for note in found.notes:
+            display.say(note)
         outbox = session.outbox
         if outbox is None:
             raise SettingsError("import needs a key: give -k, or set SPEEDTRAP_PROBE_KEY")

@@ -139,6 +139,23 @@ def test_a_run_that_the_service_rejects_is_said_aloud_whatever_the_form(
     assert str(aside.run.id) == home.rows()[0]["run_id"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "timestamp,fast,speedtest,turnkey,ookla\n", "a shopping list\nmilk\n", "\0" * 900,
+     "11/10/2019 10:00,1 Mbps,,,\n"],
+    ids=["nothing", "a header", "something else", "zeros", "dates of two meanings"],
+)  # fmt: skip
+def test_where_nothing_could_be_read_the_import_fails_and_says_what_was_expected(
+    content: str, home: Home
+) -> None:
+    (home.folder / "old.csv").write_text(content)
+    done = home.probe("import", "old.csv", "-k", KEY, "--url", "http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "no run could be read from old.csv" in done.stderr.replace("\n", " ")
+    assert "timestamp,fast,speedtest,turnkey,ookla" in done.stderr.replace("\n", "")
+    assert len(home.outbox) == 0
+
+
 def test_an_unknown_key_leaves_the_run_queued_and_says_so_without_the_key(home: Home) -> None:
     home.outbox.put([a_run()])
     with collector(Ledger()) as server:
