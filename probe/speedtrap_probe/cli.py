@@ -4,7 +4,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -382,18 +382,28 @@ def _zone(name: str | None) -> ZoneInfo | None:
         ) from error
 
 
-def _wait_until(moment: float, session: Session, backoff: Backoff, quiet: bool) -> None:
+def _wait_until(
+    moment: float,
+    session: Session,
+    backoff: Backoff,
+    quiet: bool,
+    ticking: Callable[[], float] = ticking_s,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Meanwhile what waits in the outbox is tried again, less and less often."""
-    try_at = ticking_s() + backoff.failed()
-    while (left_s := moment - ticking_s()) > 0:
-        time.sleep(min(left_s, WAITING_S, max(1.0, try_at - ticking_s())))
-        if ticking_s() < try_at or ticking_s() >= moment or not _anything_waits(session):
+    try_at = ticking() + backoff.failed()
+    while (left_s := moment - ticking()) > 0:
+        sleep(min(left_s, WAITING_S, max(1.0, try_at - ticking())))
+        if ticking() < try_at or ticking() >= moment:
             continue
-        delivery = session.deliver(_after(moment - ticking_s()))
+        if not _anything_waits(session):
+            try_at = ticking() + WAITING_S
+            continue
+        delivery = session.deliver(_after(moment - ticking()))
         _tell([], delivery, quiet)
         if delivery is None or delivery.problem is None:
             backoff.succeeded()
-        try_at = ticking_s() + backoff.failed()
+        try_at = ticking() + backoff.failed()
     backoff.succeeded()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from speedtrap_probe.database import Database
+from speedtrap_probe.foreign.bounds import MAX_BYTES
 from speedtrap_probe.model import Measurement
 from speedtrap_probe.plan import Plan
 
@@ -18,7 +19,8 @@ class State:
     def spend(self, at: datetime, measurements: Iterable[Measurement]) -> None:
         """Counts what these measurements moved, in the month (of local time) they were made."""
         moved = {
-            one.tool: (one.figures.bytes_received or 0) + (one.figures.bytes_sent or 0)
+            one.tool: min(MAX_BYTES, one.figures.bytes_received or 0)
+            + min(MAX_BYTES, one.figures.bytes_sent or 0)
             for one in measurements
         }
         with self._database.open() as database:

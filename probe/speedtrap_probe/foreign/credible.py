@@ -10,6 +10,7 @@ from speedtrap_probe.model import Conditions, Failure, FailureKind, Figures, Mea
 
 LINK_TOLERANCE = 1.05  # a driver rounds, a window begins inside a burst
 LEAST_S = 0.005  # data that is through faster was in some buffer
+LEAST_JUDGED_S = 1.0  # of a whole tool
 BITS_PER_MB = 8 / 1e6
 UNKNOWN = Conditions()
 COUNTS = {"download_mbps": "bytes_received", "upload_mbps": "bytes_sent"}
@@ -76,8 +77,10 @@ def _beyond_the_count(measurement: Measurement) -> Iterator[str]:
 
 
 def _mean_mbps(count: int | None, duration_s: float) -> float | None:
-    """None where the time is not known: imported figures have none."""
-    return None if count is None or duration_s <= 0 else count * BITS_PER_MB / duration_s
+    """None where the time is not known (imported figures have none) or too short to judge by."""
+    if count is None or duration_s < LEAST_JUDGED_S:
+        return None
+    return count * BITS_PER_MB / duration_s
 
 
 def _sane(count: int | None) -> int | None:
