@@ -5,6 +5,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -138,15 +139,16 @@ class Linux:
     def _having(self, address: str) -> str | None:
         if ":" in address:
             return self._having_v6(IPv6Address(address.partition("%")[0]))
-        import fcntl  # noqa: PLC0415 - does not exist on Windows
+        if sys.platform == "linux":
+            import fcntl  # noqa: PLC0415 - does not exist on Windows
 
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-            for _, name in socket.if_nameindex():
-                with suppress(OSError):  # it has no address
-                    request = struct.pack("256s", name.encode()[:15])
-                    answer = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, request)
-                    if socket.inet_ntoa(answer[20:24]) == address:
-                        return name
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+                for _, name in socket.if_nameindex():
+                    with suppress(OSError):  # it has no address
+                        request = struct.pack("256s", name.encode()[:15])
+                        answer = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, request)
+                        if socket.inet_ntoa(answer[20:24]) == address:
+                            return name
         return None
 
     def _having_v6(self, address: IPv6Address) -> str | None:
