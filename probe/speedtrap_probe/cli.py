@@ -4,7 +4,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from speedtrap_probe.clock import ticking_s
 from speedtrap_probe.database import Database
 from speedtrap_probe.errors import ProbeError, SettingsError
 from speedtrap_probe.model import Run, to_json
-from speedtrap_probe.outbox import Bounds, Outbox, Rejected
+from speedtrap_probe.outbox import Bounds, Outbox
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.problems import Exit, problems
 from speedtrap_probe.schedule import cli as scheduling
@@ -231,32 +231,45 @@ def import_(
     with problems():
         zone = _zone(time_zone)
         session = _session(key, url)
-        found = reading.read(path, session.settings.name, zone)
-        for problem in found.problems[:PROBLEMS_SHOWN]:
-            display.complain(f"left out: {problem}")
-        if len(found.problems) > PROBLEMS_SHOWN:
-            display.complain(f"left out: {len(found.problems) - PROBLEMS_SHOWN:,} lines more")
-        if not found.runs:
-            raise ProbeError(f"no run could be read from {path}: {reading.EXPECTED}")
-        for note in found.notes:
-            display.say(note)
-        outbox = session.outbox
-        if outbox is None:
+        found = _read(path, session.settings.name, zone)
+        if session.outbox is None:
             raise SettingsError("import needs a key: give -k, or set SPEEDTRAP_PROBE_KEY")
-        stored = 0
-        rejected: list[Rejected] = []
-        delivery = None
-        # In pieces, so that a report of any length fits the outbox.
-        for start in range(0, len(found.runs), IMPORT_CHUNK):
-            outbox.put(found.runs[start : start + IMPORT_CHUNK])
-            delivery = _deliver(session)
-            stored += delivery.stored
-            rejected += delivery.rejected
+        earlier = session.state.imported(found.runs)
+        delivery = _bring(session, session.outbox, found.runs)
         display.out.print(f"{len(found.runs)} runs read from {path}", markup=False)
-        if delivery is not None:
-            delivery = replace(delivery, stored=stored, rejected=rejected)
-            _tell([], delivery, quiet=False)
+        for line in (*found.notes, *display.moved(found.runs, earlier, delivery)):
+            display.say(line)
+        if not delivery.waiting:
+            session.state.remember_imported(found.runs)
+        _tell([], delivery, quiet=False)
     _end(delivery)
+
+
+def _read(path: Path, probe: str, zone: ZoneInfo | None) -> reading.Reading:
+    """Names the lines that make no sense; raises ProbeError when none does."""
+    found = reading.read(path, probe, zone)
+    for problem in found.problems[:PROBLEMS_SHOWN]:
+        display.complain(f"left out: {problem}")
+    if len(found.problems) > PROBLEMS_SHOWN:
+        display.complain(f"left out: {len(found.problems) - PROBLEMS_SHOWN:,} lines more")
+    if not found.runs:
+        raise ProbeError(f"no run could be read from {path}: {reading.EXPECTED}")
+    return found
+
+
+def _bring(session: Session, outbox: Outbox, runs: Sequence[Run]) -> Delivery:
+    """In pieces, so that a report of any length fits the outbox."""
+    delivery = Delivery(0, 0)
+    for start in range(0, len(runs), IMPORT_CHUNK):
+        outbox.put(runs[start : start + IMPORT_CHUNK])
+        latest = _deliver(session)
+        delivery = replace(
+            latest,
+            stored=delivery.stored + latest.stored,
+            rejected=[*delivery.rejected, *latest.rejected],
+            before=[*delivery.before, *latest.before],
+        )
+    return delivery
 
 
 def main() -> None:

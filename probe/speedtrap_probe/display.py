@@ -1,9 +1,10 @@
 """What people see: progress while it runs, a table at the end."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from uuid import UUID
 
 from rich.console import Console
@@ -157,6 +158,25 @@ def rehearsal(settings: Settings, tools: Iterable[Tool], budget: Budget) -> Iter
         if settings.key
         else "Without a key the run would go to the CSV only"
     )
+
+
+def moved(
+    runs: Iterable[Run], earlier: Mapping[UUID, datetime], delivery: Delivery
+) -> Iterator[str]:
+    """What an import changed that had been made before, with another time zone."""
+    by = {
+        run.id: (run.started_at - earlier[run.id]).total_seconds() / 3600
+        for run in runs
+        if run.id in earlier and run.started_at != earlier[run.id]
+    }
+    before = set(delivery.before)
+    gone = [hours for id_, hours in by.items() if id_ not in before]
+    if gone and not delivery.waiting:
+        least, most = min(gone), max(gone)
+        span = f"{least:+g} h" if least == most else f"{least:+g} to {most:+g} h"
+        yield f"{_runs(len(gone))} had been imported with another time zone: moved by {span}"
+    if stayed := len(by) - len(gone):
+        yield f"{_runs(stayed)} stay where an import with another time zone had put them"
 
 
 def delivered(delivery: Delivery) -> Iterator[str]:

@@ -36,6 +36,7 @@ class Answer:
     """What the service said of each run of a batch."""
 
     stored: Sequence[UUID]  # now, or before
+    before: Sequence[UUID]
     rejected: Sequence[Rejected]
 
 
@@ -47,6 +48,7 @@ class Delivery:
     waiting: int
     rejected: Sequence[Rejected] = field(default_factory=tuple)
     problem: str | None = None
+    before: Sequence[UUID] = field(default_factory=tuple)  # of those stored, what was there already
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def deliver(
     With a *beat* the service hears of this probe first, and tells what time it is: runs whose clock
     was wrong are corrected on their way.
     """
-    stored, rejected = 0, list[Rejected]()
+    stored, rejected, before = 0, list[Rejected](), list[UUID]()
     problem: str | None = None
     size, behind, passed_by = BATCH, None, 0
     try:
@@ -185,9 +187,10 @@ def deliver(
         outbox.acknowledged(answer.stored)
         outbox.reject(answer.rejected)
         stored += len(answer.stored)
+        before += answer.before
         rejected += answer.rejected
     _beat_again(service, beat if stored and not heard.known else None)
-    return Delivery(stored, len(outbox), rejected, problem)
+    return Delivery(stored, len(outbox), rejected, problem, before)
 
 
 def _beat_again(service: Service, beat: Beat | None) -> None:
@@ -235,7 +238,8 @@ def _refusal(error: Mapping[str, Any], offset_s: float | None) -> UndeliveredErr
 
 
 def _answer(runs: Sequence[Run], data: Mapping[str, Any]) -> Answer:
-    stored = [UUID(id_) for id_ in (*data["accepted"], *data["duplicates"])]
+    before = [UUID(id_) for id_ in data["duplicates"]]
+    stored = [*(UUID(id_) for id_ in data["accepted"]), *before]
     rejected = [
         Rejected(runs[entry["index"]], f"{entry['field']}: {entry['message']}")
         for entry in data["rejected"]
@@ -243,4 +247,4 @@ def _answer(runs: Sequence[Run], data: Mapping[str, Any]) -> Answer:
     answered = {*stored, *(one.run.id for one in rejected)}
     if not answered.issuperset(run.id for run in runs):
         raise UndeliveredError("the service did not answer for every run", divisible=True)
-    return Answer(stored, rejected)
+    return Answer(stored, before, rejected)

@@ -18,6 +18,7 @@ from speedtrap_probe.tools import lan
 from tests.lab import service as lab
 from tests.lab.mongo import Mongod, fresh_database
 from tests.probe.builders import AT, EVERYTHING, a_measurement, a_run
+from tests.probe.home import Home
 
 RUNS = """{ runs(first: 100) { nodes {
   id probe startedAt finishedAt
@@ -113,6 +114,34 @@ def test_a_new_probe_that_dies_after_its_first_run_is_missed(
         deliver(outbox, way, Beat("laptop", due))
         told = service.query(asked)["probe"]
     assert datetime.fromisoformat(told["expectedAt"]) == due
+
+
+ZONES = ("Europe/Berlin", "America/Denver")
+
+
+def test_the_same_import_with_a_corrected_time_zone_moves_the_runs_and_says_so(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    home = Home(tmp_path)
+    rows = [f"2019/11/0{day} 10:00:00,{day}00 Mbps,,,\n" for day in range(1, 6)]
+    (tmp_path / "old.csv").write_text("".join(rows))
+    asked = '{ probe(name: "laptop") { runCount firstRunAt } runs { nodes { startedAt } } }'
+    with (
+        fresh_database(mongod) as database,
+        lab.running_service(mongod, database, tmp_path, with_web=True) as service,
+    ):
+        given = ("import", "old.csv", "-k", service.keys["probe"], "--url", service.base_url)
+        wrong, right, again = [
+            home.probe(*given, "--time-zone", zone) for zone in (*ZONES, ZONES[1])
+        ]
+        told = service.query(asked)
+    assert [one.returncode for one in (wrong, right, again)] == [0, 0, 0]
+    assert "moved" not in wrong.stdout + again.stdout
+    assert "5 runs had been imported with another time zone: moved by +7 to +8 h" in right.stdout
+    assert told["probe"]["runCount"] == 5
+    assert told["probe"]["firstRunAt"][:19] == "2019-11-01T16:00:00"
+    starts = [node["startedAt"][:19] for node in told["runs"]["nodes"]]
+    assert starts == [f"2019-11-0{day}T{17 if day > 2 else 16}:00:00" for day in range(5, 0, -1)]
 
 
 def test_a_run_with_half_a_character_does_not_wait_for_ever(
