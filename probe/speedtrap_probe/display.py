@@ -151,7 +151,7 @@ def rehearsal(settings: Settings, tools: Iterable[Tool], budget: Budget) -> Iter
         f" of {size(budget.limit_bytes)}" if budget.limit_bytes is not None else ""
     )
     if budget.exhausted:
-        yield f"Not every internet tool would measure: {budget.exhausted}"
+        yield f"Internet tools that do not fit would be skipped: {budget.exhausted}"
     yield f"Rows would go to {settings.csv}"
     yield (
         f"The run would go to {settings.url}"
