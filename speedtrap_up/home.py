@@ -11,10 +11,12 @@ import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import platformdirs
 from speedtrap_graph import keyfile
@@ -100,11 +102,9 @@ class Home:
     @contextmanager
     def held(self, address: str) -> Iterator[None]:
         """Holds the folder for one `speedtrap up`; the lock dies with the process."""
-        import fcntl  # noqa: PLC0415 - not on Windows, where the other commands still work
-
         with (self.folder / "up.lock").open("a") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(lock)
             except BlockingIOError as error:
                 said = self.running()
                 raise AlreadyRunningError(
@@ -118,6 +118,14 @@ class Home:
                 yield
             finally:
                 note.unlink(missing_ok=True)
+
+
+def _lock(file: IO[str]) -> None:
+    """Raises BlockingIOError where another process has it."""
+    if sys.platform != "win32":  # where the other commands still work
+        import fcntl  # noqa: PLC0415 - as above
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_secret(file: Path, text: str) -> None:

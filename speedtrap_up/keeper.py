@@ -11,6 +11,10 @@ import sys
 import time
 
 GRACE_S = 5.0
+if sys.platform != "win32":
+    KILL = signal.SIGKILL
+else:
+    KILL = signal.SIGTERM
 
 
 def main() -> None:
@@ -27,13 +31,14 @@ def main() -> None:
         time.sleep(0.05)
         alive = {group for group in alive if _signal(group, 0)}
     for group in alive:
-        _signal(group, signal.SIGKILL)
+        _signal(group, KILL)
 
 
 def _signal(group: int, number: int) -> bool:
     """Whether there was still somebody to receive it."""
     try:
-        os.killpg(group, number)
+        if sys.platform != "win32":
+            os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
         return False
     return True

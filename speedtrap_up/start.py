@@ -68,8 +68,9 @@ def _start(wanted: Wanted, environ: Mapping[str, str], wish: Wish, terminal: Ter
 
 async def _run(supervisor: Supervisor, wanted: Wanted, terminal: Terminal) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, supervisor.stop)
+    if sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, supervisor.stop)
     await supervisor.run(on_ready=lambda: _welcome(wanted, terminal))
 
 

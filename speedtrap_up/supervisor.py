@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -274,21 +275,19 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 def _end_group(group: int) -> None:
     """What a part started and left behind (a measuring tool) ends with it."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def _die_with_parent(supervisor: int) -> Callable[[], None] | None:
     """On Linux the kernel itself tells a child that its supervisor is gone."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def ask_the_kernel() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != supervisor:  # it died between fork and prctl
             os._exit(1)
 
-    return ask_the_kernel
+    return ask_the_kernel if sys.platform == "linux" else None

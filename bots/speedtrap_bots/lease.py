@@ -1,5 +1,6 @@
 """How much of a lease is left, by this machine's own clock: no clocks need to agree."""
 
+import sys
 import time
 
 from speedtrap_bots.errors import Unavailable
@@ -10,9 +11,11 @@ MARGIN_S = 2.0
 
 def now_s() -> float:
     """Seconds that also pass while the process is stopped and, on Linux, the machine asleep."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    if sys.platform == "linux":
+        seconds = time.clock_gettime(time.CLOCK_BOOTTIME)
+    else:
+        seconds = time.monotonic()
+    return seconds
 
 
 class Lease:

@@ -29,7 +29,7 @@ class Budget:
 
     @property
     def exhausted(self) -> str | None:
-        """Why a run may not be made, in words; None when it may."""
+        """Why not every tool may measure, in words; None when all may."""
         if self.limit_bytes is None or self.spent_bytes + self.run_bytes <= self.limit_bytes:
             return None
         return (
@@ -37,11 +37,31 @@ class Budget:
             f"{size(self.spent_bytes)} are used, and a run costs about {size(self.run_bytes)}"
         )
 
-    def allows(self, more_bytes: int) -> bool:
-        """On top of a run."""
-        if self.limit_bytes is None:
-            return True
-        return self.spent_bytes + self.run_bytes + more_bytes <= self.limit_bytes
+    def affordable(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of *names*, the first first, that fit into what is left.
+
+        A run is not all or nothing: what was never measured is guessed dearly, and a guess that
+        forbade the first run would never be replaced by what it really costs.
+        """
+        chosen, left = set(), self.left_bytes
+        for name in names:
+            cost = self.costs.get(name, 0)
+            if left is None or cost <= left:
+                chosen.add(name)
+                left = None if left is None else left - cost
+        return frozenset(chosen)
+
+    @property
+    def left_bytes(self) -> int | None:
+        return None if self.limit_bytes is None else self.limit_bytes - self.spent_bytes
+
+    def why_not(self, name: str) -> str:
+        """Why a tool is left out, in words."""
+        return (
+            f"the month's data budget of {size(self.limit_bytes or 0)} would be exceeded: "
+            f"{size(self.spent_bytes)} are used, {name} costs about {size(self.costs[name])}, "
+            f"and all tools together about {size(self.run_bytes)}"
+        )
 
 
 def costs(

@@ -4,13 +4,13 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -22,7 +22,7 @@ from speedtrap_probe.clock import ticking_s
 from speedtrap_probe.database import Database
 from speedtrap_probe.errors import ProbeError, SettingsError
 from speedtrap_probe.model import Run, to_json
-from speedtrap_probe.outbox import Bounds, Outbox, Rejected
+from speedtrap_probe.outbox import Bounds, Outbox
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.problems import Exit, problems
 from speedtrap_probe.schedule import cli as scheduling
@@ -36,6 +36,7 @@ from speedtrap_probe.tools import discover
 
 WAITING_S = 60.0  # a watch that waits looks at its outbox and its clock this often
 IMPORT_CHUNK = 1000
+PROBLEMS_SHOWN = 50
 
 app = typer.Typer(
     name="probe",
@@ -129,7 +130,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
                 display.out.print(line, markup=False, highlight=False)
         if not as_json:
             _tell(done.told, done.delivery, quiet)
-    raise typer.Exit(Exit.FAILED if done.run.failed else Exit.GOOD)
+        elif _is_rejected(done.delivery):  # stdout is a program's, and a person should know
+            _tell([], done.delivery, quiet=True)
+    _end(done.delivery, failed=done.run.failed)
 
 
 @app.command()
@@ -168,10 +171,20 @@ def watch(
 
 
 @app.command()
-def flush(*, key: Key = None, url: Url = None, quiet: Quiet = False) -> None:
+def flush(
+    *,
+    key: Key = None,
+    url: Url = None,
+    quiet: Quiet = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="First queue again what the service had rejected.")
+    ] = False,
+) -> None:
     """Sends what waits in the outbox, and lists what the service rejected."""
     with problems():
         session = _session(key, url)
+        if retry and session.outbox is not None:
+            session.outbox.retry()
         delivery = _deliver(session)
         _tell([], delivery, quiet)
         if session.outbox is not None and not quiet:
@@ -179,6 +192,7 @@ def flush(*, key: Key = None, url: Url = None, quiet: Quiet = False) -> None:
                 display.out.print(f"set aside: run {one.run.id}: {one.reason}", markup=False)
             if not delivery.waiting:
                 display.out.print("The outbox is empty.")
+    _end(delivery)
 
 
 @app.command()
@@ -217,24 +231,45 @@ def import_(
     with problems():
         zone = _zone(time_zone)
         session = _session(key, url)
-        found = reading.read(path, session.settings.name, zone)
-        for problem in found.problems:
-            display.complain(f"left out: {problem}")
-        outbox = session.outbox
-        if outbox is None:
+        found = _read(path, session.settings.name, zone)
+        if session.outbox is None:
             raise SettingsError("import needs a key: give -k, or set SPEEDTRAP_PROBE_KEY")
-        stored = 0
-        rejected: list[Rejected] = []
-        delivery = None
-        # In pieces, so that a report of any length fits the outbox.
-        for start in range(0, len(found.runs), IMPORT_CHUNK):
-            outbox.put(found.runs[start : start + IMPORT_CHUNK])
-            delivery = _deliver(session)
-            stored += delivery.stored
-            rejected += delivery.rejected
+        earlier = session.state.imported(found.runs)
+        delivery = _bring(session, session.outbox, found.runs)
         display.out.print(f"{len(found.runs)} runs read from {path}", markup=False)
-        if delivery is not None:
-            _tell([], replace(delivery, stored=stored, rejected=rejected), quiet=False)
+        for line in (*found.notes, *display.moved(found.runs, earlier, delivery)):
+            display.say(line)
+        if not delivery.waiting:
+            session.state.remember_imported(found.runs)
+        _tell([], delivery, quiet=False)
+    _end(delivery)
+
+
+def _read(path: Path, probe: str, zone: ZoneInfo | None) -> reading.Reading:
+    """Names the lines that make no sense; raises ProbeError when none does."""
+    found = reading.read(path, probe, zone)
+    for problem in found.problems[:PROBLEMS_SHOWN]:
+        display.complain(f"left out: {problem}")
+    if len(found.problems) > PROBLEMS_SHOWN:
+        display.complain(f"left out: {len(found.problems) - PROBLEMS_SHOWN:,} lines more")
+    if not found.runs:
+        raise ProbeError(f"no run could be read from {path}: {reading.EXPECTED}")
+    return found
+
+
+def _bring(session: Session, outbox: Outbox, runs: Sequence[Run]) -> Delivery:
+    """In pieces, so that a report of any length fits the outbox."""
+    delivery = Delivery(0, 0)
+    for start in range(0, len(runs), IMPORT_CHUNK):
+        outbox.put(runs[start : start + IMPORT_CHUNK])
+        latest = _deliver(session)
+        delivery = replace(
+            latest,
+            stored=delivery.stored + latest.stored,
+            rejected=[*delivery.rejected, *latest.rejected],
+            before=[*delivery.before, *latest.before],
+        )
+    return delivery
 
 
 def main() -> None:
@@ -330,6 +365,15 @@ def _tell(told: list[str], delivery: Delivery | None, quiet: bool) -> None:
             voice(line)
 
 
+def _is_rejected(delivery: Delivery | None) -> bool:
+    return delivery is not None and bool(delivery.rejected)
+
+
+def _end(delivery: Delivery | None, *, failed: bool = False) -> NoReturn:
+    rejected = Exit.REJECTED if _is_rejected(delivery) else Exit.GOOD
+    raise typer.Exit(Exit.FAILED if failed else rejected)
+
+
 def _result(done: Round) -> dict[str, Any]:
     delivery = done.delivery
     problems = [*done.told, *([delivery.problem] if delivery and delivery.problem else [])]
@@ -351,18 +395,28 @@ def _zone(name: str | None) -> ZoneInfo | None:
         ) from error
 
 
-def _wait_until(moment: float, session: Session, backoff: Backoff, quiet: bool) -> None:
+def _wait_until(
+    moment: float,
+    session: Session,
+    backoff: Backoff,
+    quiet: bool,
+    ticking: Callable[[], float] = ticking_s,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Meanwhile what waits in the outbox is tried again, less and less often."""
-    try_at = ticking_s() + backoff.failed()
-    while (left_s := moment - ticking_s()) > 0:
-        time.sleep(min(left_s, WAITING_S, max(1.0, try_at - ticking_s())))
-        if ticking_s() < try_at or ticking_s() >= moment or not _anything_waits(session):
+    try_at = ticking() + backoff.failed()
+    while (left_s := moment - ticking()) > 0:
+        sleep(min(left_s, WAITING_S, max(1.0, try_at - ticking())))
+        if ticking() < try_at or ticking() >= moment:
             continue
-        delivery = session.deliver(_after(moment - ticking_s()))
+        if not _anything_waits(session):
+            try_at = ticking() + WAITING_S
+            continue
+        delivery = session.deliver(_after(moment - ticking()))
         _tell([], delivery, quiet)
         if delivery is None or delivery.problem is None:
             backoff.succeeded()
-        try_at = ticking_s() + backoff.failed()
+        try_at = ticking() + backoff.failed()
     backoff.succeeded()
 
 

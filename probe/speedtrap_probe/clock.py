@@ -38,9 +38,11 @@ def tick() -> Tick:
 
 def ticking_s() -> float:
     """Seconds that never jump; where the system can, those in which it slept count too."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    if sys.platform == "linux":
+        seconds = time.clock_gettime(time.CLOCK_BOOTTIME)
+    else:
+        seconds = time.monotonic()
+    return seconds
 
 
 def offset_s(date: str | None, sent_at: datetime, received_at: datetime) -> float | None:

@@ -81,18 +81,18 @@ def _guard() -> Iterator["subprocess.Popen[bytes] | None"]:
     """Leads the tool's group, and ends it when the pipe to us closes: whatever ended us."""
     if sys.platform == "win32":
         yield None
-        return
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", GUARD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    ) as guard:
-        try:
-            yield guard
-        finally:
-            guard.kill()
+    else:
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", GUARD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        ) as guard:
+            try:
+                yield guard
+            finally:
+                guard.kill()
 
 
 def _job() -> AbstractContextManager["winjob.Job | None"]:

@@ -2,7 +2,7 @@
 
 Every condition that can make a figure doubtful is kept as it was; what it means is the service's to
 say. Cross traffic is what this machine's interface moved and no tool of ours did: other devices of
-the household are not seen.
+the household are not seen. Each direction is counted on its own, for a line's are rarely alike.
 """
 
 import platform
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from speedtrap_probe import __version__, connectivity
 from speedtrap_probe.connectivity import Address, Connectivity
 from speedtrap_probe.machine import Machine, here, local_address
+from speedtrap_probe.machine.waiting import Waiting
 from speedtrap_probe.model import Conditions, Figures, Measurement
 from speedtrap_probe.tool import Tool
 from speedtrap_probe.way import ANY_WAY, Way, version_of
@@ -23,32 +24,52 @@ LOOK_S = 1.0  # how long the line and the processors are watched before a run
 OVERHEAD = 1.10
 # What a tool moves and does not count: configuration pages, latency tests.
 UNCOUNTED_BYTES = 500_000
+# The same for one direction: the frames and TLS, and acknowledgements of what the other one moves.
+FRAMES, ACKNOWLEDGEMENTS = 1.07, 0.04
 
 
 @dataclass(slots=True)
 class _Load:
-    """What was seen over some stretches of time."""
+    """What was seen over some stretches of time. `foreign` are the bytes of others: in all, down
+    and up, each over the seconds in which it could be counted."""
 
-    seconds: float = 0.0
-    foreign_bytes: float | None = None
+    foreign: dict[str, tuple[float, float]] = field(default_factory=dict)
     busy: float = 0.0
     all: float = 0.0
+    wanted_s: float = 0.0
+    waited_s: float = 0.0
 
-    @property
-    def traffic_mbps(self) -> float | None:
-        if self.foreign_bytes is None or self.seconds <= 0:
-            return None
-        return round(max(0.0, self.foreign_bytes) * 8 / 1e6 / self.seconds, 3)
+    def add_foreign(self, way: str, moved: float, seconds: float) -> None:
+        count, so_far_s = self.foreign.get(way, (0.0, 0.0))
+        self.foreign[way] = count + max(0.0, moved), so_far_s + seconds
+
+    def traffic_mbps(self, way: str) -> float | None:
+        count, seconds = self.foreign.get(way, (0.0, 0.0))
+        return round(count * 8 / 1e6 / seconds, 3) if seconds > 0 else None
 
     @property
     def cpu_percent(self) -> float | None:
         return round(100 * self.busy / self.all, 1) if self.all > 0 else None
+
+    @property
+    def cpu_wait_percent(self) -> float | None:
+        return round(100 * self.waited_s / self.wanted_s, 1) if self.wanted_s > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a tool moved itself at most, headers and all."""
+
+    all: float = 0
+    down: float = 0
+    up: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
     at_s: float
     moved_bytes: int | None
+    by_direction: tuple[int, int] | None
     cpu: tuple[float, float] | None
 
 
@@ -78,11 +99,13 @@ class Witness:
         if self.look_s > 0:
             sample = self._sample()
             time.sleep(self.look_s)
-            self._add(load, sample, 0)
+            self._add(load, sample, Own())
         self._first = Conditions(
             line_up=self._up(seen),
             medium=self.machine.medium(self._interface),
-            cross_traffic_mbps=load.traffic_mbps,
+            cross_traffic_mbps=load.traffic_mbps("all"),
+            cross_traffic_down_mbps=load.traffic_mbps("down"),
+            cross_traffic_up_mbps=load.traffic_mbps("up"),
             cpu_percent=load.cpu_percent,
             platform=f"{platform.system()} {platform.release()} {platform.machine()}",
             probe_version=__version__,
@@ -98,16 +121,28 @@ class Witness:
         if not tool.internet:
             return measure()
         sample = self._sample()
-        measurement = measure()
+        with Waiting(self.machine) as waiting:
+            measurement = measure()
+        if waiting.seconds is not None:
+            self._during.wanted_s += time.monotonic() - sample.at_s
+            self._during.waited_s += waiting.seconds
         if measurement.failure is None:
-            self._add(self._during, sample, own_bytes(measurement.figures))
+            self._add(self._during, sample, own_traffic(measurement.figures))
         return measurement
 
     def after(self, came_through: bool) -> Conditions:
         """The whole of it. When nothing came through, the line is looked at once more."""
-        traffic = _greatest(self._first.cross_traffic_mbps, self._during.traffic_mbps)
-        cpu = _greatest(self._first.cpu_percent, self._during.cpu_percent)
-        seen = replace(self._first, cross_traffic_mbps=traffic, cpu_percent=cpu)
+        first, during = self._first, self._during
+        seen = replace(
+            first,
+            cross_traffic_mbps=_greatest(first.cross_traffic_mbps, during.traffic_mbps("all")),
+            cross_traffic_down_mbps=_greatest(
+                first.cross_traffic_down_mbps, during.traffic_mbps("down")
+            ),
+            cross_traffic_up_mbps=_greatest(first.cross_traffic_up_mbps, during.traffic_mbps("up")),
+            cpu_percent=_greatest(first.cpu_percent, during.cpu_percent),
+            cpu_wait_percent=during.cpu_wait_percent,
+        )
         return seen if came_through else self._looked_again(seen)
 
     def _looked_again(self, seen: Conditions) -> Conditions:
@@ -131,19 +166,37 @@ class Witness:
 
     def _sample(self) -> _Sample:
         moved = self.machine.moved_bytes(self._interface)
-        return _Sample(time.monotonic(), moved, self.machine.cpu_times())
+        by_direction = self.machine.received_and_sent(self._interface)
+        return _Sample(time.monotonic(), moved, by_direction, self.machine.cpu_times())
 
-    def _add(self, load: _Load, before: _Sample, own: float | None) -> None:
+    def _add(self, load: _Load, before: _Sample, own: Own | None) -> None:
         after = self._sample()
         if before.cpu and after.cpu:
             load.busy += after.cpu[0] - before.cpu[0]
             load.all += after.cpu[1] - before.cpu[1]
-        if before.moved_bytes is None or after.moved_bytes is None or own is None:
+        if own is None:
             return
-        if (moved := after.moved_bytes - before.moved_bytes) < 0:
-            return  # the interface was reset: its counters began again
-        load.foreign_bytes = (load.foreign_bytes or 0.0) + max(0.0, moved - own)
-        load.seconds += after.at_s - before.at_s
+        seconds = after.at_s - before.at_s
+        moved = {"all": _moved(before.moved_bytes, after.moved_bytes)}
+        for place, way in enumerate(("down", "up")):
+            counts = [one.by_direction and one.by_direction[place] for one in (before, after)]
+            moved[way] = _moved(*counts)
+        for way, count in moved.items():
+            if count is not None:
+                load.add_foreign(way, count - getattr(own, way), seconds)
+
+
+def own_traffic(figures: Figures) -> Own | None:
+    """None when a tool did not count everything."""
+    whole = own_bytes(figures)
+    if whole is None:
+        return None
+    down, up = figures.bytes_received or 0, figures.bytes_sent or 0
+    return Own(
+        whole,
+        down * FRAMES + up * ACKNOWLEDGEMENTS + UNCOUNTED_BYTES,
+        up * FRAMES + down * ACKNOWLEDGEMENTS + UNCOUNTED_BYTES,
+    )
 
 
 def own_bytes(figures: Figures) -> float | None:
@@ -156,6 +209,11 @@ def own_bytes(figures: Figures) -> float | None:
         return None
     payload = (figures.bytes_received or 0) + (figures.bytes_sent or 0)
     return payload * OVERHEAD + UNCOUNTED_BYTES
+
+
+def _moved(before: int | None, after: int | None) -> int | None:
+    """None where the interface was reset meanwhile: its counters began again."""
+    return None if before is None or after is None or after < before else after - before
 
 
 def _greatest(*values: float | None) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speedtrap_probe.errors import ProbeError
 
-VERSION = 2
+VERSION = 3
 BUSY_TIMEOUT_S = 30.0
 LAYOUT = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS rejected (
 );
 CREATE TABLE IF NOT EXISTS usage (month TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS costs (tool TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS imported (id TEXT PRIMARY KEY, started_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 # When a run was kept, by the wall clock and by one that never jumps (see `clock`).

@@ -1,9 +1,10 @@
 """What people see: progress while it runs, a table at the end."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from uuid import UUID
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from speedtrap_probe.tool import Progress, Tool, silent
 HEADINGS = ("down Mbps", "up Mbps", "latency ms", "jitter ms", "loaded ms", "of plan")
 NOTICEABLE_MBPS = 1.0
 BUSY_PERCENT = 90.0
+NOTICEABLE_WAIT_PERCENT = 10.0
 
 out = Console()
 err = Console(stderr=True)
@@ -121,6 +123,11 @@ def conditions(run: Run) -> Iterator[str]:
         yield f"This machine moved {seen.cross_traffic_mbps:,.1f} Mbps of other traffic."
     if seen.cpu_percent and seen.cpu_percent >= BUSY_PERCENT:
         yield f"The processors were {seen.cpu_percent:.0f} % busy."
+    if seen.cpu_wait_percent and seen.cpu_wait_percent >= NOTICEABLE_WAIT_PERCENT:
+        yield (
+            f"For {seen.cpu_wait_percent:.0f} % of the time the probe waited for a processor: "
+            "a quota, or other programs."
+        )
     if seen.vpn:
         yield "Measured through a VPN."
     if seen.on_battery:
@@ -144,7 +151,7 @@ def rehearsal(settings: Settings, tools: Iterable[Tool], budget: Budget) -> Iter
         f" of {size(budget.limit_bytes)}" if budget.limit_bytes is not None else ""
     )
     if budget.exhausted:
-        yield f"Internet tools would be skipped: {budget.exhausted}"
+        yield f"Internet tools that do not fit would be skipped: {budget.exhausted}"
     yield f"Rows would go to {settings.csv}"
     yield (
         f"The run would go to {settings.url}"
@@ -153,12 +160,33 @@ def rehearsal(settings: Settings, tools: Iterable[Tool], budget: Budget) -> Iter
     )
 
 
+def moved(
+    runs: Iterable[Run], earlier: Mapping[UUID, datetime], delivery: Delivery
+) -> Iterator[str]:
+    """What an import changed that had been made before, with another time zone."""
+    by = {
+        run.id: (run.started_at - earlier[run.id]).total_seconds() / 3600
+        for run in runs
+        if run.id in earlier and run.started_at != earlier[run.id]
+    }
+    before = set(delivery.before)
+    gone = [hours for id_, hours in by.items() if id_ not in before]
+    if gone and not delivery.waiting:
+        least, most = min(gone), max(gone)
+        span = f"{least:+g} h" if least == most else f"{least:+g} to {most:+g} h"
+        yield f"{_runs(len(gone))} had been imported with another time zone: moved by {span}"
+    if stayed := len(by) - len(gone):
+        yield f"{_runs(stayed)} stay where an import with another time zone had put them"
+
+
 def delivered(delivery: Delivery) -> Iterator[str]:
     """What became of the runs, in sentences."""
     if delivery.stored:
         yield f"delivered: {_runs(delivery.stored)}"
     for one in delivery.rejected:
         yield f"rejected by the service, set aside: run {one.run.id}: {one.reason}"
+    if delivery.rejected:
+        yield "What is set aside is kept: `flush` lists it, `flush --retry` sends it once more"
     if delivery.problem:
         yield delivery.problem
     if delivery.waiting:

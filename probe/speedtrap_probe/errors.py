@@ -1,5 +1,6 @@
 """What can go wrong in the probe. Everything else is a bug and shows its traceback."""
 
+from speedtrap_probe.foreign import text
 from speedtrap_probe.model import Failure, FailureKind, Figures
 
 
@@ -18,8 +19,8 @@ class ToolError(ProbeError):
     """
 
     def __init__(self, kind: FailureKind, message: str, figures: Figures | None = None) -> None:
-        super().__init__(message)
         self.failure = Failure(kind, message)
+        super().__init__(self.failure.message)
         self.figures = figures or Figures()
 
 
@@ -38,7 +39,7 @@ class UndeliveredError(ProbeError):
         refused: bool = False,
         clock_offset_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(text.secretless(message))  # an address may have a password in it
         self.divisible = divisible
         self.refused = refused
         self.clock_offset_s = clock_offset_s

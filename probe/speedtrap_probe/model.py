@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-NAME_LIMIT = 200
+from speedtrap_probe.foreign import bounds, text
+
+NAME_LIMIT = bounds.TEXT_LIMIT
 NOTES_LIMIT = 16
 MESSAGE_LIMIT = 500  # characters; a tool may print pages
 
@@ -34,18 +36,24 @@ class Medium(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no figure, for the rules (`kind`) and for people (`message`, one line)."""
+    """Why there is no figure, for the rules (`kind`) and for people (`message`, one line).
+
+    Whatever a message quotes has passed the gate for foreign text.
+    """
 
     kind: FailureKind
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", one_line(self.message))
+        object.__setattr__(self, "message", text.passed(self.message, MESSAGE_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What was measured against, as it calls itself: bounded, for the service takes no novels."""
+    """What was measured against, as it calls itself, bounded.
+
+    Tools tell servers apart by these; what leaves this machine is `public`.
+    """
 
     id: str | None = None
     name: str | None = None
@@ -56,7 +64,14 @@ class Server:
         for name in ("id", "name", "host", "location"):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, one_line(value, NAME_LIMIT) or None)
+                object.__setattr__(self, name, text.seen(value, NAME_LIMIT) or None)
+
+    @property
+    def public(self) -> "Server | None":
+        """Without addresses and whatever else the gate for foreign text keeps back."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        known = {name: text.named(value, NAME_LIMIT) for name, value in told.items() if value}
+        return Server(**known) if any(known.values()) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,11 @@ class Figures:
     tool_version: str | None = None
 
     def __post_init__(self) -> None:
+        if self.result_url is not None:
+            object.__setattr__(self, "result_url", text.link(self.result_url, bounds.URL_LIMIT))
+        if self.tool_version is not None:
+            told = text.version(self.tool_version, NAME_LIMIT)
+            object.__setattr__(self, "tool_version", told)
         for name in _NEVER_ZERO:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -113,10 +133,12 @@ class Measurement:
 class Conditions:
     """What the run was made under; None is unknown.
 
-    `line_up` is the connectivity check's word. `cross_traffic_mbps` and `cpu_percent` are the worse
-    of before and during the run. `link_mbps` is what the network interface negotiated. A positive
-    `clock_offset_ms` says that the service's clock is ahead of the probe's. `notes` are sentences
-    for people.
+    `line_up` is the connectivity check's word. Cross traffic and `cpu_percent` are the worse of
+    before and during the run. `cpu_wait_percent` is the share of the measuring in which the probe
+    wanted a processor and was given none. `link_mbps` is what the network interface negotiated. A
+    positive `clock_offset_ms` says that the service's clock is ahead of the probe's. `notes` are
+    sentences for people. A number that cannot be (drivers have their own for "unknown") is unknown;
+    busy beyond all bounds is still busy.
     """
 
     line_up: bool | None = None
@@ -131,6 +153,16 @@ class Conditions:
     on_battery: bool | None = None
     clock_offset_ms: float | None = None
     notes: tuple[str, ...] = ()
+    cross_traffic_down_mbps: float | None = None
+    cross_traffic_up_mbps: float | None = None
+    cpu_wait_percent: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in bounds.CONDITIONS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                busy = value > most and name.startswith(("cross_traffic", "cpu"))
+                object.__setattr__(self, name, most if busy else None)
 
     def noting(self, *notes: str | None) -> "Conditions":
         """The same with more to say."""
@@ -154,13 +186,6 @@ class Run:
         failures = [measurement.failure for measurement in self.measurements]
         skipped = [one for one in failures if one and one.kind is FailureKind.SKIPPED]
         return None not in failures and len(skipped) < max(1, len(failures))
-
-
-def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Printable, on one line, bounded: tool output goes into CSV cells and tables."""
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    joined = " ".join(printable.split())
-    return joined if len(joined) <= limit else joined[: limit - 1] + "…"
 
 
 def positive(value: object) -> float | None:
@@ -202,7 +227,7 @@ def from_json(document: Mapping[str, Any]) -> Run:
 def _conditions_json(conditions: Conditions) -> dict[str, Any]:
     document = _known(conditions)
     if notes := document.pop("notes"):
-        document["notes"] = [one_line(note, NAME_LIMIT) for note in notes[:NOTES_LIMIT]]
+        document["notes"] = [text.passed(note, NAME_LIMIT) for note in notes[:NOTES_LIMIT]]
     return document
 
 
@@ -213,8 +238,9 @@ def _measurement_json(measurement: Measurement) -> dict[str, Any]:
         "durationS": round(measurement.duration_s, 3),
         **_known(measurement.figures),
     }
-    if measurement.figures.server is not None:
-        document["server"] = _known(measurement.figures.server)
+    document.pop("server", None)
+    if measurement.figures.server is not None and (public := measurement.figures.server.public):
+        document["server"] = _known(public)
     if measurement.failure is not None:
         document["failure"] = _known(measurement.failure)
     return document

@@ -19,7 +19,7 @@ from speedtrap_probe.clock import Tick
 from speedtrap_probe.database import Database
 from speedtrap_probe.model import Run, from_json, to_json
 
-REJECTED_CAPACITY = 1_000
+REJECTED_CAPACITY = 10_000
 # The newest stay however old they seem: a clock that jumped ahead must not empty the outbox.
 NEVER_TOO_OLD = 100
 TRIMMED_AT_ONCE = 10  # the oldest tenth makes room for long enough
@@ -35,7 +35,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A run that the service will never take, and why."""
+    """A run that the service does not take as it is, and why."""
 
     run: Run
     reason: str
@@ -113,7 +113,7 @@ class Outbox:
             database.executemany("DELETE FROM runs WHERE id = ?", [(str(id_),) for id_ in ids])
 
     def reject(self, rejected: Iterable[Rejected]) -> None:
-        """Sets aside what the service will never take."""
+        """Sets aside what the service does not take."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._database.open() as database:
             for one in rejected:
@@ -128,6 +128,17 @@ class Outbox:
                 "(SELECT place FROM rejected ORDER BY place DESC LIMIT 1 OFFSET ?)",
                 (REJECTED_CAPACITY,),
             )
+
+    def retry(self) -> int:
+        """Queues again what was set aside; returns how many runs that are."""
+        with self._database.open() as database:
+            now = datetime.now(UTC).isoformat()
+            database.execute(
+                "INSERT OR IGNORE INTO runs (id, document, kept_at) "
+                "SELECT id, document, ? FROM rejected ORDER BY place",
+                (now,),
+            )
+            return database.execute("DELETE FROM rejected").rowcount
 
     def rejections(self) -> Sequence[Rejected]:
         """What was set aside, oldest first."""

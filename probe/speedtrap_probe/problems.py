@@ -16,6 +16,7 @@ class Exit(IntEnum):
     GOOD = 0  # measured, and delivered or queued; or another run measures this line now
     FAILED = 1  # every tool failed, or the run could not be kept
     USAGE = 2
+    REJECTED = 3  # the service did not take a run: it is set aside, and `flush` lists it
 
 
 @contextmanager

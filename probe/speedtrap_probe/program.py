@@ -101,7 +101,12 @@ def binding(
 def on_path(name: str) -> Iterator[Path]:
     """Every executable of that name: the first may be another program's."""
     for folder in os.get_exec_path():
-        if found := shutil.which(name, path=folder):
+        # "" and "." are the working directory, where anybody's file may lie; Windows looks there
+        # whatever the folder.
+        if not Path(folder).is_absolute():
+            continue
+        found = shutil.which(name, path=folder)
+        if found is not None and Path(found).parent == Path(folder):
             yield Path(found)
     beside = shutil.which(name, path=str(Path(sys.executable).parent))
     if beside is not None:  # in our own environment, which need not be on PATH
@@ -114,5 +119,5 @@ def program_version(path: Path, pattern: str) -> str | None:
         said = command.run([str(path), "--version"], VERSION_TIMEOUT_S, command.environment(None))
     except OSError:
         return None
-    match = re.search(pattern, said.stdout.decode(errors="replace"))
+    match = re.search(pattern, said.stdout.decode(errors="replace"), re.MULTILINE)
     return match[1] if match else None

@@ -119,7 +119,8 @@ def _row(run: Run, measurement: Measurement) -> list[str]:
 
 def _server(server: Server | None) -> str:
     """The most telling of its names."""
-    return (server.name or server.host or server.id or "") if server else ""
+    public = server.public if server else None
+    return (public.name or public.host or public.id or "") if public else ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Protocol
 from uuid import uuid4
 
 from speedtrap_probe.errors import ToolError
+from speedtrap_probe.foreign import text
+from speedtrap_probe.foreign.credible import admitted
 from speedtrap_probe.model import Conditions, Failure, FailureKind, Figures, Measurement, Run
 from speedtrap_probe.tool import Setup, Tool
 
@@ -63,11 +66,12 @@ def measure(
 ) -> Run:
     """Looks at the conditions, then runs every tool, one after the other."""
     watch = Stopwatch(datetime.now(UTC), time.monotonic())
-    setup = replace(setup, line_up=witness.before().line_up)
+    seen = witness.before()
+    setup = replace(setup, line_up=seen.line_up)
 
     def one(tool: Tool, setup: Setup) -> Measurement:
         watcher.started(tool.name)
-        measurement = witness.around(tool, lambda: _measure(tool, setup, watch))
+        measurement = witness.around(tool, lambda: admitted(_measure(tool, setup, watch), seen))
         watcher.measured(measurement)
         return measurement
 
@@ -121,8 +125,10 @@ def _measure(tool: Tool, setup: Setup, watch: Stopwatch) -> Measurement:
         figures = tool.measure(setup)
     except ToolError as error:
         figures, failure = error.figures, _in_context(tool, setup, error.failure)
-    except Exception as error:
-        log.debug("%s failed unexpectedly", tool.name, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever a tool does, there is a run
+        # Not as `exc_info`: a traceback quotes addresses and paths like any other foreign text.
+        trace = "\n".join(text.passed(line, 500) for line in traceback.format_exc().splitlines())
+        log.debug("%s failed unexpectedly:\n%s", tool.name, trace)
         what = f"unexpected {type(error).__name__} in {tool.name}: {error}"
         failure = Failure(FailureKind.TOOL_FAILED, what)
     return Measurement(tool.name, started_at, time.monotonic() - started, figures, failure)

@@ -51,7 +51,7 @@ class Session:
         if self.service is None:
             return Awake(own)
         try:
-            offset_s = self.service.heartbeat(Beat(self.settings.name, next_run_at))
+            offset_s = self.service.heartbeat(Beat(self.settings.name, next_run_at)).offset_s
             plan = self.service.plan(self.settings.name)
         except UndeliveredError as error:
             return Awake(own or self._remembered_plan(), error.clock_offset_s)
@@ -132,9 +132,17 @@ class Session:
         if self.settings.budget_bytes is None:
             return list(self.tools), True
         left = self.budget(plan)
-        if (why := left.exhausted) is None:
-            return list(self.tools), left.allows(max(left.costs.values(), default=0))
-        return [Skipped(tool, why) if tool.internet else tool for tool in self.tools], False
+        names = [tool.name for tool in self.tools if tool.internet]
+        self.chance.shuffle(names)  # where not all fit, it is not always the same that do
+        fits = left.affordable(names)
+        spared = (left.left_bytes or 0) - sum(left.costs[name] for name in fits)
+        chosen = [
+            tool
+            if not tool.internet or tool.name in fits
+            else Skipped(tool, left.why_not(tool.name))
+            for tool in self.tools
+        ]
+        return chosen, spared >= max((left.costs[name] for name in fits), default=0)
 
     def _own_plan(self) -> Plan | None:
         mbps = self.settings.plan_mbps

@@ -1,11 +1,13 @@
 """What the probe remembers between runs: data used this month, what a tool costs, the plan."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from speedtrap_probe.database import Database
-from speedtrap_probe.model import Measurement
+from speedtrap_probe.foreign.bounds import MAX_BYTES
+from speedtrap_probe.model import Measurement, Run
 from speedtrap_probe.plan import Plan
 
 
@@ -18,7 +20,8 @@ class State:
     def spend(self, at: datetime, measurements: Iterable[Measurement]) -> None:
         """Counts what these measurements moved, in the month (of local time) they were made."""
         moved = {
-            one.tool: (one.figures.bytes_received or 0) + (one.figures.bytes_sent or 0)
+            one.tool: min(MAX_BYTES, one.figures.bytes_received or 0)
+            + min(MAX_BYTES, one.figures.bytes_sent or 0)
             for one in measurements
         }
         with self._database.open() as database:
@@ -43,6 +46,26 @@ class State:
         """What each tool moved when it last measured, in bytes."""
         with self._database.open() as database:
             return dict(database.execute("SELECT tool, bytes FROM costs").fetchall())
+
+    def imported(self, runs: Sequence[Run]) -> dict[UUID, datetime]:
+        """When those of *runs* that were imported before began, as was said then."""
+        known = {}
+        with self._database.open() as database:
+            for run in runs:
+                row = database.execute(
+                    "SELECT started_at FROM imported WHERE id = ?", (str(run.id),)
+                ).fetchone()
+                if row is not None:
+                    known[run.id] = datetime.fromisoformat(row[0])
+        return known
+
+    def remember_imported(self, runs: Iterable[Run]) -> None:
+        """So that an import with another time zone can say what it moves."""
+        with self._database.open() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO imported VALUES (?, ?)",
+                [(str(run.id), run.started_at.isoformat()) for run in runs],
+            )
 
     def remember_plan(self, plan: Plan | None) -> None:
         """For the times when the service cannot be asked."""

@@ -5,6 +5,7 @@ import json
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +36,7 @@ class Answer:
     """What the service said of each run of a batch."""
 
     stored: Sequence[UUID]  # now, or before
+    before: Sequence[UUID]
     rejected: Sequence[Rejected]
 
 
@@ -46,6 +48,7 @@ class Delivery:
     waiting: int
     rejected: Sequence[Rejected] = field(default_factory=tuple)
     problem: str | None = None
+    before: Sequence[UUID] = field(default_factory=tuple)  # of those stored, what was there already
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,15 @@ class Beat:
 
     probe: str
     next_run_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the service made of a heartbeat. A probe of which it has no run yet is not `known`: then
+    it has kept nothing of it."""
+
+    offset_s: float | None
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class Service:
         variables = {"runs": [to_json(run) for run in runs]}
         return _answer(runs, self._ask("SubmitRuns", SUBMIT_RUNS, variables).data["submitRuns"])
 
-    def heartbeat(self, beat: Beat) -> float | None:
+    def heartbeat(self, beat: Beat) -> Heard:
         """Says that this probe lives; returns how far the service's clock is ahead, in seconds.
 
         Raises UndeliveredError when the service cannot be reached. That it refuses a heartbeat is
@@ -84,12 +96,13 @@ class Service:
         due = beat.next_run_at.isoformat(timespec="milliseconds") if beat.next_run_at else None
         variables = {"probe": beat.probe, "nextRunAt": due}
         try:
-            return self._ask("Heartbeat", HEARTBEAT, variables).offset_s
+            reply = self._ask("Heartbeat", HEARTBEAT, variables)
         except UndeliveredError as error:
             if not error.refused:
                 raise
             log.debug("no heartbeat: %s", error)
-            return error.clock_offset_s
+            return Heard(error.clock_offset_s, known=True)
+        return Heard(reply.offset_s, known=reply.data.get("heartbeat") is not False)
 
     def plan(self, probe: str) -> Plan | None:
         """What was purchased, or None if the service knows of none."""
@@ -149,17 +162,15 @@ def deliver(
     With a *beat* the service hears of this probe first, and tells what time it is: runs whose clock
     was wrong are corrected on their way.
     """
-    stored, rejected = 0, list[Rejected]()
+    stored, rejected, before = 0, list[Rejected](), list[UUID]()
     problem: str | None = None
     size, behind, passed_by = BATCH, None, 0
-    offset_s: float | None = None
-    if beat is not None:
-        try:
-            offset_s = service.heartbeat(beat)
-        except UndeliveredError as error:
-            return Delivery(0, len(outbox), problem=str(error))
+    try:
+        heard = service.heartbeat(beat) if beat is not None else Heard(None, known=True)
+    except UndeliveredError as error:
+        return Delivery(0, len(outbox), problem=str(error))
     while kept := outbox.kept(size, behind):
-        runs = [_on_time(one, offset_s, tick) for one in kept]
+        runs = [_on_time(one, heard.offset_s, tick) for one in kept]
         try:
             answer = service.submit(runs)
         except UndeliveredError as error:
@@ -176,8 +187,17 @@ def deliver(
         outbox.acknowledged(answer.stored)
         outbox.reject(answer.rejected)
         stored += len(answer.stored)
+        before += answer.before
         rejected += answer.rejected
-    return Delivery(stored, len(outbox), rejected, problem)
+    _beat_again(service, beat if stored and not heard.known else None)
+    return Delivery(stored, len(outbox), rejected, problem, before)
+
+
+def _beat_again(service: Service, beat: Beat | None) -> None:
+    """When the next run is due, of a probe that the service knows only since its first run."""
+    if beat is not None and beat.next_run_at is not None:
+        with suppress(UndeliveredError):
+            service.heartbeat(beat)
 
 
 def _trusted() -> ssl.SSLContext:
@@ -218,7 +238,8 @@ def _refusal(error: Mapping[str, Any], offset_s: float | None) -> UndeliveredErr
 
 
 def _answer(runs: Sequence[Run], data: Mapping[str, Any]) -> Answer:
-    stored = [UUID(id_) for id_ in (*data["accepted"], *data["duplicates"])]
+    before = [UUID(id_) for id_ in data["duplicates"]]
+    stored = [*(UUID(id_) for id_ in data["accepted"]), *before]
     rejected = [
         Rejected(runs[entry["index"]], f"{entry['field']}: {entry['message']}")
         for entry in data["rejected"]
@@ -226,4 +247,4 @@ def _answer(runs: Sequence[Run], data: Mapping[str, Any]) -> Answer:
     answered = {*stored, *(one.run.id for one in rejected)}
     if not answered.issuperset(run.id for run in runs):
         raise UndeliveredError("the service did not answer for every run", divisible=True)
-    return Answer(stored, rejected)
+    return Answer(stored, before, rejected)

@@ -310,7 +310,9 @@ def figures_of(run: Run, metric: Metric, tools: Set[str]) -> list[float]:
         m[KEYS[metric]]
         for m in run["measurements"]
         if m["tool"] in tools and KEYS[metric] in m
-        and (wire is None or all(m.get(KEYS[one], 0) <= wire for one in MORE_IS_BETTER))
+        and (wire is None or all(
+            exactly(m.get(KEYS[one], 0)) <= Decimal("1.05") * exactly(wire) for one in MORE_IS_BETTER
+        ))
     ]  # fmt: skip
 
 

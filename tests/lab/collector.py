@@ -25,6 +25,7 @@ RUN_FIELDS = {"id", "probe", "startedAt", "finishedAt", "conditions", "measureme
 CONDITION_FIELDS = {
     "lineUp", "medium", "crossTrafficMbps", "cpuPercent", "publicIpHash", "platform",
     "probeVersion", "linkMbps", "vpn", "onBattery", "clockOffsetMs", "notes",
+    "crossTrafficDownMbps", "crossTrafficUpMbps", "cpuWaitPercent",
 }  # fmt: skip
 FIGURE_FIELDS = {
     "downloadMbps", "uploadMbps", "latencyMs", "jitterMs", "packetLossRatio",
@@ -111,7 +112,7 @@ class _CollectorHandler(Handler):
 
 def _heard(ledger: Ledger, beat: Mapping[str, Any]) -> bool:
     ledger.beats.append(beat)
-    return True
+    return any(run["probe"] == beat["probe"] for run in ledger.runs.values())
 
 
 def _submit(ledger: Ledger, runs: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# What runs over every tool, and over every program, without a list.
+TABLES = ("tests/probe/test_tools.py", "tests/probe/test_foreign_text.py",
+          "tests/probe/test_programs.py")  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,7 +30,7 @@ def test_a_new_tool_is_one_file_and_its_captures(tmp_path: Path) -> None:
 
     options = ["-k", "wirespeed", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "tests/probe/test_tools.py"],
+        [sys.executable, "-m", "pytest", *options, *TABLES],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}/probe:{tmp_path}"},
         capture_output=True,
@@ -35,4 +38,4 @@ def test_a_new_tool_is_one_file_and_its_captures(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 passed" in done.stdout
+    assert "23 passed" in done.stdout

@@ -104,13 +104,55 @@ def test_offline_runs_are_queued_and_arrive_once_by_flush(home: Home) -> None:
     assert len(ledger.runs) == 2
 
 
-def test_a_rejected_run_is_said_aloud_and_listed_by_flush(home: Home) -> None:
-    home.outbox.put([a_run(probe="neighbour")])
-    with collector(Ledger(refused_probe="neighbour")) as server:
-        first = home.probe("flush", "-k", KEY, "--url", server.url)
-        second = home.probe("flush", "-k", KEY, "--url", server.url)
+def test_a_rejected_run_is_said_aloud_and_kept_until_the_service_takes_it(home: Home) -> None:
+    run, ledger = a_run(probe="neighbour"), Ledger(refused_probe="neighbour")
+    home.outbox.put([run])
+    with collector(ledger) as server:
+        given = ("flush", "-k", KEY, "--url", server.url)
+        first, second = home.probe(*given), home.probe(*given)
+        again = home.probe(*given, "--retry", "-q")
+        ledger.refused_probe = None
+        taken, last = home.probe(*given, "--retry"), home.probe(*given)
+    assert [one.returncode for one in (first, second, again, taken, last)] == [3, 0, 3, 0, 0]
     assert "rejected by the service" in first.stderr
+    assert "flush --retry" in first.stderr
     assert "probe: not yours" in second.stdout
+    assert "probe: not yours" in again.stderr
+    assert "delivered: 1 run" in taken.stdout
+    assert "set aside" not in last.stdout
+    assert list(ledger.runs) == [run.id]
+    assert len(home.outbox) == 0
+
+
+@pytest.mark.parametrize("form", ["--json", "-q"])
+def test_a_run_that_the_service_rejects_is_said_aloud_whatever_the_form(
+    form: str, home: Home
+) -> None:
+    with speed_server() as lan, collector(Ledger(refused_probe="laptop")) as server:
+        done = home.probe(
+            "run", form, "-k", KEY, "--url", server.url, "--tool", "lan",
+            SPEEDTRAP_PROBE_LAN_URL=lan.url + "/speed/",
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert "rejected by the service" in done.stderr
+    (aside,) = home.outbox.rejections()
+    assert str(aside.run.id) == home.rows()[0]["run_id"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "timestamp,fast,speedtest,turnkey,ookla\n", "a shopping list\nmilk\n", "\0" * 900,
+     "11/10/2019 10:00,1 Mbps,,,\n"],
+    ids=["nothing", "a header", "something else", "zeros", "dates of two meanings"],
+)  # fmt: skip
+def test_where_nothing_could_be_read_the_import_fails_and_says_what_was_expected(
+    content: str, home: Home
+) -> None:
+    (home.folder / "old.csv").write_text(content)
+    done = home.probe("import", "old.csv", "-k", KEY, "--url", "http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "no run could be read from old.csv" in done.stderr.replace("\n", " ")
+    assert "timestamp,fast,speedtest,turnkey,ookla" in done.stderr.replace("\n", "")
     assert len(home.outbox) == 0
 
 

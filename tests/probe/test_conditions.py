@@ -1,6 +1,8 @@
 """What a run is made under: a machine that says what the test wants, and the real one."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +32,10 @@ class AMachine(Blind):
     read: int = 0
     cpu_read: int = 0
     asked: list[str | None] = field(default_factory=list)
+    directions: Sequence[tuple[int, int]] = ()
+    directions_read: int = 0
+    throttled: Sequence[float] = ()
+    throttled_read: int = 0
 
     def interface(self, address: str | None) -> str | None:
         self.asked.append(address)
@@ -41,6 +47,19 @@ class AMachine(Blind):
             self.total += self.moves[self.read]
         self.read += 1
         return self.total
+
+    def received_and_sent(self, _interface: str | None) -> tuple[int, int] | None:
+        self.directions_read += 1
+        known = self.directions_read <= len(self.directions)
+        return self.directions[self.directions_read - 1] if known else None
+
+    def throttled_s(self) -> float | None:
+        self.throttled_read += 1
+        return (
+            self.throttled[min(self.throttled_read, len(self.throttled)) - 1]
+            if self.throttled
+            else None
+        )
 
     def cpu_times(self) -> tuple[float, float] | None:
         self.cpu_read += 1
@@ -75,6 +94,76 @@ def test_what_moved_beside_a_tool_is_cross_traffic() -> None:
     conditions = seen(machine, a_measurement("turnkey", QUIET))
     assert conditions.cross_traffic_mbps is not None
     assert conditions.cross_traffic_mbps > 0
+
+
+def test_an_own_upload_beside_a_download_is_up_traffic_only() -> None:
+    # Of what came down the tool counted 10 MB; 9 MB went up, and it counted none.
+    machine = AMachine(moves=[0, 0], directions=[(0, 0), (11 * MEGABYTE, 9 * MEGABYTE)])
+    conditions = seen(machine, a_measurement("turnkey", QUIET))
+    assert conditions.cross_traffic_down_mbps == 0
+    assert (conditions.cross_traffic_up_mbps or 0) > 0
+
+
+def test_a_download_of_the_household_is_down_traffic_only() -> None:
+    both = Figures(download_mbps=100, upload_mbps=10, bytes_received=10 * MEGABYTE,
+                   bytes_sent=10 * MEGABYTE)  # fmt: skip
+    machine = AMachine(moves=[0, 0], directions=[(0, 0), (30 * MEGABYTE, 11 * MEGABYTE)])
+    conditions = seen(machine, a_measurement("turnkey", both))
+    assert (conditions.cross_traffic_down_mbps or 0) > 0
+    assert conditions.cross_traffic_up_mbps == 0
+
+
+def test_acknowledgements_of_a_fast_download_are_no_upload() -> None:
+    fast = Figures(download_mbps=940, bytes_received=1000 * MEGABYTE)
+    machine = AMachine(moves=[0, 0], directions=[(0, 0), (1060 * MEGABYTE, 30 * MEGABYTE)])
+    conditions = seen(machine, a_measurement("turnkey", fast))
+    assert conditions.cross_traffic_down_mbps == conditions.cross_traffic_up_mbps == 0
+
+
+def test_before_a_run_each_direction_is_looked_at() -> None:
+    machine = AMachine(moves=[0, 0], directions=[(5, 5), (5, MEGABYTE)])
+    conditions = seen(machine, look_s=0.05)
+    assert conditions.cross_traffic_down_mbps == 0
+    assert (conditions.cross_traffic_up_mbps or 0) > 0
+
+
+def test_time_that_a_quota_took_is_waited_for_a_processor_however_idle_the_machine_is() -> None:
+    idle = [(0.0, 0.0), (0.0, 0.0), (1.0, 100.0)]
+    machine = AMachine(throttled=[10.0, 99.0], ticks=idle)
+    conditions = seen(machine, a_measurement("turnkey", QUIET))
+    assert conditions.cpu_wait_percent is not None
+    assert 0 < conditions.cpu_wait_percent <= 100
+
+
+def test_where_the_system_does_not_tell_waiting_is_unknown_and_not_zero() -> None:
+    assert seen(AMachine(), a_measurement("turnkey", QUIET)).cpu_wait_percent is None
+
+
+# Three that never rest on one processor: each is ready all the time and runs a third of it.
+STARVED = """
+import os, subprocess, sys, time
+from speedtrap_probe.machine import here
+from speedtrap_probe.machine.waiting import Waiting
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+try:
+    with Waiting(here()) as waiting:
+        ends = time.process_time() + 0.3
+        while time.process_time() < ends:
+            pass
+    print(waiting.seconds)
+finally:
+    for one in busy:
+        one.kill()
+        one.wait()
+"""
+
+
+def test_a_processor_that_others_have_is_waited_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 0.1
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,27 @@
 import os
 import random
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from speedtrap_probe import lock, report
+from speedtrap_probe import lock, report, settings
 from speedtrap_probe.backoff import FIRST_S, LONGEST_S, Backoff
 from speedtrap_probe.budget import Budget, costs, size
+from speedtrap_probe.cli import _wait_until
 from speedtrap_probe.database import Database
 from speedtrap_probe.errors import ProbeError
+from speedtrap_probe.foreign.bounds import MAX_BYTES
 from speedtrap_probe.model import Figures
 from speedtrap_probe.outbox import Outbox
 from speedtrap_probe.plan import Plan
+from speedtrap_probe.run import Watcher
+from speedtrap_probe.session import Awake, Session
 from speedtrap_probe.state import State
-from speedtrap_probe.tool import Tool
+from speedtrap_probe.tool import Option, Setup, Tool, Usable, silent
 from speedtrap_probe.tools import lan, turnkey
 
 from tests.probe.builders import AT, a_measurement, a_run
@@ -86,6 +90,77 @@ def test_a_run_that_would_exceed_the_budget_may_not_be_made(
     assert (budget.exhausted is None) is may
     if not may:
         assert "1 GB would be exceeded" in (budget.exhausted or "")
+
+
+@dataclass(frozen=True, slots=True)
+class ATool:
+    """Measures nothing here: only what it would cost matters."""
+
+    name: str
+    internet: bool = True
+    options: tuple[Option, ...] = ()
+
+    def usable(self, _setup: Setup) -> Usable:
+        return Usable(True)
+
+    def measure(self, _setup: Setup) -> Figures:
+        return Figures(download_mbps=900, bytes_received=GIGABYTE, bytes_sent=GIGABYTE // 10)
+
+
+def a_session(folder: Path, budget_bytes: int, tools: Sequence[Tool]) -> Session:
+    told = replace(
+        settings.read({"SPEEDTRAP_PROBE_DATA_DIR": str(folder)}, config_file=folder / "none"),
+        budget_bytes=budget_bytes, csv=folder / "report.csv", checks=(), look_s=0.0, plan_mbps=940,
+    )  # fmt: skip
+    return Session(told, State(Database(folder / "outbox.sqlite3")), tools=tuple(tools))
+
+
+SEVEN = [ATool(name) for name in "abcdefg"]
+
+
+def a_round(session: Session) -> list[str]:
+    """One run, kept; the tools that measured."""
+    run = session.measure(Watcher(), silent, Awake(Plan(940)))
+    session.record(run)
+    measured = [one for one in run.measurements if one.failure is None]
+    for one in run.measurements:
+        assert one.failure is None or "data budget of 10 GB" in one.failure.message
+    return [one.tool for one in measured]
+
+
+def test_a_budget_of_10_gb_at_a_plan_of_940_allows_the_first_run(tmp_path: Path) -> None:
+    session = a_session(tmp_path, 10 * GIGABYTE, SEVEN)
+    first = a_round(session)
+    assert 1 <= len(first) < len(SEVEN)
+    later = a_round(session)
+    assert later  # what was learnt makes the next ones cheaper
+    for _ in range(9):
+        a_round(session)
+    assert session.state.spent_bytes(datetime.now(UTC)) <= 10 * GIGABYTE
+
+
+def test_not_always_the_same_tools_fit_a_budget(tmp_path: Path) -> None:
+    firsts = set()
+    for seed in range(20):
+        folder = tmp_path / str(seed)
+        session = replace(a_session(folder, 10 * GIGABYTE, SEVEN), chance=random.Random(seed))
+        firsts |= set(a_round(session))
+    assert firsts == {tool.name for tool in SEVEN}
+
+
+def test_no_count_that_a_tool_made_up_ends_the_budget_or_breaks_the_books(tmp_path: Path) -> None:
+    state = State(Database(tmp_path / "outbox.sqlite3"))
+    state.spend(AT, [a_measurement("ookla", Figures(download_mbps=1, bytes_received=2**80))])
+    assert state.spent_bytes(AT) <= MAX_BYTES
+
+
+def test_a_watch_that_waits_wakes_once_a_minute(tmp_path: Path) -> None:
+    naps: list[float] = []
+    base = a_session(tmp_path, GIGABYTE, [])
+    session = replace(base, outbox=Outbox(tmp_path / "outbox.sqlite3"))
+    _wait_until(3600.0, session, Backoff(), True, lambda: sum(naps), naps.append)
+    assert len(naps) <= 62
+    assert sum(naps) == pytest.approx(3600)
 
 
 def test_what_a_tool_will_cost_is_what_it_cost_or_what_the_plan_lets_through() -> None:

@@ -55,6 +55,7 @@ def interface(linux: Linux, name: str, **files: str) -> str:
 
 def test_counters_are_received_and_sent(linux: Linux) -> None:
     assert linux.moved_bytes("eth0") == 1200
+    assert linux.received_and_sent("eth0") == (1000, 200)
     assert linux.moved_bytes("eth7") is None
     assert linux.moved_bytes(None) is None
 
@@ -185,3 +186,42 @@ def test_ports_tell_by_their_names(name: str, expected: Medium) -> None:
 
 def test_macos_names_its_ports() -> None:
     assert ports(NETWORKSETUP) == {"en0": "Ethernet", "en1": "Wi-Fi"}
+
+
+V2, V1 = "throttled_usec 2500000", "throttled_time 2500000000"
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "stat", "expected_s"),
+    [
+        ("0::/\n", "cpu.stat", V2, 2.5),
+        ("0::/user.slice/app.scope\n", "user.slice/cpu.stat", V2, 2.5),
+        ("0::/docker/0123\n", "cpu.stat", V2, 2.5),
+        ("4:cpu,cpuacct:/docker/0123\n1:name=systemd:/\n", "cpu,cpuacct/cpu.stat", V1, 2.5),
+        ("1:cpu:/\n0::/\n", "cpu/cpu.stat", V1, 2.5),
+        ("2:cpuset:/\n", "cpuset/cpu.stat", V1, None),
+        ("0::/\n", "cpu.stat", "usage_usec 7", None),
+        ("", "cpu.stat", V2, None),
+    ],
+)
+def test_a_quota_is_found_in_the_own_control_group_or_above_it(
+    groups: str, file: str, stat: str, expected_s: float | None, linux: Linux
+) -> None:
+    (linux.proc / "self").mkdir()
+    (linux.proc / "self/cgroup").write_text(groups)
+    told = linux.sys / "fs/cgroup" / file
+    told.parent.mkdir(parents=True)
+    told.write_text(f"nr_periods 10\n{stat}\n")
+    assert linux.throttled_s() == expected_s
+
+
+def test_threads_and_children_tell_how_long_they_were_ready_and_not_run(linux: Linux) -> None:
+    for place, told in {
+        "self/task/7/schedstat": "1 1500000000 3\n",
+        "self/task/7/children": "9 \n",
+        "self/task/8/schedstat": "not what it was",
+        "9/task/9/schedstat": "1 250000000 3\n",
+    }.items():
+        (linux.proc / place).parent.mkdir(parents=True, exist_ok=True)
+        (linux.proc / place).write_text(told)
+    assert linux.run_delays_s() == {7: 1.5, 9: 0.25}

@@ -54,9 +54,12 @@ def test_what_tools_write_for_unknown_is_no_figure(unknown: object) -> None:
 
 
 def test_a_failure_is_one_printable_bounded_line() -> None:
-    failure = Failure(FailureKind.TOOL_FAILED, "a\r\nb\x1b[31mc\t" + "x" * 10_000)
-    assert failure.message.startswith("a b [31mc x")
-    assert len(failure.message) == MESSAGE_LIMIT
+    failure = Failure(FailureKind.TOOL_FAILED, "a\r\nb\x1b[31mc\t" + "x " * 10)
+    assert failure.message.startswith("a bc x x")
+    long = Failure(FailureKind.TOOL_FAILED, "x " * 10_000 + "the end")
+    assert long.message.startswith("…")
+    assert long.message.endswith("x the end")
+    assert len(long.message) == MESSAGE_LIMIT
 
 
 def test_a_servers_name_is_bounded() -> None:

@@ -1,6 +1,7 @@
 """Ookla's CLI and ddo/fast as executables that print what the captures recorded."""
 
 import json
+import os
 import socket
 import stat
 import sys
@@ -14,11 +15,13 @@ import pytest
 from speedtrap_probe.engine import http
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.program import CommandTool, Program
+from speedtrap_probe.program import CommandTool, Program, on_path
 from speedtrap_probe.tool import Setup, Tool
-from speedtrap_probe.tools import fast, iperf3, ookla, speedtest_cli
+from speedtrap_probe.tools import discover, fast, iperf3, ookla, speedtest_cli
 
 from tests.lab.iperf3 import iperf3_server
+from tests.lab.replay import replay_server
+from tests.probe.test_tools import module_of
 
 CAPTURES = Path(__file__).parent / "captures"
 OOKLA_VERSION = "Speedtest by Ookla 1.2.0.84 (ea6b6773cf) Linux/x86_64-linux-musl"
@@ -144,37 +147,163 @@ def test_the_real_iperf3_without_a_server_has_no_network() -> None:
     assert raised.value.failure.kind is FailureKind.NO_NETWORK
 
 
-def test_fast_is_asked_for_a_bare_number(tmp_path: Path) -> None:
-    path = an_executable(
-        tmp_path, "fast", "assert sys.argv[1:] == ['--silent', '-m']; print('340.37')"
-    )
+DDOS_LINE = "print('\\r\\x1b[2K -> 340.37 Mbps')"
+ELSEWHERE = {"fast_url": "http://127.0.0.1:1/"}
+
+
+def test_a_named_ddo_fast_is_asked_without_flags(tmp_path: Path) -> None:
+    path = an_executable(tmp_path, "fast", f"assert not sys.argv[1:]; {DDOS_LINE}")
     figures = fast.TOOL.measure(setup_for("fast", path))
     assert (figures.download_mbps, figures.tool_version) == (340.37, "ddo/fast")
 
 
+@pytest.mark.parametrize(
+    "start",
+    ["#!/usr/bin/env node\nconsole.log('340 Mbps')\n",
+     '#!/bin/sh\nbasedir=$(dirname "$0")\nexec node "$basedir/cli.js" "$@"\n'],
+    ids=["node", "shim"],
+)  # fmt: skip
 def test_the_node_program_of_the_same_name_is_not_taken_for_ddos(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: str, tmp_path: Path
 ) -> None:
     path = an_executable(tmp_path, "fast", "")
-    path.write_text("#!/usr/bin/env node\nconsole.log('340 Mbps')\n")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert not fast.found(Setup("http://127.0.0.1:1"))
+    path.write_text(start)
+    with pytest.raises(ToolError, match="cannot be read as ddo/fast"):
+        fast.TOOL.measure(setup_for("fast", path))
 
 
-def test_ddos_fast_is_preferred_unless_the_line_to_measure_was_chosen(
+def test_a_program_that_nobody_named_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    an_executable(tmp_path, "fast", "")
+    an_executable(tmp_path, "fast", f"open({str(tmp_path / 'ran')!r}, 'w'); print('42')")
     monkeypatch.setenv("PATH", str(tmp_path))
-    setup = Setup("http://127.0.0.1:1")
+    setup = Setup("http://127.0.0.1:1", ELSEWHERE)
+    assert fast.TOOL.usable(setup).version == http.VERSION
+    with pytest.raises(ToolError):
+        fast.TOOL.measure(setup)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_named_ddo_fast_steps_aside_where_the_line_to_measure_was_chosen(tmp_path: Path) -> None:
+    setup = setup_for("fast", an_executable(tmp_path, "fast", ""))
     assert fast.TOOL.usable(setup).version == "ddo/fast"
     assert fast.TOOL.usable(replace(setup, ip_version="6")).version == http.VERSION
     assert fast.TOOL.usable(replace(setup, bind="eth0")).version == http.VERSION
     assert fast.TOOL.usable(replace(setup, options={"fast_command": "none"})).ok
 
 
+@pytest.mark.parametrize("body", ["print('42')", "print('panic: no'); sys.exit(2)"])
+def test_where_ddos_fast_fails_our_own_client_measures(body: str, tmp_path: Path) -> None:
+    path = an_executable(tmp_path, "fast", body)
+    capture = json.loads((CAPTURES / "fast" / "api_good.json").read_text())
+    with replay_server(capture["answers"]) as server:
+        options = {n: v.replace("{url}", server.url) for n, v in capture["options"].items()}
+        setup = Setup(server.url, options | {"fast_command": str(path)}, window_s=0.5)
+        figures = fast.TOOL.measure(setup)
+    assert figures.tool_version == http.VERSION
+    assert figures.upload_mbps
+
+
+def test_where_our_own_client_fails_too_both_reasons_are_told(tmp_path: Path) -> None:
+    path = an_executable(tmp_path, "fast", "print('panic: no'); sys.exit(2)")
+    options = ELSEWHERE | {"fast_command": str(path)}
+    with pytest.raises(ToolError, match=r"before that, fast: panic: no"):
+        fast.TOOL.measure(Setup("http://127.0.0.1:1", options))
+
+
+@pytest.mark.parametrize("name", ["speedtest.py", "socket.py", "json.py"])
+def test_files_of_the_working_directory_are_not_taken_for_speedtest_clis(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "import pathlib; pathlib.Path(__file__).with_name('ran').touch()\n"
+    (tmp_path / name).write_text(body)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ToolError, match="refused"):
+        speedtest_cli.TOOL.measure(Setup("http://127.0.0.1:1", proxy="http://127.0.0.1:1"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("entry", ["", "."])
+def test_a_program_of_the_working_directory_is_not_on_path(
+    entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_speedtest(tmp_path, OOKLA_VERSION)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{entry}:{os.environ['PATH']}")
+    assert not [one for one in on_path("speedtest") if one.absolute().parent == tmp_path]
+
+
+# Whatever its name: these print something else than the program that is meant, and end well.
+FOREIGN = {
+    "a number": "42\n",
+    "a number with its unit": "42 Mbps\n",
+    "another program's JSON": '{"download": 42}\n[{"speed": 42}]\n',
+    "a web page": "<html><body>42 Mbps</body></html>\n",
+    "nothing": "",
+}
+PROGRAMS = [name for name in discover() if hasattr(module_of(name), "parse")]
+
+
+@pytest.mark.parametrize("said", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_another_program_prints_is_no_figure(name: str, said: str) -> None:
+    if name == "speedtest-cli" and said.startswith('{"download"'):
+        said = '{"speed": 42}\n'  # its own results look like the other
+    with pytest.raises(ToolError) as raised:
+        module_of(name).parse(0, said.encode(), b"")
+    assert raised.value.failure.kind is FailureKind.TOOL_FAILED
+
+
+# What libraries under these programs say, on whichever stream: (what, its kind).
+SAID = {
+    "dial tcp: lookup a.example on 192.0.2.1:53: server misbehaving": FailureKind.NO_NETWORK,
+    "dial tcp: lookup a.example: no such host": FailureKind.NO_NETWORK,
+    "connect: network is unreachable": FailureKind.NO_NETWORK,
+    "Name or service not known": FailureKind.NO_NETWORK,
+    "Temporary failure in name resolution": FailureKind.NO_NETWORK,
+    "Couldn't resolve host name": FailureKind.NO_NETWORK,
+    "connect: connection refused": FailureKind.NO_NETWORK,
+    "No route to host": FailureKind.NO_NETWORK,
+    "read: i/o timeout": FailureKind.TIMEOUT,
+    "The operation timed out": FailureKind.TIMEOUT,
+    "Too many requests received": FailureKind.RATE_LIMITED,
+    "HTTP Error 429": FailureKind.RATE_LIMITED,
+    "unexpected end of file": FailureKind.TOOL_FAILED,
+}
+FORMS = {
+    "plain": "{}\n",
+    "logged": "[2026-11-20 11:00:22.771] [error] {}\n[2026-11-20 11:00:23] [error] It failed (0)\n",
+    "behind a licence": "=" * 78 + "\n\nYou may\n\n" + "=" * 78 + "\n\n{}\n",
+    "before a usage": "{}\n\nIt cannot go on.\n",
+}
+
+
+@pytest.mark.parametrize("on_stderr", [True, False], ids=["stderr", "stdout"])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_error_is_read_from_the_stream_that_it_is_written_to(
+    name: str, form: str, on_stderr: bool
+) -> None:
+    for what, kind in SAID.items():
+        said = form.format(what).encode()
+        with pytest.raises(ToolError) as raised:
+            module_of(name).parse(1, *((b"", said) if on_stderr else (said, b"")))
+        assert raised.value.failure.kind is kind, what
+        assert what.replace("192.0.2.1:53", "[address]") in raised.value.failure.message
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_errors_in_json_are_read_from_either_stream(name: str) -> None:
+    said = json.dumps({"type": "log", "level": "error", "message": "Cannot open socket: timeout"})
+    for streams in ((said.encode(), b"<html>"), (b"", said.encode())):
+        with pytest.raises(ToolError, match="Cannot open socket") as raised:
+            module_of(name).parse(1, *streams)
+        assert raised.value.failure.kind is FailureKind.NO_NETWORK
+
+
 def test_a_slow_program_is_waited_for(tmp_path: Path) -> None:
-    path = an_executable(tmp_path, "fast", "time.sleep(1); print('340.37')")
+    path = an_executable(tmp_path, "fast", f"time.sleep(1); {DDOS_LINE}")
     assert fast.TOOL.measure(setup_for("fast", path)).download_mbps == 340.37
 
 

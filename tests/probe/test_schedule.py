@@ -1,6 +1,7 @@
 """What each system's scheduler would be given, wherever the tests run."""
 
 import plistlib
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from speedtrap_probe.errors import ProbeError, SettingsError
 from speedtrap_probe.schedule import apply, choice, cron, launchd, systemd, windows
 from speedtrap_probe.schedule.choice import Scheduler
 from speedtrap_probe.schedule.job import Command, File, Job, Recipe
+
+from tests.probe.home import Home
 
 ARGV = (sys.executable, "-m", "speedtrap_probe", "run", "--csv", "/home/a b/100%.csv")
 FIVE_AND_A_HALF_HOURS = 19_800
@@ -194,3 +197,18 @@ def test_a_command_that_fails_is_told_with_its_words() -> None:
     with pytest.raises(ProbeError, match="cannot be run"):
         apply.run(Command(("/nowhere/systemctl",)))
     assert apply.run(Command(("/nowhere/systemctl",), may_fail=True)) == ""
+
+
+@pytest.mark.parametrize("scheduler", list(Scheduler))
+@pytest.mark.parametrize("command", ["status", "remove"])
+def test_what_was_never_installed_is_no_bug_of_any_scheduler(
+    command: str, scheduler: Scheduler, tmp_path: Path
+) -> None:
+    home = Home(tmp_path)
+    done = home.probe("schedule", command, "--with", scheduler)
+    assert "Traceback" not in done.stderr
+    # Where the scheduler's own program is missing, that is said in words.
+    assert done.returncode == 0 or re.search("cannot be run|failed: ", done.stderr)
+    if scheduler is Scheduler.WINDOWS:
+        assert done.returncode == 0
+        assert "ot installed" in done.stdout or "is removed" in done.stdout

@@ -9,7 +9,7 @@ from speedtrap_probe.submit import BATCH, Beat, Service, deliver
 
 from tests.lab.collector import KEY, CollectorServer, Ledger, collector
 from tests.lab.http11 import Handler, Server, serving
-from tests.probe.builders import EVERYTHING, a_measurement, a_run
+from tests.probe.builders import AT, EVERYTHING, a_measurement, a_run
 from tests.probe.certificates import Authority
 
 
@@ -153,3 +153,17 @@ def test_a_service_with_a_certificate_of_its_own_authority_is_trusted_when_it_is
     assert "CERTIFICATE_VERIFY_FAILED" in str(refused.problem)
     assert "SSL_CERT_FILE" in str(missing.problem)
     assert list(ledger.runs) == [run.id]
+
+
+@pytest.mark.parametrize(("before", "beats"), [(0, 2), (1, 1)])
+def test_the_first_delivery_is_followed_by_a_heartbeat(
+    before: int, beats: int, outbox: Outbox
+) -> None:
+    ledger = Ledger()
+    with collector(ledger) as server:
+        service = Service(server.url, KEY)
+        outbox.put(a_run() for _ in range(before))
+        deliver(outbox, service)
+        outbox.put([a_run(), a_run()])
+        deliver(outbox, service, Beat("laptop", AT))
+    assert [one["nextRunAt"] for one in ledger.beats] == ["2025-11-24T18:30:00.000+00:00"] * beats

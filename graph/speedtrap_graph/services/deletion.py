@@ -81,18 +81,37 @@ class Deletion:
             await self._check_past(run)
         tombstone: Row = {**run, "deleted_at": now, "by": by, "reason": reason}
         await self.store[TOMBSTONES].insert_one(tombstone, session=session)
+        await self._take_out(run, document, "a run of it was deleted", session)
+        return tombstone
+
+    async def make_way(self, run_id: UUID, moved_to: datetime) -> None:
+        """Takes a run out that comes again at once, at another time; one whose old or new time is
+        rolled up stays."""
+
+        async def work(session: Session) -> None:
+            wanted, kept = {"_id": run_id}, {"probe": 1, "started_at": 1}
+            run = await self.store["runs"].find_one(wanted, kept, session=session)
+            if run is None:
+                return
+            document = await bump_probe(self.store, session, run["probe"])
+            raw_since = document.get("raw_since")
+            if raw_since is None or min(run["started_at"], moved_to) >= raw_since:
+                await self._take_out(run, document, "a run of it was moved in time", session)
+
+        await self.store.transaction(work)
+
+    async def _take_out(self, run: Row, document: Row, because: str, session: Session) -> None:
+        probe, now, raw_since = run["probe"], self.clock(), document.get("raw_since")
         known = {"_id": run["_id"], "probe": probe}
         await self.store["runs"].delete_one(known, session=session)
         await mark(self.store.database, session, probe, [run["started_at"]])
         standards = await load_standards(self.store, probe, session)
         if is_current(document, standards):
-            because = "a run of it was deleted"
             reconciler = Reconciler(self.store, session, probe, standards, now, because, raw_since)
             judged = await reconciler.around(document, [(run["started_at"], run["_id"])])
         else:
             judged = set_back(document, run["started_at"])
         await self._count(document, judged, session)
-        return tombstone
 
     async def _check_past(self, run: Row | None) -> None:
         """A run whose time is over is in the rolled-up hours, and cannot be taken out of them."""

@@ -15,6 +15,7 @@ from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import judged
 from speedtrap_graph.services.grouping import Grouping, Waiting
 from speedtrap_graph.services.heartbeats import heard_of
+from speedtrap_graph.services.intake.moving import Moving
 from speedtrap_graph.services.moments import format_moment
 from speedtrap_graph.services.reconcile import Reconciler, later, newest_of
 from speedtrap_graph.services.rejudge import Rejudge, is_current, set_back
@@ -113,6 +114,8 @@ class Ingest:
                 result.rejected.append(Rejection(str(run["_id"]), index, "probe", message))
             else:
                 by_probe[run["probe"]].append((index, run))
+        for probe, indexed in by_probe.items():
+            await Moving(self.store, self.clock).make_way(probe, [run for _, run in indexed])
         if self.is_cluster is None:
             self.is_cluster = await self.store.is_cluster()
         # On a cluster, probes together would mean shards together, which cost each other.

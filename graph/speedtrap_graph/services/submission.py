@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict  # typing's own is too poor before Python 3.12
 
 from speedtrap_graph.services.credible import without_impossible
+from speedtrap_graph.services.intake import gate
 from speedtrap_graph.services.moments import parse_moment
 from speedtrap_graph.store.database import Row
 
@@ -34,7 +35,8 @@ _MAX_MBPS = 1_000_000.0
 _MAX_MS = 3_600_000.0
 _MAX_OFFSET_MS = 1e13
 """Some three centuries: how far the clock of a machine without a battery may be off."""
-_MAX_BYTES = 2**63 - 1
+_MAX_BYTES = 10**14
+"""A terabit per second for a quarter of an hour."""
 
 PROBE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 PROBE_NAME_WORDS = (
@@ -142,7 +144,9 @@ SUBMITTED_RUN = TypeAdapter(SubmittedRun)
 
 def _row(run: SubmittedRun) -> Row:
     """As stored, before it is judged. What was not measured is absent."""
-    conditions = {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})}
+    conditions = gate.conditions(
+        {"medium": "UNKNOWN", "notes": [], **_present(run.get("conditions") or {})}
+    )
     return {
         "_id": run["id"],
         "probe": run["probe"],
@@ -161,7 +165,7 @@ def _measured(measurement: SubmittedMeasurement) -> Row:
     for name in ("server", "failure"):
         if name in row:
             row[name] = _present(row[name])
-    return row
+    return gate.measurement(row)
 
 
 def _present(part: Any) -> Row:
@@ -192,7 +196,7 @@ def validate(
     bad: list[Rejection] = []
     for index, raw in enumerate(raw_runs):
         try:
-            row = _row(SUBMITTED_RUN.validator.validate_python(raw))
+            row = _row(_checked(raw))
         except ValidationError:
             bad.append(Rejection(_submitted_id(raw), index, *_problem(raw)))
             continue
@@ -202,6 +206,18 @@ def validate(
         else:
             bad.append(Rejection(_submitted_id(raw), index, *wrong))
     return good, bad
+
+
+def _checked(raw: object) -> SubmittedRun:
+    try:
+        checked: SubmittedRun = SUBMITTED_RUN.validator.validate_python(raw)
+    except ValidationError:
+        # Half a character makes the whole run unreadable: without it, it may be a good one.
+        mended = gate.mended(raw)
+        if mended == raw:
+            raise
+        checked = SUBMITTED_RUN.validator.validate_python(mended)
+    return checked
 
 
 def _wrong_moment(row: Row, now: datetime) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ be known is None, never 0 and never a guess.
 import importlib.util
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -25,8 +26,17 @@ class Machine(Protocol):
     def moved_bytes(self, interface: str | None) -> int | None:
         """Received and sent since it came up."""
 
+    def received_and_sent(self, interface: str | None) -> tuple[int, int] | None:
+        """The same, each on its own."""
+
     def cpu_times(self) -> tuple[float, float] | None:
         """Busy and all time of every processor together, in any one unit."""
+
+    def throttled_s(self) -> float | None:
+        """How long a quota has held this process up, for all processors together."""
+
+    def run_delays_s(self) -> Mapping[int, float]:
+        """By thread, of this process and those it started: how long each was ready and not run."""
 
     def medium(self, interface: str | None) -> Medium:
         """Wi-Fi, or a wire; UNKNOWN for tunnels and bridges."""

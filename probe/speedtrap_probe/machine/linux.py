@@ -5,6 +5,8 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -32,10 +34,14 @@ class Linux:
         return self._having(address) or self._by_route()
 
     def moved_bytes(self, interface: str | None) -> int | None:
+        both = self.received_and_sent(interface)
+        return sum(both) if both else None
+
+    def received_and_sent(self, interface: str | None) -> tuple[int, int] | None:
         # Not /sys: in a network namespace that may still show the outer one's interfaces.
         for name, numbers in self._table("net/dev", 2):
             if name == interface:
-                return int(numbers[0]) + int(numbers[8])
+                return int(numbers[0]), int(numbers[8])
         return None
 
     def cpu_times(self) -> tuple[float, float] | None:
@@ -45,6 +51,39 @@ class Linux:
         except (OSError, ValueError, IndexError):
             return None
         return sum(ticks) - sum(ticks[3:5]), sum(ticks)  # idle, and waiting for a disk
+
+    def throttled_s(self) -> float | None:
+        """Of the own control group and those above it: a quota may be set on any of them."""
+        times = [
+            throttled
+            for folder in self._cpu_groups()
+            if (throttled := _throttled_s(folder / "cpu.stat")) is not None
+        ]
+        return max(times, default=None)
+
+    def run_delays_s(self) -> dict[int, float]:
+        tasks = list((self.proc / "self/task").glob("*"))
+        for task in tuple(tasks):
+            for child in _text(task / "children").split():
+                tasks += (self.proc / child / "task").glob("*")
+        delays = {}
+        for task in tasks:
+            fields = _text(task / "schedstat").split()
+            if len(fields) == 3:
+                delays[int(task.name)] = int(fields[1]) / 1e9
+        return delays
+
+    def _cpu_groups(self) -> Iterator[Path]:
+        """Version 2 has one tree, version 1 one for each controller or pair of them."""
+        for line in _text(self.proc / "self/cgroup").splitlines():
+            number, _, rest = line.partition(":")
+            controllers, _, place = rest.partition(":")
+            if number != "0" and "cpu" not in controllers.split(","):
+                continue
+            root = self.sys / "fs/cgroup" / controllers
+            own = root / place.lstrip("/")
+            # In a container the tree may begin with its own group, under the host's name.
+            yield from (one for one in (own, *own.parents) if one.is_relative_to(root))
 
     def medium(self, interface: str | None) -> Medium:
         folder = self._folder(interface)
@@ -100,15 +139,16 @@ class Linux:
     def _having(self, address: str) -> str | None:
         if ":" in address:
             return self._having_v6(IPv6Address(address.partition("%")[0]))
-        import fcntl  # noqa: PLC0415 - does not exist on Windows
+        if sys.platform == "linux":
+            import fcntl  # noqa: PLC0415 - does not exist on Windows
 
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-            for _, name in socket.if_nameindex():
-                with suppress(OSError):  # it has no address
-                    request = struct.pack("256s", name.encode()[:15])
-                    answer = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, request)
-                    if socket.inet_ntoa(answer[20:24]) == address:
-                        return name
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+                for _, name in socket.if_nameindex():
+                    with suppress(OSError):  # it has no address
+                        request = struct.pack("256s", name.encode()[:15])
+                        answer = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, request)
+                        if socket.inet_ntoa(answer[20:24]) == address:
+                            return name
         return None
 
     def _having_v6(self, address: IPv6Address) -> str | None:
@@ -137,6 +177,14 @@ def wifi_mbps(said: str) -> float | None:
     """The rate that `iw dev X link` tells: towards us if it is there, else from us."""
     rates = {way: float(rate) for way, rate in BITRATE.findall(said)}
     return rates.get("r") or rates.get("t")
+
+
+def _throttled_s(stat: Path) -> float | None:
+    told = dict(line.split(" ", 1) for line in _text(stat).splitlines() if " " in line)
+    for name, units_per_s in (("throttled_usec", 1e6), ("throttled_time", 1e9)):
+        if told.get(name, "").isdigit():
+            return int(told[name]) / units_per_s
+    return None
 
 
 def _iw(interface: str) -> str:

@@ -26,8 +26,17 @@ class Blind:
     def moved_bytes(self, _interface: str | None) -> int | None:
         return None
 
+    def received_and_sent(self, _interface: str | None) -> tuple[int, int] | None:
+        return None
+
     def cpu_times(self) -> tuple[float, float] | None:
         return None
+
+    def throttled_s(self) -> float | None:
+        return None
+
+    def run_delays_s(self) -> dict[int, float]:
+        return {}
 
     def medium(self, _interface: str | None) -> Medium:
         return Medium.UNKNOWN
@@ -53,12 +62,22 @@ class Other:
         return None
 
     def moved_bytes(self, interface: str | None) -> int | None:
+        both = self.received_and_sent(interface)
+        return sum(both) if both else None
+
+    def received_and_sent(self, interface: str | None) -> tuple[int, int] | None:
         counters = _psutil().net_io_counters(pernic=True).get(interface)
-        return counters.bytes_recv + counters.bytes_sent if counters else None
+        return (counters.bytes_recv, counters.bytes_sent) if counters else None
 
     def cpu_times(self) -> tuple[float, float] | None:
         times = _psutil().cpu_times()
         return sum(times) - times.idle, sum(times)
+
+    def throttled_s(self) -> float | None:
+        return None  # these systems have no such quota that a program could read
+
+    def run_delays_s(self) -> dict[int, float]:
+        return {}
 
     def medium(self, interface: str | None) -> Medium:
         if interface is None:

@@ -18,6 +18,7 @@ from speedtrap_probe.settings import Settings
 from speedtrap_probe.tools import discover
 
 SHORTEST_S = 60
+SOME_JOB = Job((sys.executable,), SHORTEST_S)  # where only the recipe's places and names matter
 
 app = typer.Typer(
     help="Has this system measure on its own: systemd, launchd, the Task Scheduler or cron.",
@@ -67,7 +68,7 @@ def install(
 def status(*, scheduler: With = None, system: System = False) -> None:
     """Shows what the system knows of the schedule."""
     with problems():
-        job = Job((), SHORTEST_S)
+        job = SOME_JOB
         recipe = choice.recipe(
             scheduler or choice.usual(), job, system=system, name=_settings().name
         )
@@ -82,7 +83,7 @@ def status(*, scheduler: With = None, system: System = False) -> None:
 def remove(*, scheduler: With = None, system: System = False) -> None:
     """Takes the schedule away. Runs that wait stay."""
     with problems():
-        job = Job((), SHORTEST_S)
+        job = SOME_JOB
         recipe = choice.recipe(
             scheduler or choice.usual(), job, system=system, name=_settings().name
         )

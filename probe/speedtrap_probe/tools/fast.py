@@ -1,9 +1,10 @@
-"""fast.com, Netflix's servers: ddo/fast when it is installed, else an own client of its API.
+"""fast.com, Netflix's servers: an own client of its API, or ddo/fast where one names it.
 
-ddo/fast (in Go): download only; no JSON. With `--silent -m` it prints the Mbps as a bare number.
-Its release v0.0.4 knows no flags, ignores them and prints a spinner, then `-> 340.37 Mbps`; below
-1 Mbps it says Kbps; above 1,000 Mbps it says Gbps but forgets to divide, so `1023.45 Gbps` are
-Mbps. Errors come on stdout. An empty list of servers reads 0 with exit code 0.
+ddo/fast (in Go) measures the download only and prints no JSON; any program may be called `fast`, so
+none is run that was not named, and nothing is believed but the line that ddo/fast alone writes:
+`-> 340.37 Mbps`, behind a spinner. It is asked without flags: with them it prints a bare number.
+Below 1 Mbps it says Kbps; above 1,000 Mbps v0.0.4 says Gbps but forgets to divide, so
+`1023.45 Gbps` are Mbps. Errors come on stdout. Where it fails, the own client measures.
 
 The API: a token in the page's script, with it a list of addresses; they send to GET, take by POST.
 """
@@ -22,7 +23,8 @@ from speedtrap_probe.engine.answers import Payload, read_json
 from speedtrap_probe.engine.link import fetch
 from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
-from speedtrap_probe.model import FailureKind, Figures, Server, one_line
+from speedtrap_probe.foreign.complaint import failed, spoken
+from speedtrap_probe.model import FailureKind, Figures, Server
 from speedtrap_probe.program import CommandTool, Program, on_path
 from speedtrap_probe.tool import Option, Setup, Usable
 
@@ -34,11 +36,9 @@ SERVERS = 5
 SCRIPT = re.compile(r"""src=["']([^"']*app-[\w.-]+\.js)["']""")
 TOKEN = re.compile(r"""\btoken\s*[:=]\s*["']([\w.-]+)["']""")
 DDO = "ddo/fast"
-RESULT = re.compile(r"(?:->\s*)?(\d+(?:\.\d+)?)\s*([KMG]bps)?")
-ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+RESULT = re.compile(r"->\s*(\d+(?:\.\d+)?)\s*([KMG]bps)")
 MBPS_PER = {"Kbps": 0.001, "Mbps": 1.0, "Gbps": 1000.0}
 UNDIVIDED_FROM = 1000  # no home has a terabit: a "Gbps" of 1000 or more was never divided
-NETWORK_WORDS = ("internet error", "no such host", "unreachable", "refused", "no route")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,67 +48,67 @@ class Fast:
     name: str = "fast"
     internet: bool = True
     options: tuple[Option, ...] = (
-        Option("fast_command", "where ddo/fast is, if not on PATH; `none`: the own client"),
+        Option("fast_command", "ddo/fast, to measure with it first; else the own client does"),
         Option("fast_url", "fast.com's page", PAGE_URL),
         Option("fast_api_url", "fast.com's list of servers", API_URL),
     )
-    ddo: CommandTool = field(
-        default_factory=lambda: CommandTool(
-            "fast", parse, locate, arguments=lambda _setup: ("--silent", "-m")
-        )
-    )
+    ddo: CommandTool = field(default_factory=lambda: CommandTool("fast", parse, locate))
 
     def usable(self, setup: Setup) -> Usable:
-        if setup.options.get("fast_command") not in (None, "none"):
-            return self.ddo.usable(setup)
-        return Usable(True, DDO if found(setup) else http.VERSION)
+        return self.ddo.usable(setup) if named(setup) else Usable(True, http.VERSION)
 
     def measure(self, setup: Setup) -> Figures:
-        if setup.options.get("fast_command") not in (None, "none") or found(setup):
+        if not named(setup):
+            return http.measure_first(_offers(setup), setup)
+        locate(setup)  # a wrong setting is said, and not passed over
+        try:
             return self.ddo.measure(setup)
-        return http.measure_first(_offers(setup), setup)
+        except ToolError as error:
+            return self._instead(error, setup)
+
+    def _instead(self, error: ToolError, setup: Setup) -> Figures:
+        try:
+            return http.measure_first(_offers(setup), setup)
+        except ToolError as own:
+            message = f"{own.failure.message} (before that, {error.failure.message})"
+            raise ToolError(own.failure.kind, message, own.figures) from error
 
 
-def found(setup: Setup) -> bool:
-    """ddo/fast is here, and need not be told an interface or an IP version: it takes neither."""
+def named(setup: Setup) -> bool:
+    """ddo/fast is to be used, and need not be told an interface or an IP version: it takes none."""
     if setup.bind is not None or setup.ip_version != "any":
         return False
-    try:
-        locate(setup)
-    except ToolError:
-        return False
-    return True
+    return setup.options.get("fast_command") not in (None, "none")
 
 
 def locate(setup: Setup) -> Program:
-    """The configured program, or the first `fast` on PATH that is not the Node program."""
-    configured = setup.options.get("fast_command")
-    if configured == "none":
-        raise ToolError(FailureKind.TOOL_MISSING, "ddo/fast is not to be used")
-    for path in [Path(configured)] if configured else on_path("fast"):
-        try:
-            with path.open("rb") as file:
-                start = file.readline(200)
-        except OSError:
-            continue
-        if not (start.startswith(b"#!") and b"node" in start):
+    """The configured program, unless it is the Node program of the same name."""
+    configured = setup.options.get("fast_command", "none")
+    is_path = Path(configured).name != configured
+    for path in [Path(configured).absolute()] if is_path else on_path(configured):
+        if not _is_node(path):
             return Program((str(path),), DDO)
     hint = "get it from https://github.com/ddo/fast/releases"
-    raise ToolError(
-        FailureKind.TOOL_MISSING,
-        f"{configured} cannot be read as ddo/fast; {hint}" if configured else hint,
-    )
+    message = f"{configured} cannot be read as ddo/fast; {hint}"
+    raise ToolError(FailureKind.TOOL_MISSING, message)
+
+
+def _is_node(path: Path) -> bool:
+    """A script, of npm or of a package manager's making; or nothing that can be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:
+        return True
+    return start.startswith(b"#!") and b"node" in start
 
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
-    """The last line that is a result, in whichever of ddo/fast's formats."""
-    text = ESCAPES.sub("", stdout.decode(errors="replace"))
-    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    results = [match for line in lines if (match := RESULT.fullmatch(line))]
+    """The last line that is a result."""
+    results = [match for line in spoken(stdout).lines if (match := RESULT.fullmatch(line))]
     if exit_code != 0 or not results:
-        said = one_line(lines[-1] if lines else stderr.decode(errors="replace"))
-        raise ToolError(_kind(said), f"fast: {said or f'printed nothing (exit code {exit_code})'}")
-    mbps = mbps_of(float(results[-1][1]), results[-1][2] or "Mbps")
+        raise failed("fast", exit_code, stdout, stderr)
+    mbps = mbps_of(float(results[-1][1]), results[-1][2])
     if mbps <= 0:
         raise ToolError(FailureKind.TOOL_FAILED, "fast: measured nothing and printed 0")
     return Figures(download_mbps=mbps)
@@ -213,15 +213,6 @@ def _place(row: dict[str, Any]) -> str | None:
         return None
     told = [str(where[name]) for name in ("city", "country") if where.get(name)]
     return ", ".join(told) or None
-
-
-def _kind(said: str) -> FailureKind:
-    lower = said.lower()
-    if any(word in lower for word in NETWORK_WORDS):
-        return FailureKind.NO_NETWORK
-    if "timeout" in lower or "timed out" in lower:
-        return FailureKind.TIMEOUT
-    return FailureKind.TOOL_FAILED
 
 
 TOOL = Fast()

@@ -5,39 +5,41 @@ that failed is 0 with exit code 0, a server that does not answer has a ping of 1
 (three times 3600 s, over six), bad arguments exit 0 with nothing on stdout.
 """
 
-import json
 import re
 import sys
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from speedtrap_probe.errors import ToolError
-from speedtrap_probe.model import FailureKind, Figures, Server, one_line, positive
+from speedtrap_probe.foreign.complaint import failed, spoken
+from speedtrap_probe.model import FailureKind, Figures, Server, positive
 from speedtrap_probe.program import CommandTool, Program, binding
 from speedtrap_probe.tool import Option, Setup
 
 NO_ANSWER_PING_MS = 600_000  # one of the three probes failed: 3600 s / 6
 ANYWHERE = {"4": "0.0.0.0", "6": "::"}  # noqa: S104 # a source, nothing listens
-URLOPEN = re.compile(r"(?:ERROR: )?<urlopen error (?:\[Errno -?\d+\] )?(.*)>")
-NETWORK_WORDS = (
-    "not known",
-    "name resolution",
-    "unreachable",
-    "no route",
-    "refused",
-    "getaddrinfo",
-)
+URLOPEN = re.compile(rb"(?:ERROR: )?<urlopen error (?:\[Errno -?\d+\] )?(.*)>")
+# The file by its place, and nothing of the working directory, PYTHONPATH or PYTHON* variables:
+# `-m speedtest` would take whatever `speedtest.py` lies there.
+ISOLATED = (sys.executable, "-I")
 
 
 def locate(_setup: Setup) -> Program:
-    """The program of our own dependency, whatever else is called `speedtest` on PATH."""
+    """The program of our own dependency, whatever else is called `speedtest` here or on PATH."""
     try:
-        return Program((sys.executable, "-m", "speedtest"), version("speedtest-cli"))
+        found = distribution("speedtest-cli")
     except PackageNotFoundError as error:
-        raise ToolError(
-            FailureKind.TOOL_MISSING, "not installed; get it by: pip install speedtest-cli"
-        ) from error
+        raise _missing() from error
+    path = Path(str(found.locate_file("speedtest.py")))
+    if not path.is_file():
+        raise _missing()
+    return Program((*ISOLATED, str(path.absolute())), found.version)
+
+
+def _missing() -> ToolError:
+    return ToolError(
+        FailureKind.TOOL_MISSING, "not installed; get it by: pip install speedtest-cli"
+    )
 
 
 def arguments(setup: Setup) -> tuple[str, ...]:
@@ -54,10 +56,12 @@ def arguments(setup: Setup) -> tuple[str, ...]:
 
 def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
     """What the program printed, as figures; raises ToolError when there are none."""
-    said = one_line(stderr.decode(errors="replace"))
-    document = _json(stdout)
-    if exit_code != 0 or document is None:
-        raise ToolError(_kind(said), _reason(said, exit_code, stdout))
+    documents = spoken(stdout).documents
+    if exit_code != 0 or not documents:
+        # "Cannot retrieve speedtest configuration ERROR: <urlopen error [Errno -2] Name …>"
+        said = URLOPEN.sub(rb"(\1)", stderr)
+        raise failed("speedtest-cli", exit_code, stdout, said)
+    document = documents[-1]
     download, upload = positive(document.get("download")), positive(document.get("upload"))
     if download is None and upload is None:
         raise ToolError(
@@ -73,31 +77,6 @@ def parse(exit_code: int, stdout: bytes, stderr: bytes) -> Figures:
         bytes_sent=_count(document.get("bytes_sent")),
         server=_server(document.get("server")),
     )
-
-
-def _json(stdout: bytes) -> Mapping[str, Any] | None:
-    try:
-        document = json.loads(stdout)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _kind(said: str) -> FailureKind:
-    lower = said.lower()
-    if "error 403" in lower or "error 429" in lower:
-        return FailureKind.RATE_LIMITED
-    if any(word in lower for word in NETWORK_WORDS):
-        return FailureKind.NO_NETWORK
-    return FailureKind.TIMEOUT if "timed out" in lower else FailureKind.TOOL_FAILED
-
-
-def _reason(said: str, exit_code: int, stdout: bytes) -> str:
-    if said:
-        # "Cannot retrieve speedtest configuration ERROR: <urlopen error [Errno -2] Name …>"
-        return "speedtest-cli: " + URLOPEN.sub(r"(\1)", said)
-    what = f"{len(stdout)} bytes that are no result" if stdout.strip() else "nothing"
-    return f"speedtest-cli printed {what} (exit code {exit_code})"
 
 
 def _count(value: object) -> int | None:

@@ -1,0 +1,1 @@
+"""What runs bring from outside, before it is stored."""

@@ -1,0 +1,1 @@
+"""What others wrote: made safe before it is repeated, and checked before it is believed."""
