@@ -306,13 +306,12 @@ def figures_of(run: Run, metric: Metric, tools: Set[str]) -> list[float]:
     """Of the tools that no throughput of is above the rate of the wire that it came through."""
     conditions = run.get("conditions", {})
     wire = conditions.get("linkMbps") if conditions.get("medium") == "WIRED" else None
+    most = None if wire is None else Decimal("1.05") * exactly(wire)
     return [
         m[KEYS[metric]]
         for m in run["measurements"]
         if m["tool"] in tools and KEYS[metric] in m
-        and (wire is None or all(
-            exactly(m.get(KEYS[one], 0)) <= Decimal("1.05") * exactly(wire) for one in MORE_IS_BETTER
-        ))
+        and (most is None or all(exactly(m.get(KEYS[one], 0)) <= most for one in MORE_IS_BETTER))
     ]  # fmt: skip
 
 

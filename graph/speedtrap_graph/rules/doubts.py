@@ -36,8 +36,8 @@ between both directions, acknowledgements and waiting, and carries half at best.
 not known may be Wi-Fi."""
 
 IMPOSSIBLE_SHARE = 1.05
-"""Of a wire's rate: a figure above that was not carried by it. A short measurement may read a little
-high; a probe has the same margin."""
+"""Of a wire's rate: a figure above that was not carried by it. A short measurement may read a
+little high; a probe has the same margin."""
 
 _ZERO_IS_A_FIGURE = frozenset({Metric.JITTER, Metric.PACKET_LOSS})
 
