@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
-from speedtrap_bots.channel import Channel
+from speedtrap_bots.channel import Channel, Delivered
 from speedtrap_bots.errors import (
     ChannelError,
     LedgerAway,
@@ -329,7 +329,7 @@ class Worker:
     async def _deliver(self, claim: Claim, lease: Lease) -> None:
         try:
             async with asyncio.timeout(self._channel.timeout_s):
-                reference = await self._channel.deliver(claim.notice, lease.gate)
+                said = await self._channel.deliver(claim.notice, lease.gate)
         except Refused as error:
             await self._settle(claim, SettleOutcome.REFUSED, detail=str(error))
         except Unavailable as error:
@@ -351,7 +351,10 @@ class Worker:
             detail = f"no end after {self._channel.timeout_s:.0f} s"
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail)
         else:
-            await self._settle(claim, SettleOutcome.SENT, reference=reference)
+            sent = said if isinstance(said, Delivered) else Delivered(said)
+            await self._settle(
+                claim, SettleOutcome.SENT, reference=sent.reference, detail=sent.detail
+            )
 
     async def _settle(
         self,

@@ -8,6 +8,8 @@ import pytest
 
 from tests.bots.road import Road
 from tests.lab.lines import having, records
+from tests.lab.mongo import free_port
+from tests.lab.receiver import running_receiver
 from tests.lab.rude import rude_smtp
 from tests.lab.runs import a_run, slow_runs
 from tests.lab.smtp import SmtpServer
@@ -224,3 +226,18 @@ def test_a_settlement_that_the_ledger_does_not_take_is_said_and_sigterm_ends_the
     assert bot.end() == 0
     [last] = having(records(bot.log), "not settled as UNKNOWN")
     assert (last["level"], last["notice_id"]) == ("ERROR", notice["id"])
+
+
+def test_a_dead_address_of_two_has_the_good_one_told_once(road: Road) -> None:
+    road.submit(*slow_runs(6))
+    with running_receiver() as good:
+        dead = f"json://127.0.0.1:{free_port()}/"
+        urls = f"{good.url.replace('http', 'json')}/ {dead}"
+        road.once("apprise", SPEEDTRAP_BOTS_APPRISE_URLS=urls)
+        for _ in range(2):
+            road.days_pass(1)
+            road.once("apprise", SPEEDTRAP_BOTS_APPRISE_URLS=urls)
+        [notice] = road.notices()
+        assert len(good.taken) == 1
+    assert (notice["status"], notice["attempts"]) == ("DUE", 3)
+    assert notice["steps"][-1]["why"].endswith("address 2 (json)")

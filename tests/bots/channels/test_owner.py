@@ -177,6 +177,35 @@ async def test_whether_to_tell_again_is_the_subscribers_choice(
         await Apprise(settings).deliver(a_notice(), no_gate)
 
 
+async def test_an_address_that_took_it_is_told_once_and_a_dead_one_at_most_six_times(
+    receiver: Receiver,
+) -> None:
+    """As often as the worker and the ledger would hand it over again."""
+    dead = free_port()
+    urls = f"json://127.0.0.1:{receiver.port}/planted json://127.0.0.1:{dead}/planted"
+    apprise = Apprise(AppriseSettings.model_validate({"urls": urls}))
+    reference = None
+    for attempts in range(5):
+        notice = a_notice(attempts=attempts, external_reference=reference)
+        with pytest.raises(Unavailable, match=r"address 2 \(json\)") as caught:
+            await apprise.deliver(notice, no_gate)
+        reference = caught.value.reference
+        assert reference is not None
+        assert "planted" not in reference + str(caught.value)
+    last = await apprise.deliver(a_notice(attempts=5, external_reference=reference), no_gate)
+    assert last.reference == reference
+    assert "address 2 (json), in 6 attempts; the others have it" in (last.detail or "")
+    assert len(receiver.heard) == 1
+
+
+async def test_a_notice_that_no_address_takes_is_dead_in_the_end(receiver: Receiver) -> None:
+    receiver.status = 500
+    urls = {"urls": f"json://127.0.0.1:{receiver.port}/"}
+    apprise = Apprise(AppriseSettings.model_validate(urls))
+    with pytest.raises(Refused, match=r"address 1 \(json\), in 6 attempts"):
+        await apprise.deliver(a_notice(attempts=5), no_gate)
+
+
 def test_an_address_that_apprise_does_not_know_is_not_shown() -> None:
     settings = AppriseSettings.model_validate({"urls": "planted://secret"})
     with pytest.raises(ValueError, match="does not understand address 1") as caught:
