@@ -23,6 +23,7 @@ from speedtrap_bots.model import Stage
 from tests.bots.builders import a_breach, a_notice, no_gate
 from tests.bots.hostile import STRINGS, a_hostile_breach
 from tests.lab.mongo import free_port
+from tests.lab.rude import rude_http
 
 SECRET = "planted-webhook-secret"
 
@@ -97,6 +98,16 @@ async def test_how_a_webhook_ended_is_told_apart(
     assert type(caught.value) is error
     assert "planted" not in str(caught.value)
     assert len(receiver.heard) == 1
+
+
+async def test_a_login_page_with_200_is_no_receipt_and_a_word_in_plain_html_is_one() -> None:
+    page = b" <!DOCTYPE html><html><title>Log in</title></html>" + b"x" * 1_000_000
+    with rude_http(200, page, "text/html") as port:
+        to = Receiver(port)
+        with pytest.raises(Unavailable, match="200 with an HTML page"):
+            await webhook(to).deliver(a_notice(), no_gate)
+    with rude_http(200, b"ok", "text/html") as port:
+        assert await webhook(Receiver(port)).deliver(a_notice(), no_gate)
 
 
 async def test_a_webhook_that_is_away_is_tried_later(receiver: Receiver) -> None:
