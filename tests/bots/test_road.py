@@ -31,6 +31,7 @@ def test_from_the_sixth_slow_run_to_the_recovery(road: Road, smtp: SmtpServer, x
     road.approve_all()
     road.wait_for(("mail", "OPENING", "SENT"), ("twitter", "OPENING", "SENT"))
     road.submit(runs[6])
+    road.days_pass(3.1)
     road.submit(a_run(930, hours_ago=0.5))
     road.wait_for(("mail", "RECOVERY", "PLANNED"), ("twitter", "RECOVERY", "PLANNED"))
     road.approve_all()

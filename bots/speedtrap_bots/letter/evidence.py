@@ -83,6 +83,10 @@ class Episode:
     median: str
     share: str
     subscribed: str
+    kept: str
+    resolved_at: str
+    written_on: str
+    """When its opening was sent by mail; empty where this digest is the first word of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +265,9 @@ def episode_of(breach: Breach) -> Episode:
         median=amount(middle, breach.rule.metric),
         share=share_of(middle, breach),
         subscribed=number(breach.subscribed_mbps),
+        kept=kept_in_words(breach),
+        resolved_at=_moment(breach.resolved_at, zone) if breach.resolved_at else "",
+        written_on=_written_on(breach, zone),
     )
 
 

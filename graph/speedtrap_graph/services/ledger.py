@@ -185,11 +185,13 @@ class Ledger(Sending):
         return await SwitchDocument.get(SENDING_SWITCH)
 
     async def due_for_digest(self, channel: str, recipient: str) -> list[BreachDocument]:
-        """Breaches that the limits kept from this recipient; empty until a week's are together."""
+        """Breaches whose opening or recovery the limits kept from this recipient; empty until a
+        week's are together.
+        """
         held = {
             "channel": channel,
             "recipient": recipient,
-            "stage": Stage.OPENING.value,
+            "stage": {"$in": [Stage.OPENING.value, Stage.RECOVERY.value]},
             "status": NoticeStatus.SUPPRESSED.value,
             "held_back_at": {"$ne": None},
             "digest_notice": None,

@@ -223,6 +223,7 @@ ENGLISH: Mapping[str, str] = {
     "because.cool_down": "cool-down: 72 hours between two notices to one recipient",
     "because.per_day": "limit: 1 notice a day to one recipient",
     "because.per_week": "limit: 2 notices a week to one recipient",
+    "because.told_in_digest": "the limits hold this back: the weekly digest tells of it",
     "because.not_borne_out": "the stored runs do not bear it out",
     "because.no_opening": "its opening notice was not sent, so there is nothing to come back to",
     "because.bounced": "bounced: {why}",

@@ -223,6 +223,7 @@ SPANISH: Mapping[str, str] = {
     "because.cool_down": "pausa: 72 horas entre dos avisos a un mismo destinatario",
     "because.per_day": "límite: 1 aviso al día por destinatario",
     "because.per_week": "límite: 2 avisos a la semana por destinatario",
+    "because.told_in_digest": "los límites lo retienen: lo dice el resumen semanal",
     "because.not_borne_out": "las pruebas guardadas no lo respaldan",
     "because.no_opening": "su aviso de inicio no se envió, así que no hay nada a lo que volver",
     "because.bounced": "devuelto: {why}",
