@@ -51,7 +51,9 @@ def test_what_the_limits_hold_back_is_told_in_one_digest(road: Road, smtp: SmtpS
         road.approve_all()
     assert [n["status"] for n in road.notices() if n["stage"] == "DIGEST"] == ["SENT"]
     opening, digest = (letter.message for letter in smtp.letters)
-    said = digest.get_body(("plain",)).get_content()
+    body = digest.get_body(("plain",))
+    assert body is not None
+    said = body.get_content()
     [first, second] = re.findall(r"ST-\w+", said.partition("The month")[0])
     assert first in opening["Subject"], "of which it has recovered since"
     assert second != first
@@ -68,6 +70,9 @@ def test_a_week_after_its_opening_one_more_letter_is_written(road: Road, smtp: S
     road.once("mail", **smtp.environment)
     assert len(road.notices()) == 1
     road.days_pass(0.6)
+    road.once("mail", **smtp.environment)
+    assert len(road.notices()) == 1, "nothing of the last day shows that it still is so"
+    road.submit(a_run(120, hours_ago=2))
     for _ in range(2):
         road.once("mail", **smtp.environment)
         road.approve_all()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from speedtrap_graph.services.channels import Channels, ChannelState, Report
 from speedtrap_graph.services.errors import BadInputError, ConflictError, NotFoundError
 from speedtrap_graph.services.leave import (
     COOL_DOWN,
@@ -87,6 +88,21 @@ async def test_a_notice_without_recipient_waits_and_names_the_setting(post: Post
     after = await NoticeDocument.get(nobody.id)
     assert after is not None
     assert after.status == "SUPPRESSED"
+
+
+async def test_what_its_channel_could_not_send_cannot_be_approved(post: Post) -> None:
+    """The server was taken out of the settings after the letter was planned."""
+    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    channels = Channels(post.line.store, post.line.clock)
+    await channels.report(Report("mail", "a", ChannelState.UNCONFIGURED))
+    for seconds in (0, 90):  # also once that bot has fallen silent
+        post.line.clock.advance(seconds=seconds)
+        with pytest.raises(ConflictError, match=r"cannot be sent.*_HOST") as refused:
+            await post.ledger.approve(notice.id, notice.digest, "operator")
+        assert refused.value.field == "channel"
+    post.line.clock.advance(seconds=1)
+    await channels.report(Report("mail", "b", ChannelState.READY, DESK))
+    assert (await post.ledger.approve(notice.id, notice.digest, "operator")).status == "DUE"
 
 
 async def test_every_step_is_on_record(post: Post) -> None:
