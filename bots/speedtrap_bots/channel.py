@@ -18,6 +18,14 @@ Gate = Callable[[], None]
 over: a worker that slept in between must not send what another one took up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What the other side called it, and what a person should know of how it went."""
+
+    reference: str
+    detail: str | None = None
+
+
 class Channel(Protocol):
     """A way out. Derive from it: what has a body here is what most channels want.
 
@@ -48,7 +56,7 @@ class Channel(Protocol):
         """
         ...
 
-    async def deliver(self, notice: Notice, gate: Gate) -> str:
+    async def deliver(self, notice: Notice, gate: Gate) -> str | Delivered:
         """Sends the frozen *notice*; returns what the other side called it.
 
         Raises Refused, Unavailable or Unknown.

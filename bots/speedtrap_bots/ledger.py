@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from speedtrap_bots.content import Content
-from speedtrap_bots.errors import LedgerAway, LedgerError, LedgerRefused
+from speedtrap_bots.errors import LedgerAway, LedgerError, LedgerFailed, LedgerRefused
 from speedtrap_bots.model import (
     Breach,
     BreachEvent,
@@ -45,6 +45,9 @@ REPORT_BEFORE = timedelta(days=30)
 MOMENT = timedelta(milliseconds=1)
 NEWEST_BREACHES = 100
 
+_OF_THIS_REQUEST = frozenset({400, 413, 415, 422})
+"""The same request would be answered so for ever."""
+
 # At DEBUG these write every header of a handshake, and with it the key.
 for _name in ("websockets.client", "httpcore", "gql.transport.websockets"):
     logging.getLogger(_name).setLevel(logging.INFO)
@@ -58,7 +61,19 @@ def _document(operation: str) -> GraphQLRequest:
 
 
 def _request(operation: str, variables: Mapping[str, Any]) -> GraphQLRequest:
-    return GraphQLRequest(_document(operation), variable_values=dict(variables))
+    return GraphQLRequest(_document(operation), variable_values=_in_unicode(dict(variables)))
+
+
+def _in_unicode(value: Any) -> Any:
+    """With a mark in place of every lone surrogate: no request could carry one."""
+    match value:
+        case str() if not value.isascii():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {name: _in_unicode(part) for name, part in value.items()}
+        case list():
+            return [_in_unicode(part) for part in value]
+    return value
 
 
 class Ledger:
@@ -300,18 +315,23 @@ class Ledger:
 
 def _ledger_error(error: Exception, url: str) -> LedgerError:
     """What *error* means for the caller, without headers or bodies in its text."""
-    status = _http_status(error)
-    if status == 401:
-        return LedgerRefused(f"{url} does not accept the key", code="UNAUTHENTICATED")
     if isinstance(error, TransportQueryError):
         return _query_error(error)
-    if status is not None:
-        return LedgerAway(f"{url} answered HTTP {status}")
+    if (status := _http_status(error)) is not None:
+        return _status_error(status, url)
     if isinstance(error, ValidationError):
         return LedgerAway(f"{url} answered in a form that this version does not know")
     if isinstance(error, TimeoutError | asyncio.TimeoutError | httpx.TimeoutException):
         return LedgerAway(f"{url} did not answer in time")
     return LedgerAway(f"{url} cannot be reached ({type(error).__name__})")
+
+
+def _status_error(status: int, url: str) -> LedgerError:
+    if status == 401:
+        return LedgerRefused(f"{url} does not accept the key", code="UNAUTHENTICATED")
+    if status in _OF_THIS_REQUEST:
+        return LedgerRefused(f"{url} answered HTTP {status}")
+    return LedgerAway(f"{url} answered HTTP {status}")
 
 
 def _http_status(error: Exception) -> int | None:
@@ -329,5 +349,5 @@ def _query_error(error: TransportQueryError) -> LedgerError:
     code = str((first.get("extensions") or {}).get("code", ""))
     message = str(first.get("message", "the query failed"))
     if code == "INTERNAL":
-        return LedgerAway(f"graph failed: {message}")
+        return LedgerFailed(f"graph failed: {message}")
     return LedgerRefused(message, code=code)

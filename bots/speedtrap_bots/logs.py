@@ -1,6 +1,7 @@
 """What the bots say of themselves: a line for people, or one JSON object a line for programs."""
 
 import logging
+import re
 import sys
 import time
 from collections.abc import MutableMapping
@@ -16,6 +17,21 @@ LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidat
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OWN = "speedtrap_bots"
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ESCAPES = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
+
+
+def shown(text: str) -> str:
+    """*text* with controls and lone surrogates as escapes: what others said ends no line."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class OneLine(logging.Formatter):
+    """For people: a message is one line, and only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return shown(super().formatMessage(record))
 
 
 class JsonLines(JsonFormatter):
@@ -35,6 +51,11 @@ class JsonLines(JsonFormatter):
             reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
         )
 
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Readers of JSON refuse the escape of a lone surrogate."""
+        line = super().jsonify_log_record(log_data)
+        return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line)
+
 
 class About(logging.LoggerAdapter[logging.Logger]):
     """Gives each record what it is about, beside what a call gives it itself."""
@@ -48,7 +69,7 @@ class About(logging.LoggerAdapter[logging.Logger]):
 def set_up(form: str, level: str) -> None:
     """For this whole process. What may tell a secret is held back where it is used."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonLines() if form == "json" else OneLine(TEXT))
     logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every poll
     if form == "json":

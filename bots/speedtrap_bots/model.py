@@ -100,6 +100,8 @@ class Measurement(_Answer):
 class Conditions(_Answer):
     medium: str = "UNKNOWN"
     cross_traffic_mbps: float | None = None
+    cross_traffic_down_mbps: float | None = None
+    cross_traffic_up_mbps: float | None = None
     platform: str | None = None
     probe_version: str | None = None
 
@@ -116,6 +118,14 @@ class Run(_Answer):
     latency_ms: float | None = None
     conditions: Conditions = Conditions()
     measurements: tuple[Measurement, ...] = ()
+
+
+class Observation(_Answer):
+    """What a run says to the breach's rule. `broken` is None where it says nothing."""
+
+    run: str
+    value: float | None = None
+    broken: bool | None = None
 
 
 class NoticeMark(_Answer):
@@ -135,6 +145,8 @@ class BreachMark(_Answer):
     reference: str
     status: str
     stale: bool
+    last_run_at: datetime
+    """The start of the newest run that broke the rule."""
     resolved_at: datetime | None = None
     notices: tuple[NoticeMark, ...] = ()
 
@@ -186,6 +198,7 @@ class Breach(_Answer):
     subscribed_mbps: float
     runs: tuple[Run, ...]
     window: tuple[Run, ...]
+    observations: tuple[Observation, ...] = ()
     notices: tuple[NoticeMark, ...] = ()
     report: Report | None = None
 
@@ -239,6 +252,8 @@ class Notice(_Answer):
     approved_at: datetime | None = None
     attempts: int = 0
     external_reference: str | None = None
+    obstacle: str | None = None
+    """Why it could not be sent as its channel is now."""
     steps: tuple[Step, ...] = ()
 
 

@@ -73,6 +73,8 @@ def list_notices(
         typer.echo("No notices.")
     for notice in found:
         typer.echo(f"{notice.id}  {_line(notice)}")
+        if notice.obstacle:
+            typer.echo(f"{'':<34}cannot be sent: {notice.obstacle}")
 
 
 @notices_app.command()
@@ -107,9 +109,10 @@ def approve(
     """Give leave to send a notice, after showing it."""
     if not digest:
         notice = _fetch(notice_id, url, key, key_file)
+        if notice.obstacle:
+            _fail(f"this notice cannot be sent: {notice.obstacle}", code=1)
         _print(notice)
-        whom = notice.recipient or "nobody yet: no recipient is configured"
-        typer.confirm(f"\nSend this by {notice.channel} to {whom}?", abort=True)
+        typer.confirm(f"\nSend this by {notice.channel} to {notice.recipient}?", abort=True)
         digest = notice.digest
     approved = _ask(url, key, key_file, lambda ledger: ledger.approve(notice_id, digest))
     typer.echo(f"{notice_id}  {_line(approved)}")
@@ -375,6 +378,8 @@ def _print_channel(channel: ChannelMark) -> None:
 def _print(notice: Notice) -> None:
     typer.echo(_line(notice))
     typer.echo(f"Digest:  {notice.digest}")
+    if notice.obstacle:
+        typer.echo(f"Cannot be sent as it is: {notice.obstacle}")
     if notice.subject:
         typer.echo(f"Subject: {notice.subject}")
     typer.echo(f"\n{notice.text.rstrip()}\n")

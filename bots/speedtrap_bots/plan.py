@@ -10,6 +10,8 @@ MAY_HAVE_ARRIVED = frozenset({"CLAIMED", "SENDING", "SENT", "UNKNOWN", "CHECKING
 
 REMIND_AFTER = timedelta(days=7)
 """A letter that was read is answered within a week; then one more is polite."""
+SHOWN_WITHIN = timedelta(hours=24)
+"""Nobody says that a line is still slow without a measurement of the last day that shows it."""
 RECOVERY_IS_NEWS_FOR = timedelta(days=7)
 
 
@@ -32,8 +34,9 @@ def missing_stage(
     if breach.status == "OPEN":
         if not _written(ours, Stage.OPENING, recipient):
             return Stage.OPENING
+        shown = now - breach.last_run_at <= SHOWN_WITHIN
         late = Stage.REMINDER in stages and _is_time_to_remind(ours, recipient, now)
-        return Stage.REMINDER if late else None
+        return Stage.REMINDER if late and shown else None
     if breach.status != "RESOLVED" or breach.resolved_at is None:
         return None
     if now - breach.resolved_at > RECOVERY_IS_NEWS_FOR:

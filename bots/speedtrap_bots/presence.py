@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from speedtrap_bots.channel import Channel
-from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown, one_line
 from speedtrap_bots.lease import now_s
 from speedtrap_bots.ledger import Ledger
 from speedtrap_bots.logs import About
@@ -100,4 +100,4 @@ class Presence:
         if self.stopped_why is not None:
             self._log.info("%s: goes on, for a test of it succeeded", self._channel.name)
             self.stopped_why = None
-        return SettleOutcome.SENT, where
+        return SettleOutcome.SENT, one_line(where)

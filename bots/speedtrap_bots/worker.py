@@ -8,20 +8,22 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
-from speedtrap_bots.channel import Channel
+from speedtrap_bots.channel import Channel, Delivered
 from speedtrap_bots.errors import (
     ChannelError,
     LedgerAway,
     LedgerError,
+    LedgerFailed,
     LedgerRefused,
     LetterError,
     Refused,
     Unavailable,
     Unknown,
+    one_line,
 )
 from speedtrap_bots.lease import MARGIN_S, Lease, now_s
 from speedtrap_bots.ledger import Ledger
@@ -46,6 +48,10 @@ WRITE_TIMEOUT_S = 60.0
 LOOK_AGAIN_S = 15 * 60.0
 """After a look-up that failed itself."""
 FAREWELL_S = 2.0
+SETTLE_AFTER_STOP_S = 10.0
+"""How long a bot that was told to end still tries to say how a delivery ended."""
+SETTLE_FAILURES = 5
+"""So often may graph fail at one settlement before it is left to a person."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 FROM_THE_BEGINNING = "0"
 
@@ -323,21 +329,32 @@ class Worker:
     async def _deliver(self, claim: Claim, lease: Lease) -> None:
         try:
             async with asyncio.timeout(self._channel.timeout_s):
-                reference = await self._channel.deliver(claim.notice, lease.gate)
+                said = await self._channel.deliver(claim.notice, lease.gate)
         except Refused as error:
             await self._settle(claim, SettleOutcome.REFUSED, detail=str(error))
         except Unavailable as error:
             retry_s = error.retry_after_s or self._ladder_s(claim.notice.attempts)
-            await self._settle(claim, SettleOutcome.UNAVAILABLE, detail=str(error), retry_s=retry_s)
+            await self._settle(
+                claim,
+                SettleOutcome.UNAVAILABLE,
+                reference=error.reference,
+                detail=str(error),
+                retry_s=retry_s,
+            )
             if error.stops_channel:
                 self._presence.stop(error)
         except Unknown as error:
-            await self._settle(claim, SettleOutcome.UNKNOWN, detail=str(error))
+            await self._settle(
+                claim, SettleOutcome.UNKNOWN, reference=error.reference, detail=str(error)
+            )
         except TimeoutError:
             detail = f"no end after {self._channel.timeout_s:.0f} s"
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail)
         else:
-            await self._settle(claim, SettleOutcome.SENT, reference=reference)
+            sent = said if isinstance(said, Delivered) else Delivered(said)
+            await self._settle(
+                claim, SettleOutcome.SENT, reference=sent.reference, detail=sent.detail
+            )
 
     async def _settle(
         self,
@@ -350,35 +367,59 @@ class Worker:
     ) -> None:
         """Tells the ledger, however long it is away: only this worker knows how the delivery ended.
 
-        When it is stopped before, the lease runs out and the ledger says UNKNOWN itself.
+        Where that cannot be done the lease runs out, and the ledger says UNKNOWN itself.
         """
+        detail = None if detail is None else one_line(detail)
+        reference = None if reference is None else one_line(reference)
         retry_at = None if retry_s is None else self._clock() + timedelta(seconds=retry_s)
-        backoff = Backoff()
-        about, words = _about(claim.notice), "%s: %s not settled: %s"
+        about, words = _about(claim.notice), "%s: %s not settled as %s: %s"
+        given = (self._channel.name, claim.notice.reference, outcome)
+        try:
+            status = await self._persistently(
+                lambda: self._ledger.settle(
+                    claim, outcome, reference=reference, detail=detail, retry_at=retry_at
+                ),
+                about,
+            )
+        except LedgerError as error:
+            self._log.error(words, *given, error, extra={**about, "outcome": outcome})
+            return
+        self._log.info(
+            "%s: %s %s is %s%s",
+            self._channel.name,
+            claim.notice.stage,
+            claim.notice.reference,
+            status,
+            f" ({detail})" if detail else "",
+            extra={**about, "status": status, "outcome": outcome},
+        )
+
+    async def _persistently(
+        self, tell: Callable[[], Awaitable[str]], about: Mapping[str, object]
+    ) -> str:
+        """Repeats *tell* while the ledger is away; raises what there is no use in repeating."""
+        backoff, failures, give_up_at_s = Backoff(), 0, float("inf")
         while True:
             try:
-                status = await self._ledger.settle(
-                    claim, outcome, reference=reference, detail=detail, retry_at=retry_at
-                )
+                return await tell()
             except LedgerAway as error:
-                if self._stopping.is_set() and self._clock() > claim.lease_until:
-                    self._log.error(words, self._name, claim.notice.id, error, extra=about)
-                    return
-                await asyncio.sleep(backoff.next_s())
-            except LedgerRefused as error:
-                self._log.error(words, self._name, claim.notice.id, error, extra=about)
-                return
-            else:
-                self._log.info(
-                    "%s: %s %s is %s%s",
-                    self._channel.name,
-                    claim.notice.stage,
-                    claim.notice.reference,
-                    status,
-                    f" ({detail})" if detail else "",
-                    extra={**about, "status": status, "outcome": outcome},
-                )
-                return
+                failures += isinstance(error, LedgerFailed)
+                if self._stopping.is_set():
+                    give_up_at_s = min(give_up_at_s, now_s() + SETTLE_AFTER_STOP_S)
+                if failures >= SETTLE_FAILURES or now_s() >= give_up_at_s:
+                    raise
+                pause_s = backoff.next_s()
+                words, facts = "%s: %s; next try in %.1f s", {"retry_in_s": round(pause_s, 1)}
+                given = (self._channel.name, error, pause_s)
+                self._log.warning(words, *given, extra={**about, **facts})
+                await self._rest(min(pause_s, max(give_up_at_s - now_s(), 0.0)))
+
+    async def _rest(self, seconds: float) -> None:
+        """A pause that goes on after a stop, or ends with it."""
+        if self._stopping.is_set():
+            await asyncio.sleep(seconds)
+        else:
+            await self._pause(seconds)
 
     async def _pause(self, seconds: float) -> None:
         try:

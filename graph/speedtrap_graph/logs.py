@@ -1,10 +1,11 @@
 """What the service says of itself: a line for people, or one JSON object a line for programs."""
 
 import logging
+import re
 import sys
 import time
 from types import TracebackType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -17,6 +18,20 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OWN = "speedtrap_graph"
 CHATTY = ("httpx", "httpcore", "pymongo")
 """A line for every request, with its address, or for every wait, which we tell in our own words."""
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ESCAPES = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
+
+
+def shown(text: str) -> str:
+    """*text* with controls and lone surrogates as escapes: what others said ends no line."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class OneLine(logging.Formatter):
+    """For people: a message is one line, and only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return shown(super().formatMessage(record))
 
 
 class JsonLines(JsonFormatter):
@@ -36,13 +51,18 @@ class JsonLines(JsonFormatter):
             reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
         )
 
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Readers of JSON refuse the escape of a lone surrogate."""
+        line = super().jsonify_log_record(log_data)
+        return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line)
+
 
 def set_up(form: str, level: str) -> None:
     """For this whole process. The level is that of our own words: what libraries say at DEBUG has
     headers in it, and with them keys.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonLines() if form == "json" else OneLine(TEXT))
     logging.basicConfig(level=max(logging.INFO, _number(level)), handlers=[handler])
     logging.getLogger(OWN).setLevel(level)
     for name in CHATTY:

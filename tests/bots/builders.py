@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from speedtrap_bots.letter.wording import threshold
 from speedtrap_bots.model import (
     Breach,
     BreachMark,
@@ -13,6 +14,7 @@ from speedtrap_bots.model import (
     Measurement,
     Notice,
     NoticeMark,
+    Observation,
     Plan,
     Rule,
     Run,
@@ -93,7 +95,32 @@ def a_breach(**changes: Any) -> Breach:
         "runs": slow,
         "window": (*good, *slow),
     }
-    return Breach(**{**values, **changes})
+    breach = Breach(**{**values, **changes})
+    return breach if breach.observations else with_observations(breach)
+
+
+def with_observations(breach: Breach) -> Breach:
+    """As graph would give them: the breach's own runs broke its rule where they have a figure."""
+    own = {run.id for run in breach.runs}
+    runs = {run.id: run for run in (*breach.window, *breach.runs)}
+    found = tuple(_observed(run, breach, run.id in own) for run in runs.values())
+    return breach.model_copy(update={"observations": found})
+
+
+def _observed(run: Run, breach: Breach, in_breach: bool) -> Observation:
+    rule, value = breach.rule, None
+    if run.outcome != "MEASURED":
+        return Observation(run=run.id, broken=True if run.outcome == "OUTAGE" else None)
+    judged = {"DOWNLOAD": run.download_mbps, "UPLOAD": run.upload_mbps, "LATENCY": run.latency_ms}
+    value = judged.get(rule.metric, run.measurements[0].packet_loss_ratio)
+    if rule.tool is not None:
+        mine = [m.download_mbps for m in run.measurements if m.tool == rule.tool]
+        value = mine[0] if mine else None
+    if value is None:
+        return Observation(run=run.id)
+    more_is_better = rule.metric in {"DOWNLOAD", "UPLOAD"}
+    beyond = value < threshold(breach) if more_is_better else value > threshold(breach)
+    return Observation(run=run.id, value=value, broken=in_breach or beyond)
 
 
 def a_mark(status: str = "OPEN", *notices: NoticeMark, **changes: Any) -> BreachMark:
@@ -102,6 +129,7 @@ def a_mark(status: str = "OPEN", *notices: NoticeMark, **changes: Any) -> Breach
         "reference": "ST-7K2M9Q",
         "status": status,
         "stale": False,
+        "last_run_at": NOON,
         "resolved_at": NOON if status == "RESOLVED" else None,
         "notices": notices,
     }

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from speedtrap_bots.channel import ChannelKind, kinds
 from speedtrap_bots.lease import MARGIN_S
 from speedtrap_bots.model import Stage
+from speedtrap_graph.services.book import DIGEST_CHANNELS
 
 from tests.bots.builders import NOON, a_breach
 
@@ -59,3 +60,11 @@ def test_secrets_do_not_show(kind: ChannelKind) -> None:
     settings = kind.settings.model_construct(None, **{n: SecretStr(v) for n, v in secrets.items()})
     assert all(isinstance(getattr(settings, name), SecretStr) for name in secrets)
     assert "planted-secret" not in repr(settings)
+
+
+def test_graph_knows_which_channels_have_a_digest() -> None:
+    """What the limits hold back waits, unless a digest can tell of it."""
+    digests = {
+        name for name, kind in kinds().items() if Stage.DIGEST in kind.open(kind.settings()).stages
+    }
+    assert digests == DIGEST_CHANNELS

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from speedtrap_bots.model import BreachMark, Stage
+from speedtrap_bots.model import BreachMark, NoticeMark, Stage
 from speedtrap_bots.plan import MAY_HAVE_ARRIVED, missing_stage
 
 from tests.bots.builders import NOON, a_mark, a_notice_mark
@@ -82,19 +82,32 @@ def test_an_old_recovery_is_no_news() -> None:
     assert missing(breach, days_later=7.1) is None
 
 
+def still_slow(*notices: NoticeMark, days_later: float) -> BreachMark:
+    """It was measured an hour before."""
+    last_run_at = NOON + timedelta(days=days_later, hours=-1)
+    return a_mark("OPEN", *notices, last_run_at=last_run_at)
+
+
 def test_a_week_after_a_sent_opening_one_reminder_is_due() -> None:
     told = a_notice_mark(status="SENT", recipient=ISP).model_copy(update={"sent_at": NOON})
-    assert missing(a_mark("OPEN", told), days_later=6.9) is None
-    assert missing(a_mark("OPEN", told), days_later=7) == Stage.REMINDER
+    assert missing(still_slow(told, days_later=6.9), days_later=6.9) is None
+    assert missing(still_slow(told, days_later=7), days_later=7) == Stage.REMINDER
     reminded = a_notice_mark("REMINDER", recipient=ISP)
-    assert missing(a_mark("OPEN", told, reminded), days_later=20) is None
-    assert missing(a_mark("OPEN", told), "new@example.net", days_later=8) is None
+    assert missing(still_slow(told, reminded, days_later=20), days_later=20) is None
+    assert missing(still_slow(told, days_later=8), "new@example.net", days_later=8) is None
+
+
+def test_a_reminder_needs_a_run_of_the_last_day_that_shows_it() -> None:
+    told = a_notice_mark(status="SENT", recipient=ISP).model_copy(update={"sent_at": NOON})
+    for days, stage in ((7, Stage.REMINDER), (7.04, None), (20, None)):
+        breach = a_mark("OPEN", told, last_run_at=NOON + timedelta(days=6))
+        assert missing(breach, days_later=days) == stage
 
 
 def test_a_channel_without_reminders_writes_none() -> None:
     told = a_notice_mark(status="SENT", recipient=ISP).model_copy(update={"sent_at": NOON})
     stage = missing_stage(
-        a_mark("OPEN", told),
+        still_slow(told, days_later=8),
         channel="mail",
         recipient=ISP,
         now=NOON + timedelta(days=8),

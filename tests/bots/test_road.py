@@ -2,10 +2,15 @@
 
 import json
 import signal
+from typing import Any
 
 import pytest
 
 from tests.bots.road import Road
+from tests.lab.lines import having, records
+from tests.lab.mongo import free_port
+from tests.lab.receiver import running_receiver
+from tests.lab.rude import rude_smtp
 from tests.lab.runs import a_run, slow_runs
 from tests.lab.smtp import SmtpServer
 from tests.lab.x_api import XApi
@@ -26,6 +31,7 @@ def test_from_the_sixth_slow_run_to_the_recovery(road: Road, smtp: SmtpServer, x
     road.approve_all()
     road.wait_for(("mail", "OPENING", "SENT"), ("twitter", "OPENING", "SENT"))
     road.submit(runs[6])
+    road.days_pass(3.1)
     road.submit(a_run(930, hours_ago=0.5))
     road.wait_for(("mail", "RECOVERY", "PLANNED"), ("twitter", "RECOVERY", "PLANNED"))
     road.approve_all()
@@ -174,3 +180,65 @@ def test_a_breach_that_ends_before_leave_is_never_announced(road: Road, smtp: Sm
     road.approve_all()
     road.wait_for(("mail", "OPENING", "SUPPRESSED"))
     assert smtp.letters == []
+
+
+def test_a_refusal_in_a_national_encoding_is_on_record_and_in_the_log_and_the_bot_goes_on(
+    road: Road,
+) -> None:
+    """Its bytes are no UTF-8, and a server may send line breaks of its own."""
+    reply = "550-Boîte aux lettres\r\n550 inconnue \x1b[31m".encode("latin-1")
+    road.submit(*slow_runs(6))
+    with rude_smtp(reply) as port:
+        to = {"HOST": "127.0.0.1", "PORT": str(port), "TLS": "none", "FROM": "jane@home.example"}
+        settings = {f"SPEEDTRAP_BOTS_MAIL_{name}": value for name, value in to.items()}
+        settings["SPEEDTRAP_BOTS_MAIL_TO"] = "support@isp.example"
+        bot = road.bot("--channel", "mail", **settings)
+        road.wait_for(("mail", "OPENING", "PLANNED"))
+        road.approve_all()
+        road.wait_for(("mail", "OPENING", "DEAD"))
+        road.wait("its word of that", lambda: "is DEAD" in bot.log.read_text())
+        assert bot.end() == 0
+    [notice] = road.notices()
+    why = "the mail server said 550 Bo\ufffdte aux lettres inconnue [31m"
+    assert notice["steps"][-1]["why"] == why
+    [line] = [line for line in bot.log.read_text().splitlines() if "is DEAD" in line]
+    assert line.endswith(f"({why})")
+
+
+def test_a_settlement_that_the_ledger_does_not_take_is_said_and_sigterm_ends_the_bot(
+    road: Road, smtp: SmtpServer
+) -> None:
+    road.submit(*slow_runs(6))
+    smtp.fault = "silent after the dot"
+    settings = {"SPEEDTRAP_BOTS_MAIL_VERDICT_TIMEOUT_S": "3", "SPEEDTRAP_BOTS_LOG_FORMAT": "json"}
+    bot = road.bot("--channel", "mail", **settings, **smtp.environment)
+    road.wait_for(("mail", "OPENING", "PLANNED"))
+    road.approve_all()
+    road.wait("the mail's arrival", lambda: len(smtp.letters) == 1)
+    [notice] = road.notices()
+    road.service.kill()
+
+    def said_of_the_notice() -> list[dict[str, Any]]:
+        found = having(records(bot.log), "cannot be reached")
+        return [record for record in found if record.get("notice_id") == notice["id"]]
+
+    road.wait("its word of the settlement", lambda: bool(said_of_the_notice()))
+    assert said_of_the_notice()[0]["retry_in_s"] > 0
+    assert bot.end() == 0
+    [last] = having(records(bot.log), "not settled as UNKNOWN")
+    assert (last["level"], last["notice_id"]) == ("ERROR", notice["id"])
+
+
+def test_a_dead_address_of_two_has_the_good_one_told_once(road: Road) -> None:
+    road.submit(*slow_runs(6))
+    with running_receiver() as good:
+        dead = f"json://127.0.0.1:{free_port()}/"
+        urls = f"{good.url.replace('http', 'json')}/ {dead}"
+        road.once("apprise", SPEEDTRAP_BOTS_APPRISE_URLS=urls)
+        for _ in range(2):
+            road.days_pass(1)
+            road.once("apprise", SPEEDTRAP_BOTS_APPRISE_URLS=urls)
+        [notice] = road.notices()
+        assert len(good.taken) == 1
+    assert (notice["status"], notice["attempts"]) == ("DUE", 3)
+    assert notice["steps"][-1]["why"].endswith("address 2 (json)")

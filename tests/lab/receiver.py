@@ -18,12 +18,17 @@ class Posted:
 
 @dataclass
 class Receiver:
-    """`answers` are given first, one a request; then `refuses` decides between 400 and 204."""
+    """`answers` are given first, one a request; then `refuses` decides between 400 and 204.
+
+    Such an answer has `body`, of `media_type`.
+    """
 
     url: str = ""
     taken: list[Posted] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     refuses: Callable[[Posted], bool] = lambda _: False
+    body: bytes = b""
+    media_type: str = "application/json"
 
     def answer(self, posted: Posted) -> int:
         if self.answers:
@@ -46,8 +51,11 @@ def running_receiver() -> Iterator[Receiver]:
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", f"{receiver.url}/elsewhere")
-            self.send_header("Content-Length", "0")
+            body = b"" if status == 204 else receiver.body
+            self.send_header("Content-Type", receiver.media_type)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
     with serving(Server(("127.0.0.1", 0), _Handler)) as server:
         receiver.url = server.url

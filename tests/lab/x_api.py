@@ -105,6 +105,8 @@ class XApi:
     forbidden_words: tuple[str, ...] = ()
     hidden_for_s: float = 0.0
     page_size: int = 100
+    says: tuple[int, bytes] | None = None
+    """To every post, as JSON or not."""
     faults_met: int = 0
 
     def fault_of(self, step: Step) -> Fault:
@@ -206,6 +208,9 @@ class _Api:
             return refusal
         fault = self._lab.fault_of(step)
         self._lab.faults_met += bool(fault)
+        if step == "post" and self._lab.says is not None:
+            status, body = self._lab.says
+            return Response(body, status, media_type="application/json")
         if (answer := self._unheard(fault)) is not None:
             return answer
         if fault in {"killed", "stopped"}:

@@ -1,4 +1,4 @@
-"""The main road: six slow runs, one breach, one letter with leave, one recovery.
+"""The main road: six slow runs, one breach, one letter with leave, one recovery note that waits.
 
 Everything is real but X itself: `speedtrap up`, the probe's own command, Chromium, SMTP, and an
 X-API server on loopback that checks signatures.
@@ -117,11 +117,11 @@ class Road:
         found = house.ask("query($id: ID!) { notice(id: $id) { status } }", {"id": notice_id})
         return bool(found["notice"]["status"] != "PLANNED")
 
-    def sent(self, stage: str) -> None:
-        def look() -> bool:
-            return all(notice["status"] == "SENT" for notice in self.notices(stage).values())
+    def statuses(self, stage: str) -> dict[str, str]:
+        return {channel: found["status"] for channel, found in self.notices(stage).items()}
 
-        eventually(look)
+    def sent(self, stage: str) -> None:
+        eventually(lambda: set(self.statuses(stage).values()) == {"SENT"})
 
 
 @contextmanager
@@ -166,11 +166,10 @@ def walk(road: Road, smtp: SmtpServer, x: XApi) -> None:
     road.measure(GOOD_MBPS)
     (breach,) = road.breaches()
     assert breach["status"] == "RESOLVED"
+    # So soon after the opening the limits hold it back: for the digest, and X has none.
     road.approve("RECOVERY")
-    road.sent("RECOVERY")
-    assert (len(smtp.letters), len(x.posts)) == (2, 2)
-    opening, recovery = (letter.message for letter in smtp.letters)
-    assert recovery["References"] == opening["Message-ID"]
+    eventually(lambda: road.statuses("RECOVERY") == {"mail": "SUPPRESSED", "twitter": "APPROVED"})
+    assert (len(smtp.letters), len(x.posts)) == (1, 1)
 
 
 def letter_is_evidence(smtp: SmtpServer, reference: str) -> None:

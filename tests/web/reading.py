@@ -84,8 +84,12 @@ def day(moment: datetime, zone: ZoneInfo) -> str:
 
 
 def when(moment: datetime, zone: ZoneInfo) -> str:
-    local = moment.astimezone(zone)
-    return f"{day(moment, zone)}, {local:%H:%M}"
+    """With the zone where an hour before or after it the clock shows the same."""
+    local, hour = moment.astimezone(zone), timedelta(hours=1)
+    twice = f"{local:%d %H:%M}" in {
+        f"{(moment + s).astimezone(zone):%d %H:%M}" for s in (hour, -hour)
+    }
+    return f"{day(moment, zone)}, {local:%H:%M}{f' {local:%Z}' if twice else ''}"
 
 
 def days_and_hours(span: timedelta) -> str:

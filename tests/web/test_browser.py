@@ -1,14 +1,18 @@
 """The page in a real Chromium, as people use it."""
 
+import json
 import re
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.lab.browser import log_in, reader, running_browser, sideways_px
 from tests.lab.service import Service
+from tests.web.expected import address
 from tests.web.history import HOSTILE_LETTER, LETTER, a_full_run, plan_a_notice, set_plan, submit
+from tests.web.lines import Line, days_of, midnight
 
 pytestmark = pytest.mark.browser
 
@@ -341,3 +345,43 @@ def test_an_attachment_is_downloaded_and_never_opened(page: Page, lived_in: Serv
     with page.expect_download() as download:
         page.get_by_role("link", name="runs.csv").click()
     assert download.value.suggested_filename == "runs.csv"
+
+
+@pytest.mark.parametrize(("since", "until", "days"), [(25, 27, 3), (25, 31, 7), (24, 25, 2)])
+def test_day_labels_of_the_chart_stand_at_midnight_from_a_day_of_25_hours_on(
+    page: Page, measured: Service, lines: dict[str, Line], since: int, until: int, days: int
+) -> None:
+    """In Berlin clocks go back on 25 October."""
+    line = lines["attic"]
+    [year] = {run.start.year for run in line.runs}
+    first = date(year, 10, since)
+    page.goto(measured.base_url + address(line, since=f"{first}", until=f"{first:%Y-%m}-{until}"))
+    page.wait_for_selector("#chart[data-ready]")
+    labels = dict(json.loads(page.locator("#chart").get_attribute("data-labels") or "[]"))
+    midnights = {
+        midnight(day, line.zone).timestamp(): f"{day.day} {day:%b}"
+        for day in days_of(first, first + timedelta(days=days))
+    }
+    of_days = {at: label for at, label in labels.items() if ":" not in label}
+    assert len(of_days) >= days / 2, labels
+    assert of_days == {at: midnights[at] for at in of_days}
+    assert not midnights.keys() & (labels.keys() - of_days.keys())
+
+
+def test_the_chart_tells_the_two_hours_apart_that_the_clock_shows_twice(
+    page: Page, measured: Service, lines: dict[str, Line]
+) -> None:
+    line = lines["attic"]
+    [year] = {run.start.year for run in line.runs}
+    day = f"{year}-10-25"
+    page.goto(measured.base_url + address(line, since=day, until=day))
+    page.wait_for_selector("#chart[data-ready]")
+    page.locator("#chart").focus()
+    page.keyboard.press("Home")
+    said = []
+    for _ in range(5):
+        said.append(page.locator("#chart-read").inner_text().partition(": ")[0])
+        page.keyboard.press("ArrowRight")
+    assert [text.partition(", ")[2] for text in said] == [
+        "00:00", "01:00", "02:00 CEST", "02:00 CET", "03:00",
+    ]  # fmt: skip

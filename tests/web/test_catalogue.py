@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from speedtrap_web.catalogue import CATALOGUES, EN, ES, Catalogue, preferred
+from speedtrap_web.views.chart import twice_shown
 
 PACKAGE = Path(__file__).parents[2] / "web/speedtrap_web"
 SOURCES = [
@@ -164,3 +165,36 @@ def test_a_duration_is_said_in_its_largest_units(seconds: float, written: str) -
 def test_a_moment_is_written_on_the_given_clock() -> None:
     moment = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
     assert EN.when(moment, ZoneInfo("America/Denver")) == "Mon 23 Nov, 22:30"
+
+
+TWICE = [
+    ("Europe/Madrid", "2026-10-25T00:30:00+00:00", "02:30 CEST", "02:30 CET"),
+    ("America/Denver", "2026-11-01T07:30:00+00:00", "01:30 MDT", "01:30 MST"),
+    ("Australia/Lord_Howe", "2026-04-04T14:45:00+00:00", "01:45 +11", "01:45 +1030"),
+]
+
+
+@pytest.mark.parametrize(("zone", "first", "before", "after"), TWICE)
+def test_a_time_that_the_clock_shows_twice_has_the_zones_abbreviation(
+    zone: str, first: str, before: str, after: str
+) -> None:
+    moment, there = datetime.fromisoformat(first), ZoneInfo(zone)
+    back = timedelta(minutes=30 if "Lord" in zone else 60)
+    for catalogue in (EN, ES):
+        for year in (True, False):
+            assert catalogue.when(moment, there, year=year).endswith(f", {before}")
+            assert catalogue.when(moment + back, there, year=year).endswith(f", {after}")
+            told = [catalogue.when(moment + n * back, there, year=year) for n in (-2, 2)]
+            assert [text.rpartition(" ")[2].count(":") for text in told] == [1, 1], "no zone there"
+
+
+@pytest.mark.parametrize(("zone", "first", "before", "after"), TWICE)
+def test_the_chart_knows_which_times_are_shown_twice(
+    zone: str, first: str, before: str, after: str
+) -> None:
+    moment, there = datetime.fromisoformat(first), ZoneInfo(zone)
+    found = twice_shown(moment - timedelta(days=3), moment + timedelta(days=3), there)
+    assert [f" {span.zone}" for span in found] == [before[5:], after[5:]]
+    assert found[0].start <= moment.timestamp() < found[0].until == found[1].start
+    assert found[1].until - found[1].start == found[0].until - found[0].start
+    assert twice_shown(moment + timedelta(days=3), moment + timedelta(days=9), there) == []

@@ -52,3 +52,26 @@ def test_a_digest_and_what_it_tells_of_lead_to_each_other(
     assert of_digest.text.count(f'href="/breaches/{breach["id"]}"') == 2
     for path in ("/", "/breaches", f"/breaches/{breach['id']}"):
         assert "Told instead in digest" in text_of(admin.get(path)), path
+
+
+REPORT = """
+mutation($state: ChannelState!) { reportChannel(channel: "mail", worker: "w", state: $state) }
+"""
+
+
+def test_a_letter_that_could_not_be_sent_says_so_above_its_text_and_asks_for_no_leave(
+    admin: httpx.Client, empty: Service
+) -> None:
+    notice, breach = plan_a_notice(empty), the_breach(empty)
+    pages = (f"/notices/{notice['id']}", f"/breaches/{breach['id']}")
+    for state, can in (("READY", True), ("UNCONFIGURED", False), ("READY", True)):
+        empty.query(REPORT, {"state": state}, role="bot")
+        for path in pages:
+            text = text_of(admin.get(path))
+            assert ("Approve and send" in text) is can, path
+            assert ("Cannot be sent as it is" in text) is not can, path
+            if not can:
+                before_the_text = text.partition("Dear support team")[0]
+                assert "SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM" in before_the_text
+                spanish = admin.get(path, headers={"Accept-Language": "es"})
+                assert "No puede enviarse así: el bot del canal dice" in text_of(spanish)

@@ -390,6 +390,7 @@ class NoticeBrief(Answer):
     contradicted_at: datetime | None = None
     contradicted_why: str | None = None
     told_in: ToldIn | None = None
+    obstacle: str | None = None
     steps: list[NoticeStep] = []
 
     @property
@@ -477,3 +478,4 @@ class NoticeLetter(Answer):
     subject: str
     text: str
     digest: str
+    obstacle: str | None = None

@@ -15,7 +15,7 @@ from speedtrap_web.answers import Breach, NoticeLetter, Run
 from speedtrap_web.forms import read_form
 from speedtrap_web.printing import evidence_data
 from speedtrap_web.session import own_path
-from speedtrap_web.views.breaches import breach_line, channel_name
+from speedtrap_web.views.breaches import breach_line, channel_name, obstacle
 from speedtrap_web.views.evidence import HOURS_AROUND, evidence
 from speedtrap_web.views.header import plan_line
 from speedtrap_web.views.runs import run_table
@@ -93,6 +93,7 @@ async def _letters(request: Request, breach: Breach, words: Words) -> list[dict[
             "letter": letter,
             "channel": channel_name(letter.channel, words),
             "waits": letter.status == "PLANNED",
+            "obstacle": obstacle(letter.obstacle, words),
         }
         for letter in letters
     ]

@@ -99,7 +99,13 @@ class Catalogue:
     def when(self, moment: datetime, zone: tzinfo, *, year: bool = False) -> str:
         local = moment.astimezone(zone)
         day = self.day(moment, zone)
-        return f"{day} {local.year}, {local:%H:%M}" if year else f"{day}, {local:%H:%M}"
+        return f"{day} {local.year}, {self.clock(local)}" if year else f"{day}, {self.clock(local)}"
+
+    def clock(self, local: datetime) -> str:
+        """The time of day; with the zone's abbreviation where the clock shows it twice."""
+        again = local.replace(fold=1 - local.fold)
+        ambiguous = local.utcoffset() != again.utcoffset()
+        return f"{local:%H:%M %Z}" if ambiguous else f"{local:%H:%M}"
 
     def day(self, moment: datetime, zone: tzinfo) -> str:
         weekday = self.weekdays[moment.astimezone(zone).weekday()]

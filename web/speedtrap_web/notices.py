@@ -17,7 +17,7 @@ from speedtrap_web.graph import RefusedError
 from speedtrap_web.security import LETTER_POLICY
 from speedtrap_web.session import Session
 from speedtrap_web.views import reasons
-from speedtrap_web.views.breaches import channel_name, covered_line, notice_line
+from speedtrap_web.views.breaches import channel_name, covered_line, notice_line, obstacle
 from speedtrap_web.views.words import Words, zone_of
 
 # X's web intent: a person sees the text in X's own page, and posts it there or does not.
@@ -71,6 +71,7 @@ def _page(
         "notice": notice,
         "channel": channel_name(notice.channel, words),
         "line": notice_line(notice, words),
+        "obstacle": obstacle(notice.obstacle, words),
         "advice": _advice(notice, words),
         "covered": [covered_line(breach, words) for breach in notice.covers],
         "planned": words.when(notice.planned_at),

@@ -11,7 +11,7 @@ from speedtrap_web import site as web
 from speedtrap_web.answers import Breach, Finding, History, Plan, Probe, Report
 from speedtrap_web.views import ranges
 from speedtrap_web.views.breaches import breach_line, longest_streak
-from speedtrap_web.views.chart import chart
+from speedtrap_web.views.chart import chart, twice_shown
 from speedtrap_web.views.curve import curve
 from speedtrap_web.views.findings import finding_lines
 from speedtrap_web.views.header import Choices, header
@@ -176,6 +176,10 @@ def _chart_facts(asked: Asked, breaches: Sequence[Breach], words: Words) -> dict
     return {
         "question": question,
         "zone": str(words.zone),
+        "twice": [
+            [twice.start, twice.until, twice.zone]
+            for twice in twice_shown(span.since, span.until, words.zone)
+        ],
         "milliseconds": asked.metric.worse_above,
         "belowRatio": rule.below_ratio if rule else None,
         "belowMbps": rule.below_mbps if rule else None,

@@ -35,7 +35,7 @@ from pydantic_settings import SettingsConfigDict
 
 from speedtrap_bots.channel import Channel, ChannelKind, Gate
 from speedtrap_bots.content import Content
-from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown, said
 from speedtrap_bots.letter import letter
 from speedtrap_bots.model import Attachment, Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
@@ -432,7 +432,7 @@ async def _hand_over(client: SMTP, message: bytes, timeout_s: float, gate: Gate)
         reply = await protocol.read_response(timeout=timeout_s)
     except (SMTPException, OSError) as error:
         raise Unknown(f"no reply to the message: {_reason(error)}") from error
-    text = f"{reply.code} {reply.message}"[:500]
+    text = said(f"{reply.code} {reply.message}")
     if 200 <= reply.code < 300:
         return text
     if 400 <= reply.code < 600:
@@ -476,7 +476,7 @@ def _hang_up(client: SMTP) -> None:
 
 
 def _answer(code: int, message: str) -> ChannelError:
-    text = f"the mail server said {code} {message}"[:500]
+    text = said(f"the mail server said {code} {message}")
     if 500 <= code < 600:
         return Refused(text)
     # 4xx, and whatever is no reply to what was asked: not accepted.
@@ -484,7 +484,7 @@ def _answer(code: int, message: str) -> ChannelError:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return said(f"{type(error).__name__}: {error}")
 
 
 def _is_loopback(host: str) -> bool:

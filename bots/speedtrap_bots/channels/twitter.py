@@ -29,7 +29,7 @@ from twitter_text import extract_urls, parse_tweet
 
 from speedtrap_bots.channel import Channel, ChannelKind, Gate
 from speedtrap_bots.content import Content
-from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
+from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown, said
 from speedtrap_bots.letter import post
 from speedtrap_bots.model import Attachment, Breach, Notice, Stage
 from speedtrap_bots.quiet import QuietHours, parse_quiet_hours
@@ -388,22 +388,22 @@ def _answered(
     error: tweepy.HTTPException, ambiguous: Callable[[str], ChannelError]
 ) -> ChannelError:
     status = int(error.response.status)
-    said = " ".join(str(message) for message in error.api_messages)[:300]
-    text = f"X said {status} {said}".strip()
+    why = said(" ".join(str(message) for message in error.api_messages))[:300]
+    text = f"X said {status} {why}".strip()
     if status == 429:
         return Unavailable(text, retry_after_s=_until_reset_s(error.response.headers))
     # 402: it costs more than was paid; 404 and 410: X has taken this way away.
-    if status in {401, 402, 404, 410} or _is_used_up(said):
+    if status in {401, 402, 404, 410} or _is_used_up(why):
         return Unavailable(text, stops_channel=True)
-    if status == 403 and "duplicate" in said.lower():
+    if status == 403 and "duplicate" in why.lower():
         # Then it is there already: ours, from an attempt nobody heard the end of.
         return Unknown(text)
     return ambiguous(text) if status >= 500 else Refused(text)
 
 
-def _is_used_up(said: str) -> bool:
+def _is_used_up(why: str) -> bool:
     words = ("usage cap", "usagecap", "credits", "client-not-enrolled", "access level")
-    return any(word in said.lower() for word in words)
+    return any(word in why.lower() for word in words)
 
 
 def _until_reset_s(headers: Mapping[str, str]) -> float:

@@ -26,6 +26,7 @@ from speedtrap_bots.model import Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 
 CONNECT_TIMEOUT_S = 8.0
+_ENOUGH_BYTES = 1024
 TIMESTAMP, SIGNATURE = "X-Speedtrap-Timestamp", "X-Speedtrap-Signature"
 
 # They write addresses and headers, and an address may hold a token.
@@ -104,13 +105,17 @@ class Webhook(Channel):
         timeout = httpx.Timeout(s.timeout_s, connect=CONNECT_TIMEOUT_S)
         gate()
         try:
-            async with httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client:
-                answer = await client.post(s.url.get_secret_value(), content=body, headers=headers)
+            async with (
+                httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
+                client.stream(
+                    "POST", s.url.get_secret_value(), content=body, headers=headers
+                ) as answer,
+            ):
+                return _verdict(answer, await _beginning(answer))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unavailable(f"the webhook cannot be reached ({type(error).__name__})") from None
         except httpx.HTTPError as error:
             raise Unknown(f"no clear answer from the webhook ({type(error).__name__})") from None
-        return _verdict(answer)
 
 
 def body_of(notice: Notice) -> bytes:
@@ -142,9 +147,19 @@ def signed(body: bytes, secret: str, timestamp_s: int) -> dict[str, str]:
     return {TIMESTAMP: str(timestamp_s), SIGNATURE: f"v1={signature.hexdigest()}"}
 
 
-def _verdict(answer: httpx.Response) -> str:
+async def _beginning(answer: httpx.Response) -> bytes:
+    """Enough of the body to tell what it is; the rest is not waited for."""
+    async for part in answer.aiter_bytes(_ENOUGH_BYTES):
+        return part
+    return b""
+
+
+def _verdict(answer: httpx.Response, beginning: bytes) -> str:
     status = answer.status_code
     said = f"the webhook answered {status}"
+    is_page = beginning.lstrip()[:20].lower().startswith((b"<!doctype", b"<html"))
+    if answer.is_success and is_page and "html" in answer.headers.get("content-type", ""):
+        raise Unavailable(f"{said} with an HTML page, as a login in front of it does")
     if answer.is_success:
         return said
     if status in {401, 403}:

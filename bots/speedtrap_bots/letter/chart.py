@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 from speedtrap_bots.letter.clean import clean
-from speedtrap_bots.letter.evidence import all_runs, figure
-from speedtrap_bots.letter.wording import is_beyond, threshold
+from speedtrap_bots.letter.runs import all_runs, said_to_the_rule
+from speedtrap_bots.letter.wording import threshold
 from speedtrap_bots.model import Breach, Run
 
 _INK, _GREEN, _RED, _GREY = "#1f2937", "#15803d", "#b91c1c", "#6b7280"
@@ -101,11 +101,12 @@ def _points(axes: Axes, breach: Breach, place: Callable[[Run], Any], size: float
     """Each run's figure over its *place*."""
     ids = {run.id for run in breach.runs}
     seen: dict[str, list[tuple[Any, float]]] = {label: [] for label, *_ in _KINDS}
+    said = said_to_the_rule(breach)
     for run in all_runs(breach):
-        value = figure(run, breach.rule)
-        if value is not None:
-            kind = IN_BREACH if run.id in ids else WORSE if is_beyond(value, breach) else KEPT
-            seen[kind].append((place(run), value))
+        found = said.get(run.id)
+        if found is not None and found.value is not None and found.broken is not None:
+            kind = KEPT if not found.broken else IN_BREACH if run.id in ids else WORSE
+            seen[kind].append((place(run), found.value))
     for label, colour, marker, filling in _KINDS:
         if seen[label]:
             places, figures = zip(*seen[label], strict=True)
@@ -138,7 +139,7 @@ def _outages(axes: Axes, runs: list[Run]) -> None:
 
 
 def _lines(axes: Axes, breach: Breach) -> None:
-    if breach.rule.metric == "DOWNLOAD":
+    if breach.rule.metric in {"DOWNLOAD", "UPLOAD"} and breach.subscribed_mbps > 0:
         axes.axhline(breach.subscribed_mbps, color=_INK, linewidth=1.5, label="subscribed")
     axes.axhline(threshold(breach), color=_RED, linewidth=1.2, linestyle="--", label="rule")
 

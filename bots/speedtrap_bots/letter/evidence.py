@@ -10,11 +10,18 @@ from statistics import median
 from zoneinfo import ZoneInfo
 
 from speedtrap_bots.letter.clean import MAX_SENTENCE_CHARACTERS, clean, clean_for_post, csv_cell
+from speedtrap_bots.letter.method import method_of
+from speedtrap_bots.letter.runs import (
+    LOCAL_TOOL,
+    all_runs,
+    runs_that_broke,
+    said_to_the_rule,
+    tool_figure,
+)
 from speedtrap_bots.letter.wording import (
     METRICS,
     amount,
     broken_in_words,
-    is_beyond,
     is_in_a_row,
     kept_in_words,
     metric_in_words,
@@ -25,10 +32,7 @@ from speedtrap_bots.letter.wording import (
     threshold,
     times_in_words,
 )
-from speedtrap_bots.model import Breach, Figure, Measurement, Rule, Run
-
-LOCAL_TOOL = "lan"
-"""Measures the home network, not the internet line."""
+from speedtrap_bots.model import Breach, Figure, Measurement, Observation, Rule, Run
 
 _FAILURES = {
     "NO_NETWORK": "no network",
@@ -83,6 +87,10 @@ class Episode:
     median: str
     share: str
     subscribed: str
+    kept: str
+    resolved_at: str
+    written_on: str
+    """When its opening was sent by mail; empty where this digest is the first word of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +134,13 @@ class Evidence:
     breach_share: str
     window_median: str
     window_count: int
+    judged_count: int
     good_count: int
     first_at: str
     last_at: str
     resolved_at: str
+    not_yet: str
+    """That the line is not yet what was bought, where it has recovered to less."""
     written_on: str
     """When its opening was sent by mail; empty before that."""
     duration: str
@@ -141,28 +152,6 @@ class Evidence:
     month: Month | None
     method: tuple[str, ...]
     csv_sha256: str
-
-
-def figure(run: Run, rule: Rule) -> float | None:
-    """The observation: what the best internet tool gave, or the one tool that the rule is for.
-
-    None unless the run was MEASURED.
-    """
-    if run.outcome != "MEASURED":
-        return None
-    judged = {"DOWNLOAD": run.download_mbps, "UPLOAD": run.upload_mbps, "LATENCY": run.latency_ms}
-    if rule.tool is None and rule.metric in judged:
-        return judged[rule.metric]
-    ours = [m for m in run.measurements if m.tool == (rule.tool or m.tool) != LOCAL_TOOL]
-    figures = [f for m in ours if (f := _tool_figure(m, rule.metric)) is not None]
-    best = max if rule.metric in {"DOWNLOAD", "UPLOAD"} else min
-    return best(figures, default=None)
-
-
-def all_runs(breach: Breach) -> list[Run]:
-    """The window with the breach's own runs, oldest first, each once."""
-    by_id = {run.id: run for run in (*breach.window, *breach.runs)}
-    return sorted(by_id.values(), key=lambda run: (run.started_at, run.id))
 
 
 def runs_csv(breach: Breach, covered: Sequence[Breach] = ()) -> bytes:
@@ -189,8 +178,10 @@ def gather(breach: Breach, max_rows: int = 60) -> Evidence:
     zone = ZoneInfo(breach.plan.time_zone)
     ids = {run.id for run in breach.runs}
     window = all_runs(breach)
-    figures = [f for run in window if (f := figure(run, breach.rule)) is not None]
-    rows = [_row(run, breach, zone, run.id in ids) for run in window]
+    said = said_to_the_rule(breach)
+    judged = [o for run in window if (o := said.get(run.id)) and o.broken is not None]
+    figures = [o.value for o in judged if o.value is not None]
+    rows = [_row(run, breach, zone, run.id in ids, said.get(run.id)) for run in window]
     own_rows = [row for row in rows if row.below]
     own_median = _median_in(breach)
     return Evidence(
@@ -217,19 +208,21 @@ def gather(breach: Breach, max_rows: int = 60) -> Evidence:
         breach_share=share_of(own_median, breach),
         window_median=amount(median(figures) if figures else None, breach.rule.metric),
         window_count=len(window),
-        good_count=sum(1 for f in figures if not is_beyond(f, breach)),
+        judged_count=len(judged),
+        good_count=sum(1 for o in judged if not o.broken),
         first_at=_moment(breach.first_run_at, zone),
         last_at=_moment(breach.last_run_at, zone),
         resolved_at=_moment(breach.resolved_at, zone) if breach.resolved_at else "",
+        not_yet=_not_yet(breach),
         written_on=_written_on(breach, zone),
         duration=_duration(breach),
-        media=_media(breach.runs),
+        media=_media(runs_that_broke(breach)),
         rows=tuple(own_rows[-max_rows:]),
         window=tuple(rows[-max_rows:]),
-        tools=_tool_medians(window, ids, breach.rule.metric),
+        tools=_tool_medians(window, breach),
         table_is_cut=len(rows) > max_rows,
         month=_month(breach, zone),
-        method=_method(window),
+        method=method_of(breach),
         csv_sha256=hashlib.sha256(runs_csv(breach)).hexdigest(),
     )
 
@@ -261,12 +254,16 @@ def episode_of(breach: Breach) -> Episode:
         median=amount(middle, breach.rule.metric),
         share=share_of(middle, breach),
         subscribed=number(breach.subscribed_mbps),
+        kept=kept_in_words(breach),
+        resolved_at=_moment(breach.resolved_at, zone) if breach.resolved_at else "",
+        written_on=_written_on(breach, zone),
     )
 
 
 def _median_in(breach: Breach) -> float | None:
     """Of the runs that broke the rule. Graph lists the newest 500, and knows the median of all."""
-    own = [f for run in breach.runs if (f := figure(run, breach.rule)) is not None]
+    said = said_to_the_rule(breach)
+    own = [f for run in runs_that_broke(breach) if (f := said[run.id].value) is not None]
     if breach.count > len(breach.runs):
         return breach.median_mbps
     return median(own) if own else None
@@ -287,8 +284,10 @@ _BANDS = {
 
 
 def _month(breach: Breach, zone: ZoneInfo) -> Month | None:
+    """graph reports on the download, by the best of all tools: of no use beside another figure."""
     report = breach.report
-    if report is None or report.n == 0:
+    is_about_it = breach.rule.metric == "DOWNLOAD" and breach.rule.tool is None
+    if report is None or report.n == 0 or not is_about_it:
         return None
     band = _BANDS.get(report.fcc_band or "", "")
     outages = report.outages
@@ -319,38 +318,6 @@ def _hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _method(window: Sequence[Run]) -> tuple[str, ...]:
-    """How it was measured, in sentences that a technician can check."""
-    media = {run.conditions.medium for run in window}
-    words = {"WIRED": "by cable", "WIFI": "over Wi-Fi", "UNKNOWN": "in a way that is not known"}
-    connected = ", ".join(words.get(medium, "in another way") for medium in sorted(media))
-    traffic = [t for run in window if (t := run.conditions.cross_traffic_mbps) is not None]
-    busy = (
-        f"Before each run the household's own traffic was measured: at most {max(traffic):.1f} Mbps"
-        " in these. A run beside heavier traffic that broke the rule is not judged."
-        if traffic
-        else "The household's own traffic was not measured."
-    )
-    lan = [f for run in window for m in run.measurements if m.tool == LOCAL_TOOL
-           if (f := m.download_mbps) is not None]  # fmt: skip
-    home = (
-        f"The home network alone carried {median(lan):.0f} Mbps (median of {len(lan)})."
-        if lan
-        else "The home network alone was not measured."
-    )
-    tools = {f"{clean(m.tool, 30)} {clean(m.tool_version, 20)}".strip() for run in window
-             for m in run.measurements}  # fmt: skip
-    probes = {clean(run.conditions.probe_version, 20) for run in window} - {""}
-    made = f" by speedtrap's probe {', '.join(sorted(probes))}" if probes else ""
-    return (
-        f"The measuring machine was connected {connected}.",
-        busy,
-        home,
-        f"Tools{made}: {', '.join(sorted(tools)[:12]) or 'none'}. Each run counts with the best of"
-        " its internet tools; a tool that failed counts as no figure, never as 0.",
-    )
-
-
 def _csv_row(
     breach: Breach, run: Run, m: Measurement, zone: ZoneInfo, in_breach: bool
 ) -> list[str]:
@@ -373,16 +340,20 @@ def _csv_row(
     ]
 
 
-def _row(run: Run, breach: Breach, zone: ZoneInfo, below: bool) -> Row:
-    value = figure(run, breach.rule)
-    shown = {"OUTAGE": "no connection", "INCONCLUSIVE": "not judged"}.get(
-        run.outcome, amount(value, breach.rule.metric)
-    )
+def _row(run: Run, breach: Breach, zone: ZoneInfo, below: bool, said: Observation | None) -> Row:
+    value = None if said is None or said.broken is None else said.value
+    shown = amount(value, breach.rule.metric)
+    if run.outcome == "OUTAGE":
+        shown = "no connection"
+    elif said is None or said.broken is None:
+        shown = "not judged"
+    tool = breach.rule.tool
+    mine = [m for m in run.measurements if tool in {None, m.tool}]
     return Row(
         when=_moment(run.started_at, zone),
         figure=shown,
         share=share_of(value, breach),
-        tools=", ".join(_tool_in_words(m, breach.rule.metric) for m in run.measurements[:8]),
+        tools=", ".join(_tool_in_words(m, breach.rule.metric) for m in mine[:8]),
         below=below,
     )
 
@@ -391,38 +362,55 @@ def _tool_in_words(m: Measurement, metric: str) -> str:
     tool = clean(m.tool, 30) + (" (home network)" if m.tool == LOCAL_TOOL else "")
     if m.failure:
         return f"{tool} {_FAILURES.get(m.failure.kind, 'failed')}"
-    value = _tool_figure(m, metric)
+    value = tool_figure(m, metric)
     return f"{tool} {plain(value, metric)}" if value is not None else f"{tool} none"
 
 
-def _tool_figure(m: Measurement, metric: str) -> float | None:
-    figures = {
-        "DOWNLOAD": m.download_mbps,
-        "UPLOAD": m.upload_mbps,
-        "LATENCY": m.latency_ms,
-        "JITTER": m.jitter_ms,
-        "PACKET_LOSS": m.packet_loss_ratio,
-        "LOADED_LATENCY_DOWN": m.loaded_latency_down_ms,
-        "LOADED_LATENCY_UP": m.loaded_latency_up_ms,
-    }
-    return None if m.failure else figures.get(metric)
+def _tool_medians(window: Sequence[Run], breach: Breach) -> tuple[ToolMedian, ...]:
+    """Of the runs that the rule judged; of a rule for one tool that one alone."""
+    said = said_to_the_rule(breach)
+    judged = [run for run in window if run.id in said and said[run.id].broken is not None]
+    only = breach.rule.tool
+    tools = {m.tool for run in judged for m in run.measurements if only in {None, m.tool}}
+    broke = {run.id for run in runs_that_broke(breach)}
+    return tuple(
+        _tool_median(tool, judged, broke, breach.rule.metric)
+        for tool in sorted(tools - {LOCAL_TOOL})
+    )
 
 
-def _tool_medians(runs: Sequence[Run], breach_ids: set[str], metric: str) -> tuple[ToolMedian, ...]:
-    tools = sorted({m.tool for run in runs for m in run.measurements if m.tool != LOCAL_TOOL})
-    return tuple(_tool_median(tool, runs, breach_ids, metric) for tool in tools)
-
-
-def _tool_median(tool: str, runs: Sequence[Run], breach_ids: set[str], metric: str) -> ToolMedian:
+def _tool_median(tool: str, runs: Sequence[Run], broke: set[str], metric: str) -> ToolMedian:
     ours = [(run.id, m) for run in runs for m in run.measurements if m.tool == tool]
-    figures = [(run, f) for run, m in ours if (f := _tool_figure(m, metric)) is not None]
-    in_breach = [f for run, f in figures if run in breach_ids]
+    figures = [(run, f) for run, m in ours if (f := tool_figure(m, metric)) is not None]
+    in_breach = [f for run, f in figures if run in broke]
     return ToolMedian(
         tool=clean(tool, 30),
         in_breach=amount(median(in_breach) if in_breach else None, metric),
         overall=amount(median(f for _, f in figures) if figures else None, metric),
         n=len(figures),
         failures=sum(1 for _, m in ours if m.failure),
+    )
+
+
+DELIVERED = 0.95
+"""From this share of the subscribed speed on a line counts as delivered (the FCC's band)."""
+
+
+def _not_yet(breach: Breach) -> str:
+    if breach.resolved_at is None or breach.rule.metric not in {"DOWNLOAD", "UPLOAD"}:
+        return ""
+    said, since = said_to_the_rule(breach), breach.resolved_at
+    figures = [
+        o.value
+        for run in all_runs(breach)
+        if run.started_at >= since and (o := said.get(run.id)) and o.value is not None
+    ]
+    middle = median(figures) if figures else None
+    if middle is None or middle >= DELIVERED * breach.subscribed_mbps:
+        return ""
+    return (
+        f"The line is not yet what was bought: {amount(middle, breach.rule.metric)} since then,"
+        f" {share_of(middle, breach)} of the subscribed {number(breach.subscribed_mbps)} Mbps."
     )
 
 

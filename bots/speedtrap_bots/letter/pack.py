@@ -17,7 +17,8 @@ from matplotlib import get_data_path
 
 from speedtrap_bots.errors import LetterError
 from speedtrap_bots.letter.chart import chart_svg, hours_svg
-from speedtrap_bots.letter.evidence import Evidence, all_runs, chart_in_words, gather, runs_csv
+from speedtrap_bots.letter.evidence import Evidence, chart_in_words, gather, runs_csv
+from speedtrap_bots.letter.runs import all_runs
 from speedtrap_bots.model import Breach
 
 LAYOUT = Path(__file__).with_name("pack.typ")
@@ -104,16 +105,17 @@ def _summary(e: Evidence) -> str:
 
 def _figures(e: Evidence) -> list[list[str]]:
     month = e.month
+    whole = f"{e.judged_count} runs that count of {e.window_count}, median {e.window_median}"
     rows = [
         ["Provider and plan", e.plan],
         ["Rule", f"{e.rule}; {e.counted}"],
         ["In the breach", f"{e.count}{e.in_a_row}, median {e.breach_median}"],
-        ["Whole period", f"{e.window_count} runs, median {e.window_median}"],
+        ["Whole period", whole],
         ["Lasted", e.duration if e.resolved_at else f"{e.duration} so far"],
     ]
     if month:
         rows += [
-            [f"Month ({month.span})", f"median {month.median}, n = {month.n}"],
+            [f"Download in the month ({month.span})", f"median {month.median}, n = {month.n}"],
             ["Consistent speed", month.consistent and f"{month.consistent}: 80 % of the runs at"
              " peak reach it"],
             ["Peak", month.peak and f"{month.peak} (weekdays 19:00 to 23:00, {e.zone})"],

@@ -25,12 +25,6 @@ def threshold(breach: Breach) -> float:
     return next((bound for bound in bounds if bound is not None), 0.0)
 
 
-def is_beyond(value: float, breach: Breach) -> bool:
-    """Whether *value* is on the bad side of the rule's bound."""
-    bound = threshold(breach)
-    return value < bound if _below(breach.rule) else value > bound
-
-
 def broken_in_words(breach: Breach) -> str:
     """E.g. "below half of the subscribed 940 Mbps"."""
     rule = breach.rule

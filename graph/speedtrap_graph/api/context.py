@@ -13,6 +13,7 @@ from speedtrap_graph.api.timing import Timing
 from speedtrap_graph.callers import Caller, Callers, Gateway, Role
 from speedtrap_graph.quotas import Quotas
 from speedtrap_graph.services.browse import Browse
+from speedtrap_graph.services.channels import unable
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import ForbiddenError
 from speedtrap_graph.services.events import Events
@@ -61,6 +62,8 @@ class Context:
     open_breaches: DataLoader[str, BreachDocument | None] = field(init=False)
     silences: DataLoader[str, SilenceDocument | None] = field(init=False)
     contents: DataLoader[str, list[bytes]] = field(init=False)
+    unable: DataLoader[str, bool] = field(init=False)
+    """Of a channel: whether it has nobody to write to."""
 
     def __post_init__(self) -> None:
         self.standards = _loader(self._standards)
@@ -71,6 +74,7 @@ class Context:
         self.open_breaches = _loader(self._open_breaches)
         self.silences = _loader(self._silences)
         self.contents = _loader(self._contents)
+        self.unable = _loader(self._unable)
 
     def own(self, probe: str | None) -> str | None:
         """The probe to read: a probe's key reads its own, which it need not name."""
@@ -108,6 +112,10 @@ class Context:
     async def _digests(self, keys: list[str]) -> list[NoticeDocument | None]:
         found = await self.services.browse.notices_by_id(keys)
         return [found.get(key) for key in keys]
+
+    async def _unable(self, channels: list[str]) -> list[bool]:
+        found = await unable(self.services.store, self.services.clock(), set(channels))
+        return [name in found for name in channels]
 
     async def _open_breaches(self, probes: list[str]) -> list[BreachDocument | None]:
         found = await self.services.browse.open_breaches(probes)

@@ -94,6 +94,7 @@ WEIGHTS: Mapping[str, Weight] = {
     "Run.ratioOfSubscribed": ONE,
     "Breach.runs": Weight(reads=500, items=500),
     "Breach.window": Weight(reads=500, items=500),
+    "Breach.observations": Weight(reads=500, items=1000),
     "Breach.notices": Weight(reads=10, items=10),
     "Notice.breach": ONE,
     "Notice.covers": Weight(reads=20, items=20),

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import field
 from datetime import datetime
 from typing import Any, Self
+from uuid import UUID
 
 import strawberry
 
@@ -12,7 +13,9 @@ from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.enums import BreachEventKind, BreachStatus, NoticeStatus, Stage
 from speedtrap_graph.api.plans import Plan, Rule
 from speedtrap_graph.api.runs import PageInfo, Run
+from speedtrap_graph.services.channels import obstacle
 from speedtrap_graph.services.errors import NotFoundError
+from speedtrap_graph.services.leave import WAITING
 from speedtrap_graph.services.ledger import Claim as LedgerClaim
 from speedtrap_graph.services.notice_content import AttachmentDraft, NoticeDraft
 from speedtrap_graph.store.documents import (
@@ -24,6 +27,16 @@ from speedtrap_graph.store.documents import (
     SwitchDocument,
 )
 from speedtrap_graph.store.paging import Page
+
+
+@strawberry.type(description="What a run says to the rule of a breach.")
+class BreachObservation:
+    run: UUID
+    value: float | None = strawberry.field(
+        description="In the metric's unit, as the rule sees it: of its tool, and null where the "
+        "household may be the cause of a bad one."
+    )
+    broken: bool | None = strawberry.field(description="Null: it says nothing to the rule.")
 
 
 @strawberry.type
@@ -85,6 +98,18 @@ class Breach:
     async def window(self, info: Info, hours: int = 24) -> list[Run]:
         found = await info.context.services.browse.runs_around_breach(self.document, hours)
         return [Run.of(run) for run in found]
+
+    @strawberry.field(
+        description="What the runs of `window` say to the breach's rule, oldest first; at most "
+        "1000, the newest."
+    )
+    async def observations(self, info: Info, hours: int = 24) -> list[BreachObservation]:
+        browse = info.context.services.browse
+        found = await browse.observations_around_breach(self.document, hours)
+        return [
+            BreachObservation(run=said.run_id, value=said.value, broken=broken)
+            for said, broken in found
+        ]
 
     @strawberry.field
     async def notices(self, info: Info) -> list["Notice"]:
@@ -231,6 +256,16 @@ class Notice:
             contradicted_why=notice.contradicted_why,
             steps=[NoticeStep.of(part) for part in notice.steps],
         )
+
+    @strawberry.field(
+        description="Of one that waits, why it could not be sent as its channel is now: nobody is "
+        "configured to get it, or no server to send it by. approveNotice refuses it then."
+    )
+    async def obstacle(self, info: Info) -> str | None:
+        if self.status.value not in WAITING:
+            return None
+        is_unable = await info.context.unable.load(self.channel)
+        return obstacle(self.recipient, is_unable=is_unable)
 
     @strawberry.field
     async def breach(self, info: Info) -> Breach:

@@ -63,7 +63,8 @@ ROOTS: Mapping[str, Mapping[May, str]] = {
 FOLLOWING: Mapping[str, str] = {
     "Attachment": "name mediaType altText sha256 sizeBytes contentBase64",
     "Breach": "id reference probe rule plan status firstRunAt openedAt lastRunAt resolvedAt count "
-    "medianMbps subscribedMbps stale runs window",
+    "medianMbps subscribedMbps stale runs window observations",
+    "BreachObservation": "run value broken",
     "BreachChange": "kind probe rule before after wouldBeAnnounced withdrawn contradicted",
     "BreachConnection": "edges nodes pageInfo",
     "BreachEdge": "cursor node",
@@ -91,7 +92,7 @@ FOLLOWING: Mapping[str, str] = {
     "Key": "name role lastSeenAt",
     "Notice": "id reference stage channel recipient status subject text html attachments digest "
     "plannedAt approvedAt sentAt dueAt attempts externalReference contradictedAt contradictedWhy "
-    "steps breach covers toldIn",
+    "steps breach covers toldIn obstacle",
     "NoticeConnection": "edges nodes pageInfo",
     "NoticeEdge": "cursor node",
     "NoticeStep": "at by status why",

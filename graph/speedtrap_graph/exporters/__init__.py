@@ -1,17 +1,23 @@
 """Ways out for runs, one file each. A file has a value `EXPORTER`, and the folder is scanned."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
+import httpx
 from pydantic_settings import BaseSettings
 
 from speedtrap_graph.services.exporting import Exporter, NotTakenError
 
 S = TypeVar("S", bound=BaseSettings)
+
+MOST_READ_BYTES = 65_536
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,65 @@ def secret_in(file: Path, setting: str) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise NotTakenError(f"{setting} cannot be read ({error.strerror})") from None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a receiver answered, as far as it was read."""
+
+    status: int
+    media_type: str
+    body: str
+
+    @property
+    def is_page(self) -> bool:
+        """A login or an error for people, whatever its status: no receiver of runs says so."""
+        start = self.body.lstrip()[:20].lower()
+        return "html" in self.media_type and start.startswith(("<!doctype", "<html"))
+
+    def words(self, secrets: Sequence[str] = ()) -> str:
+        """The status with the reason given, on one line, with none of *secrets* in it."""
+        reason = "an HTML page" if self.is_page else _reason_in(self.body)
+        for secret in filter(None, secrets):
+            reason = reason.replace(secret, "(secret)")
+        line = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
+        cut = line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+        return f"it answered {self.status}" + (f" ({cut})" if cut else "")
+
+
+def _reason_in(body: str) -> str:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:4096]
+    found = (said.get("message") or said.get("error")) if isinstance(said, dict) else None
+    return found if isinstance(found, str) else body[:4096]
+
+
+async def post(
+    client: httpx.AsyncClient,
+    url: str,
+    content: bytes,
+    timeout_s: float,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """The receiver's answer, in twice *timeout_s* at most; NotTakenError where there is none."""
+    body = bytearray()
+    try:
+        async with (
+            asyncio.timeout(2 * timeout_s),
+            client.stream("POST", url, content=content, params=params, headers=headers) as answer,
+        ):
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) >= MOST_READ_BYTES:
+                    break
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise NotTakenError(f"no answer ({type(error).__name__})") from None
+    text = bytes(body[:MOST_READ_BYTES]).decode(errors="replace")
+    return Answer(answer.status_code, answer.headers.get("content-type", ""), text)
 
 
 def kinds() -> Mapping[str, ExporterKind[BaseSettings]]:

@@ -18,12 +18,14 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind, secret_in
+from speedtrap_graph.exporters import ExporterKind, post, secret_in
 from speedtrap_graph.rules.model import Metric
 from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
 from speedtrap_graph.services.figures import FIGURE_KEYS
 from speedtrap_graph.store.database import Row
 
+_WRITTEN = 204
+"""Nothing else is a success: a login page in front of it answers 200."""
 _REFUSED = frozenset({400, 413, 422})
 _IN_KEYS = re.compile(r"[,= ]")
 _IN_STRINGS = re.compile(r'["\\]')
@@ -96,17 +98,16 @@ class _Writer:
         s = self.settings
         params = {"org": s.influx_org, "bucket": s.influx_bucket, "precision": "ms"}
         body = "".join(f"{line}\n" for run in runs for line in lines_of(run))
-        try:
-            answer = await self.client.post(
-                s.influx_url.rstrip("/") + "/api/v2/write", params=params, content=body.encode()
-            )
-        except httpx.HTTPError as error:
-            raise NotTakenError(f"no answer ({type(error).__name__})") from None
-        if answer.is_success:
+        url = s.influx_url.rstrip("/") + "/api/v2/write"
+        answer = await post(self.client, url, body.encode(), s.influx_timeout_s, params=params)
+        if answer.status == _WRITTEN:
             return
-        if answer.status_code in _REFUSED:
-            raise RefusedRunError(f"it answered {answer.status_code}")
-        raise NotTakenError(f"it answered {answer.status_code}")
+        words = answer.words([s.token])
+        if answer.status in _REFUSED:
+            raise RefusedRunError(words)
+        if answer.status < 300:
+            raise NotTakenError(f"{words}, where a write is answered by {_WRITTEN}")
+        raise NotTakenError(words)
 
 
 def lines_of(run: Row) -> Iterator[str]:

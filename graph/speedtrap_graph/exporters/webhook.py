@@ -24,7 +24,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind, secret_in
+from speedtrap_graph.exporters import ExporterKind, post, secret_in
 from speedtrap_graph.services.export import named
 from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
 from speedtrap_graph.store.database import Row
@@ -102,15 +102,15 @@ class _Post:
         body = json.dumps(named(run), ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(run["_id"])}
         headers |= signed(body, self.settings.secret, int(time.time()))
-        try:
-            answer = await self.client.post(self.settings.url, content=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise NotTakenError(f"no answer ({type(error).__name__})") from None
-        if answer.is_success:
+        url, timeout_s = self.settings.url, self.settings.webhook_timeout_s
+        answer = await post(self.client, url, body, timeout_s, headers=headers)
+        if 200 <= answer.status < 300 and not answer.is_page:
             return
-        if answer.status_code in _REFUSED:
-            raise RefusedRunError(f"it answered {answer.status_code}")
-        raise NotTakenError(f"it answered {answer.status_code}")
+        parts = urlsplit(url)
+        secrets = [part for part in (url, parts.path, parts.query) if len(part) > 1]
+        if answer.status in _REFUSED:
+            raise RefusedRunError(answer.words(secrets))
+        raise NotTakenError(answer.words(secrets))
 
 
 def signed(body: bytes, secret: str, timestamp_s: int) -> dict[str, str]:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import NotFoundError
 from speedtrap_graph.services.leave import (
-    COUNTED_STAGES,
     HELD_BACK,
+    TOLD_IN_DIGEST,
     Leave,
     NoticeStatus,
     Situation,
@@ -22,6 +22,8 @@ from speedtrap_graph.store.documents import NoticeDocument
 from speedtrap_graph.store.notices import advance, step
 
 SENDING_SWITCH = "sending"
+DIGEST_CHANNELS = frozenset({"mail"})
+"""A post has no room for several episodes."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,12 @@ class Terms:
     """What an operator may decide about sending.
 
     Notices of `auto_approve` need no person's leave. Those of `owner_channels` go to the subscriber
-    themselves: they need no leave either, and are not counted.
+    themselves: they need no leave either, and are not counted. `digest_channels` have a digest.
     """
 
     auto_approve: frozenset[str] = frozenset()
     owner_channels: frozenset[str] = frozenset()
+    digest_channels: frozenset[str] = DIGEST_CHANNELS
     claim_lease: timedelta = timedelta(minutes=2)
     sending_lease: timedelta = timedelta(minutes=5)
     check_after: timedelta = timedelta(seconds=60)
@@ -47,7 +50,7 @@ class Book:
 
     def counts(self, row: Row) -> bool:
         """Whether this notice counts against its recipient's limits."""
-        return row["stage"] in COUNTED_STAGES and row["channel"] not in self.terms.owner_channels
+        return row["channel"] not in self.terms.owner_channels
 
     async def switched_off(self, session: Session | None = None) -> Row | None:
         """The switch, when somebody switched all sending off."""
@@ -74,7 +77,8 @@ class Book:
         fields: Row = {"status": granted.status.value, "due_at": granted.due_at}
         if granted.status in HELD_BACK:
             fields["counted_at"] = None
-        if granted.status is NoticeStatus.APPROVED and self.counts(row):
+        waits = granted.due_at is not None and granted.due_at > self.clock()
+        if self.counts(row) and (waits or granted.why == TOLD_IN_DIGEST):
             fields["held_back_at"] = row.get("held_back_at") or self.clock()
         last = row["steps"][-1]
         known = (last["status"], last["why"]) == (granted.status, granted.why)
@@ -106,6 +110,7 @@ class Book:
         return Situation(
             stage=Stage(row["stage"]),
             counted=self.counts(row),
+            has_digest=row["channel"] in self.terms.digest_channels,
             breach_status=await self._standing(breach, row.get("covers", ()), session),
             stopped_at=None if stop is None else stop["at"],
             silenced_until=None if silence is None else silence["until"],

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from speedtrap_graph.rules.judgement import broken
-from speedtrap_graph.rules.model import DEFAULT_RULE, Metric
+from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Observation
 from speedtrap_graph.services.errors import BadInputError
 from speedtrap_graph.services.facts import observation_of, observed
 from speedtrap_graph.services.standards import Standards, load_standards, pure_rule
@@ -180,15 +180,30 @@ class Browse:
 
     async def runs_around_breach(self, breach: BreachDocument, hours: int) -> list[RunDocument]:
         """All runs from *hours* before it began until *hours* after it ended, oldest first."""
-        if not 0 <= hours <= 24 * 31:
-            raise BadInputError(f"hours must be 0 to {24 * 31}, not {hours}", field="hours")
-        margin = timedelta(hours=hours)
-        span: Row = {"$gte": breach.first_run_at - margin}
-        if breach.resolved_at is not None:
-            span["$lte"] = breach.resolved_at + margin
-        newest = RunDocument.find({"probe": breach.probe, "started_at": span})
+        newest = RunDocument.find(_around(breach, hours))
         found = await newest.sort("-started_at", "-_id").limit(MOST_RUNS_OF_A_BREACH).to_list()
         return found[::-1]
+
+    async def observations_around_breach(
+        self, breach: BreachDocument, hours: int
+    ) -> list[tuple[Observation, bool | None]]:
+        """What these runs say to the breach's rule, and whether they broke it, oldest first."""
+        standards = await load_standards(self.store, breach.probe)
+        rule = pure_rule(breach.rule)
+        newest = self.store["runs"].find(_around(breach, hours), observed([rule]))
+        rows = newest.sort([("started_at", -1), ("_id", -1)]).limit(2 * MOST_RUNS_OF_A_BREACH)
+        found = [observation_of(row, standards.pure_plans, rule) async for row in rows]
+        return [(observation, broken(observation, rule)) for observation in found[::-1]]
+
+
+def _around(breach: BreachDocument, hours: int) -> Row:
+    if not 0 <= hours <= 24 * 31:
+        raise BadInputError(f"hours must be 0 to {24 * 31}, not {hours}", field="hours")
+    margin = timedelta(hours=hours)
+    span: Row = {"$gte": breach.first_run_at - margin}
+    if breach.resolved_at is not None:
+        span["$lte"] = breach.resolved_at + margin
+    return {"probe": breach.probe, "started_at": span}
 
 
 def _given(**wanted: Any) -> Row:

@@ -35,6 +35,9 @@ async def _shown(store: Store) -> AsyncIterator[Row]:
     for collection in ("silences", "switches", "deleted_probes"):
         async for row in store[collection].find({}, sort=[("_id", 1)]):
             yield row
+    # Whether a notice could be sent; not when a bot was last heard of.
+    async for row in store["channel_workers"].find({}, {"state": 1}, sort=[("_id", 1)]):
+        yield row
     # By channel, as the index begins with it.
     channels = await store["notices"].distinct("channel")
     unsettled = {"channel": {"$in": channels}, "status": {"$in": _UNSETTLED}}

@@ -8,7 +8,7 @@ bot has no way to send it to anybody else. It is tried once: whoever wants anoth
 import contextlib
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,7 @@ from speedtrap_graph.services.errors import BadInputError, ConflictError
 from speedtrap_graph.services.leave import NoticeStatus
 from speedtrap_graph.services.notice_content import check_channel
 from speedtrap_graph.services.settling import SettleOutcome
-from speedtrap_graph.store.database import Row
+from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import (
     NOTICES_OF_A_CHANNEL,
     ChannelTestDocument,
@@ -36,6 +36,16 @@ TAKEN_WITHIN = timedelta(minutes=5)
 ENDS_WITHIN = timedelta(minutes=5)
 _LONGEST_TEXT = 1000
 _LONGEST_RECIPIENT = 320
+
+
+NO_RECIPIENT = (
+    "nobody is configured to get this: set the channel's recipient and server (for mail"
+    " SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM), and the bot plans it anew"
+)
+CANNOT_SEND = (
+    "the channel's bot says that it cannot send: set its recipient and server (for mail"
+    " SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM), and start it again"
+)
 
 
 class ChannelState(StrEnum):
@@ -104,6 +114,27 @@ class Channel:
 
     def count(self, *statuses: NoticeStatus) -> int:
         return sum(self.counts.get(status, 0) for status in statuses)
+
+
+async def unable(store: Store, now: datetime, names: Collection[str]) -> set[str]:
+    """Those of the channels whose bots' last word was that they have nobody to write to."""
+    workers: dict[str, list[ChannelWorkerDocument]] = defaultdict(list)
+    wanted = {"channel": {"$in": sorted(names)}}
+    for row in await store["channel_workers"].find(wanted).to_list():
+        workers[row["channel"]].append(ChannelWorkerDocument.model_validate(row))
+    shown = {name: _shown(found, now) for name, found in workers.items()}
+    return {
+        name
+        for name, worker in shown.items()
+        if worker is not None and worker.state == ChannelState.UNCONFIGURED
+    }
+
+
+def obstacle(recipient: str, *, is_unable: bool) -> str | None:
+    """Why a notice could not be sent as its channel is now, if so."""
+    if not recipient:
+        return NO_RECIPIENT
+    return CANNOT_SEND if is_unable else None
 
 
 @dataclass(frozen=True)
@@ -249,11 +280,9 @@ class Channels(Book):
         counts: Mapping[str, int],
         test: ChannelTest | None,
     ) -> Channel:
-        alive = [worker for worker in workers if self._is_alive(worker)]
+        alive = [worker for worker in workers if _is_alive(worker, self.clock())]
         newest = max(workers, key=lambda worker: worker.seen_at, default=None)
-        # What a person must act on comes before what runs well.
-        order = list(ChannelState)
-        shown = min(alive, key=lambda w: (order.index(ChannelState(w.state)), w.id), default=newest)
+        shown = _shown(workers, self.clock())
         return Channel(
             name=name,
             workers=len(alive),
@@ -267,9 +296,6 @@ class Channels(Book):
             last_test=test,
         )
 
-    def _is_alive(self, worker: ChannelWorkerDocument) -> bool:
-        return worker.state != ChannelState.ENDED and worker.seen_at > self.clock() - ALIVE_FOR
-
     async def _counts(self) -> dict[str, dict[str, int]]:
         """Of notices, by channel and status; from the index alone: a notice has megabytes."""
         fields = [name for name, _ in NOTICES_OF_A_CHANNEL]
@@ -282,6 +308,18 @@ class Channels(Book):
         async for row in found:
             counts[row["_id"]["channel"]][row["_id"]["status"]] = row["n"]
         return counts
+
+
+def _is_alive(worker: ChannelWorkerDocument, now: datetime) -> bool:
+    return worker.state != ChannelState.ENDED and worker.seen_at > now - ALIVE_FOR
+
+
+def _shown(workers: Sequence[ChannelWorkerDocument], now: datetime) -> ChannelWorkerDocument | None:
+    """What a person must act on comes before what runs well; else the last that was heard of."""
+    alive = [worker for worker in workers if _is_alive(worker, now)]
+    newest = max(workers, key=lambda worker: worker.seen_at, default=None)
+    order = list(ChannelState)
+    return min(alive, key=lambda w: (order.index(ChannelState(w.state)), w.id), default=newest)
 
 
 def _waiting(now: datetime) -> Row:

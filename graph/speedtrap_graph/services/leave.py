@@ -2,13 +2,15 @@
 
 How DESIGN §5's limits are applied:
 
-- They count OPENING, REMINDER and DIGEST notices, by recipient (letter case aside), over all
-  channels. A RECOVERY is not held back by them: whoever was told that a line is bad is told when it
-  is good. What goes to the subscriber (the owner's channels) is not counted.
+- They count notices of every stage, by recipient (letter case aside), over all channels. What goes
+  to the subscriber (the owner's channels) is not counted.
 - A notice counts from the moment it is claimed for sending, unknown outcomes included; one that
   certainly never left the house (refused, unavailable) does not count.
-- At most 1 in 24 hours, at most 2 in 7 days, and 72 hours between two: the last to end wins. One
-  that comes too early keeps its leave and waits, APPROVED, with `due_at` at the end of the wait.
+- At most 1 in 24 hours, at most 2 in 7 days, and 72 hours after each before the next: the last to
+  end wins. One that comes too early keeps its leave and waits, APPROVED, with `due_at` at the end
+  of the wait.
+- A recovery that comes too early is told in the weekly digest instead; where a channel has none,
+  it waits as the others do.
 - An opening whose line recovered while it waited for that is told in the weekly digest.
 - STOP is permanent and holds for every stage and channel.
 """
@@ -54,7 +56,7 @@ IN_FLIGHT = frozenset({NoticeStatus.CLAIMED, NoticeStatus.SENDING})
 HELD_BACK = frozenset({NoticeStatus.SUPPRESSED, NoticeStatus.SILENCED})
 RECOVERED_FIRST = "the line recovered before this was sent"
 NOT_RECOVERED = "the line has not recovered after all"
-COUNTED_STAGES = frozenset({Stage.OPENING, Stage.REMINDER, Stage.DIGEST})
+TOLD_IN_DIGEST = "the limits hold this back: the weekly digest tells of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,15 @@ class Situation:
     """What is known about a notice that wants to go out.
 
     `breach_status` is recomputed from the stored runs. `counted` is False for what goes to the
-    subscriber. `stopped_at` is when this recipient asked for no more. `opening` is the status of
-    the same breach's OPENING to the same recipient by the same channel. `earlier` are the moments
-    at which other counted notices went to this recipient.
+    subscriber. `has_digest`: the channel has a weekly digest. `stopped_at` is when this recipient
+    asked for no more. `opening` is the status of the same breach's OPENING to the same recipient by
+    the same channel. `earlier` are the moments at which other counted notices went to this
+    recipient.
     """
 
     stage: Stage
     counted: bool
+    has_digest: bool
     breach_status: str
     stopped_at: datetime | None
     silenced_until: datetime | None
@@ -96,6 +100,8 @@ def leave(situation: Situation) -> Leave:
     if situation.counted:
         wait = earliest_moment(situation.earlier)
         if wait is not None and wait[0] > situation.now:
+            if situation.stage is Stage.RECOVERY and situation.has_digest:
+                return Leave(NoticeStatus.SUPPRESSED, None, TOLD_IN_DIGEST)
             return Leave(NoticeStatus.APPROVED, *wait)
     return Leave(NoticeStatus.DUE, situation.now, None)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from speedtrap_graph.services.book import SENDING_SWITCH
+from speedtrap_graph.services.channels import obstacle, unable
 from speedtrap_graph.services.errors import BadInputError, ConflictError
 from speedtrap_graph.services.leave import WAITING, NoticeStatus, Stage
 from speedtrap_graph.services.notice_content import NoticeDraft, frozen_content, notice_id
@@ -78,11 +79,11 @@ class Ledger(Sending):
                 "the digest is not that of this notice: read it again before approving it",
                 field="digest",
             )
-        if not found.recipient:
+        is_unable = bool(await unable(self.store, self.clock(), {found.channel}))
+        if (why := obstacle(found.recipient, is_unable=is_unable)) is not None:
             raise ConflictError(
-                "this notice has no recipient: configure one for its channel "
-                "(for mail: SPEEDTRAP_BOTS_MAIL_TO), and the bot plans it anew",
-                field="recipient",
+                f"this notice cannot be sent: {why}",
+                field="channel" if found.recipient else "recipient",
             )
 
         async def work(session: Session) -> None:
@@ -185,11 +186,13 @@ class Ledger(Sending):
         return await SwitchDocument.get(SENDING_SWITCH)
 
     async def due_for_digest(self, channel: str, recipient: str) -> list[BreachDocument]:
-        """Breaches that the limits kept from this recipient; empty until a week's are together."""
+        """Breaches whose opening or recovery the limits kept from this recipient; empty until a
+        week's are together.
+        """
         held = {
             "channel": channel,
             "recipient": recipient,
-            "stage": Stage.OPENING.value,
+            "stage": {"$in": [Stage.OPENING.value, Stage.RECOVERY.value]},
             "status": NoticeStatus.SUPPRESSED.value,
             "held_back_at": {"$ne": None},
             "digest_notice": None,

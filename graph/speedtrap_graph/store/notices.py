@@ -106,7 +106,8 @@ async def mark_told(store: Store, digest: Row, by: str | None, session: Session)
     told = {
         "channel": digest["channel"],
         "recipient": digest["recipient"],
-        "stage": "OPENING",
+        "stage": {"$in": ["OPENING", "RECOVERY"]},
+        "status": {"$in": ["PLANNED", "APPROVED", "DUE", "SUPPRESSED"]},  # nobody has read it
         "breach": {"$in": digest["covers"]},
     }
     await store["notices"].update_many(told, {"$set": {"digest_notice": by}}, session=session)

@@ -23,6 +23,7 @@ from speedtrap_bots.model import Stage
 from tests.bots.builders import a_breach, a_notice, no_gate
 from tests.bots.hostile import STRINGS, a_hostile_breach
 from tests.lab.mongo import free_port
+from tests.lab.rude import rude_http
 
 SECRET = "planted-webhook-secret"
 
@@ -97,6 +98,16 @@ async def test_how_a_webhook_ended_is_told_apart(
     assert type(caught.value) is error
     assert "planted" not in str(caught.value)
     assert len(receiver.heard) == 1
+
+
+async def test_a_login_page_with_200_is_no_receipt_and_a_word_in_plain_html_is_one() -> None:
+    page = b" <!DOCTYPE html><html><title>Log in</title></html>" + b"x" * 1_000_000
+    with rude_http(200, page, "text/html") as port:
+        to = Receiver(port)
+        with pytest.raises(Unavailable, match="200 with an HTML page"):
+            await webhook(to).deliver(a_notice(), no_gate)
+    with rude_http(200, b"ok", "text/html") as port:
+        assert await webhook(Receiver(port)).deliver(a_notice(), no_gate)
 
 
 async def test_a_webhook_that_is_away_is_tried_later(receiver: Receiver) -> None:
@@ -175,6 +186,35 @@ async def test_whether_to_tell_again_is_the_subscribers_choice(
     settings = AppriseSettings.model_validate({"urls": url, "repeat": repeat})
     with pytest.raises(error):
         await Apprise(settings).deliver(a_notice(), no_gate)
+
+
+async def test_an_address_that_took_it_is_told_once_and_a_dead_one_at_most_six_times(
+    receiver: Receiver,
+) -> None:
+    """As often as the worker and the ledger would hand it over again."""
+    dead = free_port()
+    urls = f"json://127.0.0.1:{receiver.port}/planted json://127.0.0.1:{dead}/planted"
+    apprise = Apprise(AppriseSettings.model_validate({"urls": urls}))
+    reference = None
+    for attempts in range(5):
+        notice = a_notice(attempts=attempts, external_reference=reference)
+        with pytest.raises(Unavailable, match=r"address 2 \(json\)") as caught:
+            await apprise.deliver(notice, no_gate)
+        reference = caught.value.reference
+        assert reference is not None
+        assert "planted" not in reference + str(caught.value)
+    last = await apprise.deliver(a_notice(attempts=5, external_reference=reference), no_gate)
+    assert last.reference == reference
+    assert "address 2 (json), in 6 attempts; the others have it" in (last.detail or "")
+    assert len(receiver.heard) == 1
+
+
+async def test_a_notice_that_no_address_takes_is_dead_in_the_end(receiver: Receiver) -> None:
+    receiver.status = 500
+    urls = {"urls": f"json://127.0.0.1:{receiver.port}/"}
+    apprise = Apprise(AppriseSettings.model_validate(urls))
+    with pytest.raises(Refused, match=r"address 1 \(json\), in 6 attempts"):
+        await apprise.deliver(a_notice(attempts=5), no_gate)
 
 
 def test_an_address_that_apprise_does_not_know_is_not_shown() -> None:

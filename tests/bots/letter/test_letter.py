@@ -188,7 +188,9 @@ def test_a_digest_of_episodes_of_several_rules_states_each_ones() -> None:
     for said in (text, html):
         assert "download below 300.0 Mbps in more than 5 of the last 10 measurements" in said
         assert "below 50 % of the subscribed 940 Mbps (470 Mbps) more than 5 times in a" in said
-    assert content.subject.startswith("Measurements on our Example Cable line: 2 more episodes")
+    assert content.subject.startswith(
+        "Measurements on our Example Cable line: 2 episodes that are over"
+    )
     alike = letter(
         first, Stage.DIGEST, sender="Jane", contact="jane@home.example", covered=[first, first]
     )

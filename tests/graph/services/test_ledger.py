@@ -1,13 +1,24 @@
 """Nothing goes out without leave, twice, too often, or when it is no longer true."""
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from speedtrap_graph.services.channels import Channels, ChannelState, Report
 from speedtrap_graph.services.errors import BadInputError, ConflictError, NotFoundError
-from speedtrap_graph.services.leave import Stage
+from speedtrap_graph.services.leave import (
+    COOL_DOWN,
+    DAY,
+    PER_DAY,
+    PER_WEEK,
+    TOLD_IN_DIGEST,
+    WEEK,
+    Stage,
+)
 from speedtrap_graph.services.notice_content import AttachmentDraft
 from speedtrap_graph.services.settling import Settlement, SettleOutcome
 from speedtrap_graph.store.database import Store
@@ -15,6 +26,8 @@ from speedtrap_graph.store.documents import NoticeDocument
 
 from tests.graph.services.post import DESK, GOOD, SENT, Post, a_draft, expire_lease
 from tests.lab.line import Line
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -75,6 +88,21 @@ async def test_a_notice_without_recipient_waits_and_names_the_setting(post: Post
     after = await NoticeDocument.get(nobody.id)
     assert after is not None
     assert after.status == "SUPPRESSED"
+
+
+async def test_what_its_channel_could_not_send_cannot_be_approved(post: Post) -> None:
+    """The server was taken out of the settings after the letter was planned."""
+    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    channels = Channels(post.line.store, post.line.clock)
+    await channels.report(Report("mail", "a", ChannelState.UNCONFIGURED))
+    for seconds in (0, 90):  # also once that bot has fallen silent
+        post.line.clock.advance(seconds=seconds)
+        with pytest.raises(ConflictError, match=r"cannot be sent.*_HOST") as refused:
+            await post.ledger.approve(notice.id, notice.digest, "operator")
+        assert refused.value.field == "channel"
+    post.line.clock.advance(seconds=1)
+    await channels.report(Report("mail", "b", ChannelState.READY, DESK))
+    assert (await post.ledger.approve(notice.id, notice.digest, "operator")).status == "DUE"
 
 
 async def test_every_step_is_on_record(post: Post) -> None:
@@ -175,12 +203,63 @@ async def test_an_opening_for_a_line_that_recovered_is_suppressed(post: Post) ->
     assert "recovered" in (gone.steps[-1].why or "")
 
 
-async def test_a_recovery_follows_a_sent_opening_at_once(post: Post) -> None:
+async def test_a_recovery_within_the_limits_goes_out_and_counts(post: Post) -> None:
     breach = await post.slow()
     await post.sent(breach)
+    post.line.clock.advance(hours=72)
     await post.good()
     recovery = await post.sent(breach, stage=Stage.RECOVERY)
     assert (recovery.stage, recovery.status) == ("RECOVERY", "SENT")
+    sent_at = post.line.clock()
+    assert (await post.approved(await post.slow())).due_at == sent_at + timedelta(hours=96)
+
+
+@pytest.mark.parametrize("hours", [0.002, 23, 71.9])
+async def test_a_recovery_that_would_exceed_the_limits_goes_into_the_digest(
+    post: Post, hours: float
+) -> None:
+    breach = await post.slow()
+    await post.sent(breach)
+    post.line.clock.advance(hours=hours)
+    await post.good()
+    recovery = await post.approved(breach, stage=Stage.RECOVERY)
+    assert (recovery.status, recovery.steps[-1].why) == ("SUPPRESSED", TOLD_IN_DIGEST)
+    assert await post.ledger.claim("mail", "worker") is None
+    assert await post.ledger.due_for_digest("mail", DESK) == []
+
+    post.line.clock.advance(days=7)
+    assert await post.ledger.claim("mail", "worker") is None, "nor any later"
+    assert [due.id for due in await post.ledger.due_for_digest("mail", DESK)] == [breach.id]
+    digest = await post.sent(breach, stage=Stage.DIGEST, covers=[breach.id])
+    assert digest.status == "SENT"
+    assert await post.ledger.due_for_digest("mail", DESK) == []
+    told = {n.stage: n.digest_notice for n in await NoticeDocument.find_all().to_list()}
+    assert told == {"OPENING": None, "RECOVERY": digest.id, "DIGEST": None}
+
+
+async def test_where_a_channel_has_no_digest_a_recovery_waits_for_the_limits(post: Post) -> None:
+    breach = await post.slow()
+    await post.approved(breach, channel="twitter")
+    claim = await post.claimed("twitter")
+    assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
+    await post.ledger.settle(claim.notice.id, claim.fence, SENT, "bot")
+    await post.good()
+    recovery = await post.approved(breach, stage=Stage.RECOVERY, channel="twitter")
+    assert (recovery.status, recovery.due_at) == (
+        "APPROVED",
+        post.line.clock() + timedelta(hours=72),
+    )
+
+
+async def test_what_goes_to_the_subscriber_is_not_limited(post: Post) -> None:
+    post.owner_channels = frozenset({"mail"})
+    breach = await post.slow()
+    opening = await post.ledger.plan(a_draft(breach), "bot")
+    claim = await post.claimed()
+    assert await post.ledger.begin_sending(opening.id, claim.fence, "bot")
+    await post.ledger.settle(opening.id, claim.fence, SENT, "bot")
+    await post.good()
+    assert (await post.ledger.plan(a_draft(breach, Stage.RECOVERY), "bot")).status == "DUE"
 
 
 async def test_a_recovery_without_a_sent_opening_is_suppressed_and_ends_the_opening(
@@ -254,8 +333,16 @@ async def test_a_recovery_waits_for_an_opening_that_is_on_its_way(post: Post) ->
     assert waiting is not None
     assert [step.status for step in waiting.steps] == ["PLANNED", "APPROVED", "APPROVED"]
 
-    await post.ledger.settle(opening.notice.id, opening.fence, SENT, "bot")
-    assert (await post.claimed()).notice.id == recovery.id
+    await post.ledger.settle(
+        opening.notice.id, opening.fence, Settlement(SettleOutcome.UNAVAILABLE), "bot"
+    )
+    post.line.clock.advance(minutes=5)
+    assert await post.ledger.claim("mail", "worker") is None
+    after = await NoticeDocument.get(recovery.id)
+    assert after is not None
+    assert after.status == "SUPPRESSED", "the opening never left"
+    post.line.clock.advance(days=8)
+    assert await post.ledger.due_for_digest("mail", DESK) == []
 
 
 async def test_a_notice_that_was_held_back_does_not_count(post: Post) -> None:
@@ -318,3 +405,17 @@ async def test_a_consumers_cursor_only_moves_on(post: Post) -> None:
     assert await post.ledger.save_event_cursor("mailbot", "7")
     assert not await post.ledger.save_event_cursor("mailbot", "5")
     assert await post.ledger.event_cursor("mailbot") == "7"
+
+
+def test_the_guides_give_the_numbers_of_the_limits() -> None:
+    root = Path(__file__).parents[3]
+    guide = (root / "docs/bots.md").read_text(encoding="utf-8")
+    found = re.search(r"At most (\d+) notice in (\d+) hours and (\d+) in (\d+) days", guide)
+    assert found is not None
+    assert [int(number) for number in found.groups()] == [PER_DAY, DAY / HOUR, PER_WEEK, WEEK / DAY]
+    rest = re.search(r"(\d+) hours after each before the next", guide)
+    assert rest is not None
+    assert int(rest[1]) == COOL_DOWN / HOUR
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    said = f"{PER_DAY} notice a day and {PER_WEEK} a week of any kind, {int(rest[1])} hours apart"
+    assert said in readme

@@ -141,6 +141,7 @@ async def test_a_recovery_that_was_none_is_withdrawn_and_comes_back_with_the_rea
 
 async def test_a_recovery_that_was_sent_too_early_is_contradicted(post: Post) -> None:
     opening = await post.sent(await post.slow())
+    post.line.clock.advance(hours=72)
     recovery = await post.sent(await recovered(post), stage=Stage.RECOVERY)
     assert recovery.status == "SENT"
     await a_late_slow_run(post)

@@ -223,6 +223,11 @@ ENGLISH: Mapping[str, str] = {
     "because.cool_down": "cool-down: 72 hours between two notices to one recipient",
     "because.per_day": "limit: 1 notice a day to one recipient",
     "because.per_week": "limit: 2 notices a week to one recipient",
+    "because.told_in_digest": "the limits hold this back: the weekly digest tells of it",
+    "because.no_recipient": "nobody is configured to get this: set the channel's recipient and"
+    " server (for mail SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM), and the bot plans it anew",
+    "because.cannot_send": "the channel's bot says that it cannot send: set its recipient and"
+    " server (for mail SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM), and start it again",
     "because.not_borne_out": "the stored runs do not bear it out",
     "because.no_opening": "its opening notice was not sent, so there is nothing to come back to",
     "because.bounced": "bounced: {why}",
@@ -348,6 +353,7 @@ ENGLISH: Mapping[str, str] = {
     "notice.by_hand.text": "X opens with this text; the bots themselves never mention anybody.",
     "notice.history": "What happened",
     "notice.step": "{when}, {by}: {status}",
+    "notice.obstacle": "Cannot be sent as it is: {why}.",
     "notice.approve": "Approve and send",
     "notice.approve.text": "Exactly what you see here will be sent, once.",
     "notice.reject": "Reject",

@@ -223,6 +223,12 @@ SPANISH: Mapping[str, str] = {
     "because.cool_down": "pausa: 72 horas entre dos avisos a un mismo destinatario",
     "because.per_day": "límite: 1 aviso al día por destinatario",
     "because.per_week": "límite: 2 avisos a la semana por destinatario",
+    "because.told_in_digest": "los límites lo retienen: lo dice el resumen semanal",
+    "because.no_recipient": "nadie está configurado para recibirlo: define el destinatario y el"
+    " servidor del canal (para correo SPEEDTRAP_BOTS_MAIL_TO, _HOST y _FROM), y el bot lo prepara"
+    " de nuevo",
+    "because.cannot_send": "el bot del canal dice que no puede enviar: define su destinatario y su"
+    " servidor (para correo SPEEDTRAP_BOTS_MAIL_TO, _HOST y _FROM), y vuelve a iniciarlo",
     "because.not_borne_out": "las pruebas guardadas no lo respaldan",
     "because.no_opening": "su aviso de inicio no se envió, así que no hay nada a lo que volver",
     "because.bounced": "devuelto: {why}",
@@ -351,6 +357,7 @@ SPANISH: Mapping[str, str] = {
     "notice.by_hand.text": "X se abre con este texto; los bots nunca mencionan a nadie.",
     "notice.history": "Qué ha pasado",
     "notice.step": "{when}, {by}: {status}",
+    "notice.obstacle": "No puede enviarse así: {why}.",
     "notice.approve": "Aprobar y enviar",
     "notice.approve.text": "Se enviará exactamente lo que ves aquí, una sola vez.",
     "notice.reject": "Descartar",

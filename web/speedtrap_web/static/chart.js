@@ -1,5 +1,6 @@
 // The live chart: uPlot gives scales, axes, cursor and zoom; the drawing is done here, because
 // empty buckets must stay open and outages have a row of their own.
+const DAY_S = 86400;
 let shown = null;
 
 export async function drawChart() {
@@ -39,6 +40,14 @@ function show(place, facts, { trend, detail }) {
   tip.hidden = true;
   const read = document.querySelector("#chart-read");
   let colours = palette();
+  let labels = new Map();
+
+  function labelled(found) {
+    labels = new Map(found.map(({ t, day }) => [t, day ? format.day(t) : format.hour(t)]));
+    // Tests and the curious: what is written where.
+    place.dataset.labels = JSON.stringify([...labels]);
+    return [...labels.keys()];
+  }
 
   const options = {
     width: place.clientWidth,
@@ -54,7 +63,8 @@ function show(place, facts, { trend, detail }) {
       {
         stroke: () => colours.quiet, grid: { stroke: () => colours.grid }, ticks: { show: false }, size: 34, space: 70,
         font: "12px system-ui, sans-serif",
-        values: (_, splits, __, ___, step) => splits.map((t) => (step < 86400 && !format.isMidnight(t) ? format.hour(t) : format.day(t))),
+        splits: (_, __, min, max, step) => labelled(ticks(format, min, max, step)),
+        values: (_, splits) => splits.map((t) => labels.get(t)),
       },
       {
         stroke: () => colours.quiet, grid: { stroke: () => colours.grid }, ticks: { show: false }, size: 50,
@@ -191,7 +201,7 @@ function show(place, facts, { trend, detail }) {
 
   function describe(i) {
     // Days are 23 to 25 hours long: the middle of a bucket always lies in its day.
-    const when = trend.bucketS < 86400 ? format.moment(trend.t[i]) : format.date(trend.t[i] + 43200);
+    const when = trend.bucketS < DAY_S ? format.moment(trend.t[i]) : format.date(trend.t[i] + 43200);
     const median = trend.median[i];
     if (median === null) return fill(words["chart.read_gap"], { when });
     const subscribed = trend.subscribedMbps[i];
@@ -309,6 +319,22 @@ function zoomByTouch(u, whole) {
   return () => ours.abort();
 }
 
+// Where labels stand: at the plan's midnights, and for less than a day at even times since each.
+// uPlot's own would count on from the first in steps of 24 hours, and be off once clocks change.
+function ticks(format, min, max, step) {
+  const every = Math.max(1, Math.round(step / DAY_S));
+  const found = [];
+  const last = format.dayNumber(max);
+  for (let day = every * Math.floor(format.dayNumber(min) / every); day <= last; day += every) {
+    const start = format.midnight(day);
+    found.push({ t: start, day: true });
+    if (step >= DAY_S) continue;
+    const next = format.midnight(day + 1);
+    for (let t = start + step; next - t > 0.7 * step; t += step) found.push({ t, day: false });
+  }
+  return found.filter(({ t }) => t >= min && t <= max);
+}
+
 function chartHeight() {
   return window.innerWidth < 640 ? 300 : 360;
 }
@@ -323,16 +349,28 @@ function fill(template, values) {
   return template.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 }
 
-function formats({ zone, words }) {
+function formats({ zone, words, twice }) {
   const clock = new Intl.DateTimeFormat("en", {
-    timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit",
+    timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
   // The catalogue's own names, so that chart, table and text agree.
   const read = (t) => {
     const part = Object.fromEntries(clock.formatToParts(new Date(t * 1000)).map(({ type, value }) => [type, value]));
     const weekday = (new Date(Date.UTC(part.year, part.month - 1, part.day)).getUTCDay() + 6) % 7;
     const day = `${Number(part.day)} ${words.months[part.month - 1]}`;
-    return { hour: `${part.hour}:${part.minute}`, day, date: `${words.weekdays[weekday]} ${day}` };
+    const local = Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) / 1000;
+    // Where clocks are set back they show a time twice: the zone's abbreviation tells which.
+    const again = twice.find(([from, until]) => from <= t && t < until);
+    const hour = `${part.hour}:${part.minute}${again ? ` ${again[2]}` : ""}`;
+    return { hour, day, date: `${words.weekdays[weekday]} ${day}`, local };
+  };
+  const dayNumber = (t) => Math.floor(read(t).local / DAY_S);
+  // The first moment of a day; in some zones clocks change at midnight, so that it is 01:00.
+  const midnight = (day) => {
+    const wanted = day * DAY_S;
+    const guesses = [-DAY_S, DAY_S].map((around) => wanted - (read(wanted + around).local - (wanted + around)));
+    const inIt = guesses.filter((t) => dayNumber(t) === day && dayNumber(t - 1) < day);
+    return inIt.length ? Math.min(...inIt) : Math.max(...guesses);
   };
   const number = (value, digits = 0) => {
     const [whole, part] = Math.abs(value).toFixed(digits).split(".");
@@ -347,6 +385,7 @@ function formats({ zone, words }) {
     moment: (t) => `${read(t).date}, ${read(t).hour}`,
     mbps: (value) => number(value, value >= 100 ? 0 : value >= 10 ? 1 : 2),
     percent: (ratio) => `${number(ratio * 100)}\u202f%`,
-    isMidnight: (t) => read(t).hour === "00:00",
+    dayNumber,
+    midnight,
   };
 }

@@ -155,6 +155,13 @@ def notice_line(notice: NoticeBrief, words: Words) -> NoticeLine:
     )
 
 
+def obstacle(why: str | None, words: Words) -> str | None:
+    """What keeps a notice from being sent, to be said before anybody reads it."""
+    if why is None:
+        return None
+    return words.text("notice.obstacle", why=reason(why, words.catalogue))
+
+
 def _contradicted(notice: NoticeBrief, words: Words) -> str | None:
     """That what was sent is known not to have been so."""
     if notice.contradicted_at is None:

@@ -5,7 +5,7 @@ The script of the page puts the live chart in the picture's place.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from math import ceil, floor, log10
 
 from speedtrap_web.answers import Breach, History, Rule
@@ -256,6 +256,44 @@ def _spans(breaches: list[Breach], open_end: datetime, scale: _Scale) -> list[Sp
     return spans
 
 
+@dataclass(frozen=True, slots=True)
+class TwiceShown:
+    """A span whose times of day another shows too, and the zone's abbreviation; epoch seconds."""
+
+    start: float
+    until: float
+    zone: str
+
+
+def twice_shown(since: datetime, until: datetime, zone: tzinfo) -> list[TwiceShown]:
+    """Where clocks are set back, the time before and the time after."""
+    found = []
+    day = since - timedelta(days=1)
+    while day < until:
+        before, after = day.astimezone(zone), (day + timedelta(days=1)).astimezone(zone)
+        back = (before.utcoffset() or timedelta()) - (after.utcoffset() or timedelta())
+        if back > timedelta():
+            turn = _change_between(day, day + timedelta(days=1), zone)
+            for start, name in ((turn - back, before), (turn, after)):
+                end = start + back
+                found.append(TwiceShown(start.timestamp(), end.timestamp(), f"{name:%Z}"))
+        day += timedelta(days=1)
+    return found
+
+
+def _change_between(early: datetime, late: datetime, zone: tzinfo) -> datetime:
+    """To the minute, by halves."""
+    early, late = (moment.replace(second=0, microsecond=0) for moment in (early, late))
+    old = early.astimezone(zone).utcoffset()
+    while late - early > timedelta(minutes=1):
+        middle = (early + (late - early) // 2).replace(second=0, microsecond=0)
+        if middle.astimezone(zone).utcoffset() == old:
+            early = middle
+        else:
+            late = middle
+    return late
+
+
 def _x_marks(history: History, words: Words) -> list[Mark]:
     """About five labels, each at the start of a bucket."""
     count = len(history.t)
@@ -266,7 +304,7 @@ def _x_marks(history: History, words: Words) -> list[Mark]:
     for i in range(0, count, every):
         moment = datetime.fromtimestamp(history.t[i], UTC)
         label = (
-            f"{moment.astimezone(words.zone):%H:%M}"
+            words.catalogue.clock(moment.astimezone(words.zone))
             if hourly
             else words.catalogue.date(moment + middle, words.zone)
         )

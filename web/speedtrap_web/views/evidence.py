@@ -148,7 +148,7 @@ def _x_marks(scale: _Scale, words: Words) -> list[Mark]:
         moment = (scale.since + whole * n / TICKS).astimezone(words.zone)
         label = words.catalogue.date(moment, words.zone)
         if whole <= timedelta(days=TICKS):
-            label = f"{label}, {moment:%H:%M}"
+            label = f"{label}, {words.catalogue.clock(moment)}"
         marks.append(Mark(100 * n / TICKS, label))
     return marks
 

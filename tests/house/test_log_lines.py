@@ -1,0 +1,35 @@
+"""What somebody else said cannot write a line of ours, in any service's log."""
+
+import json
+import logging
+from types import ModuleType
+
+import pytest
+import speedtrap_bots.logs
+import speedtrap_graph.logs
+import speedtrap_web.logs
+
+LOGS = [speedtrap_bots.logs, speedtrap_graph.logs, speedtrap_web.logs]
+FORGED = "550 no\r\n2026-11-24 12:00:00 CRITICAL forged\x1b[31m\u2028x \udce9 \U0001f600 \\ud800"
+
+
+def a_record() -> logging.LogRecord:
+    return logging.LogRecord("speedtrap", logging.INFO, "", 0, "it said %s", (FORGED,), None)
+
+
+@pytest.mark.parametrize("logs", LOGS, ids=lambda logs: logs.OWN)
+def test_a_message_is_one_line_of_text_for_people(logs: ModuleType) -> None:
+    line = logs.OneLine(logs.TEXT).format(a_record())
+    assert line.splitlines() == [line]
+    assert r"550 no\u000d\u000a2026" in line
+    assert "\U0001f600" in line
+    line.encode()
+
+
+@pytest.mark.parametrize("logs", LOGS, ids=lambda logs: logs.OWN)
+def test_a_message_is_valid_unicode_for_programs(logs: ModuleType) -> None:
+    line = logs.JsonLines().format(a_record())
+    assert line.splitlines() == [line]
+    message = json.loads(line)["message"]
+    assert message == f"it said {FORGED}".replace("\udce9", "\ufffd")
+    message.encode()
