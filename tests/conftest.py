@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.lab.mongo import Mongod, fresh_database, running_mongod
+
+# A busy machine is slow, and nothing is wrong with that.
+settings.register_profile("speedtrap", deadline=None)
+settings.load_profile("speedtrap")
 
 
 @pytest.fixture(scope="session")

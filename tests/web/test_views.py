@@ -1,9 +1,13 @@
 """What the page says of an answer: fair with few runs, silent without a plan, gaps left open."""
 
 from datetime import timedelta
+from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speedtrap_web.answers import Rule
 from speedtrap_web.notices import by_hand
 from speedtrap_web.views.breaches import NOTICE_GLYPHS, breach_line
 from speedtrap_web.views.chart import chart, nice_step
@@ -238,3 +242,11 @@ def test_a_person_may_post_with_a_mention_what_the_bots_post_without(
 
 def test_a_mail_is_not_posted() -> None:
     assert by_hand("mail", "Slow", "isp") is None
+
+
+@given(st.decimals("0.01", "1", places=2), st.decimals("0.1", "10000", places=2))
+def test_a_bound_that_is_drawn_is_the_one_that_graph_judges_by(
+    ratio: Decimal, bought: Decimal
+) -> None:
+    rule = Rule(below_ratio=float(ratio))
+    assert rule.threshold(float(bought)) == float(ratio * bought)

@@ -1,6 +1,7 @@
 """What graph answers, typed. Throughputs are Mbps, ratios 0..1, times UTC-aware."""
 
 from datetime import datetime
+from decimal import Decimal
 from math import isclose
 
 from pydantic import BaseModel, ConfigDict
@@ -44,7 +45,8 @@ class Rule(Answer):
             if bound is not None:
                 return bound
         if self.below_ratio is not None and subscribed_mbps is not None:
-            return self.below_ratio * subscribed_mbps
+            # As graph does it: 0.55 of 100 is 55, and as binary floats a little more.
+            return float(Decimal(repr(self.below_ratio)) * Decimal(repr(subscribed_mbps)))
         return None
 
 

@@ -1,5 +1,7 @@
 """A breach's rule and figures in words. Pure."""
 
+from decimal import Decimal
+
 from speedtrap_bots.letter.clean import clean
 from speedtrap_bots.model import Breach, Rule
 
@@ -20,7 +22,8 @@ def threshold(breach: Breach) -> float:
     """The rule's bound in the metric's unit (packet loss as a ratio)."""
     rule = breach.rule
     if rule.below_ratio is not None:
-        return rule.below_ratio * breach.subscribed_mbps
+        # As graph does it: 0.55 of 100 is 55, and as binary floats a little more.
+        return float(Decimal(repr(rule.below_ratio)) * Decimal(repr(breach.subscribed_mbps)))
     bounds = (rule.below_mbps, rule.above_ms, rule.above_ratio)
     return next((bound for bound in bounds if bound is not None), 0.0)
 

@@ -30,7 +30,7 @@ function show(place, facts, { trend, detail }) {
   const format = formats(facts);
   const since = Date.parse(facts.question.since) / 1000;
   const until = Date.parse(facts.question.until) / 1000;
-  const bounds = trend.subscribedMbps.map((s) => facts.aboveMs ?? facts.belowMbps ?? (facts.belowRatio && s ? facts.belowRatio * s : null));
+  const bounds = trend.subscribedMbps.map((s) => facts.aboveMs ?? facts.belowMbps ?? (facts.belowRatio && s ? Number((facts.belowRatio * s).toPrecision(12)) : null));
   const centres = trend.t.map((t) => t + trend.bucketS / 2);
   const highest = Math.max(0, ...trend.p90, ...trend.subscribedMbps, ...detail.median);
   const top = 1.1 * (highest || 100);
