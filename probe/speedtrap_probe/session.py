@@ -1,6 +1,7 @@
 """What one installation does with a run: measure it, write it down, bring it to the service."""
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ from speedtrap_probe import budget, clock, report
 from speedtrap_probe import run as rounds
 from speedtrap_probe.budget import Budget, Skipped
 from speedtrap_probe.conditions import Witness
+from speedtrap_probe.engine import limits
 from speedtrap_probe.errors import ProbeError, UndeliveredError
 from speedtrap_probe.model import Run
 from speedtrap_probe.outbox import Dropped, Outbox
@@ -82,7 +84,11 @@ class Session:
         tools, twice = self._within_budget(awake.plan)
         doubt = awake.plan.doubt(self.settings.retest) if awake.plan and twice else None
         ordered = rounds.in_order(tools, self.chance)
+        with suppress(ProbeError):  # a run needs no memory; `record` tells what is wrong with it
+            limits.KEPT.keep_all(self.state.limits_s(datetime.now(UTC)))
         run = rounds.measure(self.settings.name, ordered, setup, witness, watcher, doubt)
+        with suppress(ProbeError):
+            self.state.remember_limits(datetime.now(UTC), limits.KEPT.waits_s())
         if awake.clock_offset_s is None:
             return run
         offset_ms = round(awake.clock_offset_s * 1000)

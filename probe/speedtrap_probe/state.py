@@ -1,8 +1,8 @@
 """What the probe remembers between runs: data used this month, what a tool costs, the plan."""
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from speedtrap_probe.database import Database
 from speedtrap_probe.model import Measurement
@@ -56,6 +56,21 @@ class State:
             row = database.execute("SELECT value FROM facts WHERE name = 'plan'").fetchone()
         document = json.loads(row[0]) if row else None
         return Plan.from_json(document) if document else None
+
+    def remember_limits(self, at: datetime, waits_s: Mapping[str, float]) -> None:
+        """Which servers asked to be left alone for how long, from *at*."""
+        until = {name: (at + timedelta(seconds=s)).isoformat() for name, s in waits_s.items()}
+        with self._database.open() as database:
+            row = ("limits", json.dumps(until))
+            database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", row)
+
+    def limits_s(self, at: datetime) -> dict[str, float]:
+        """What is left of it at *at*."""
+        with self._database.open() as database:
+            row = database.execute("SELECT value FROM facts WHERE name = 'limits'").fetchone()
+        until = json.loads(row[0]) if row else {}
+        left = {name: datetime.fromisoformat(text) - at for name, text in until.items()}
+        return {name: one.total_seconds() for name, one in left.items() if one > timedelta()}
 
 
 def _month(at: datetime) -> str:

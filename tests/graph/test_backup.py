@@ -249,9 +249,8 @@ async def test_an_older_backup_is_brought_up_to_date(
 
 
 def a_newer_version(packed: bytes) -> bytes:
-    return gzip.compress(
-        sealed(gzip.decompress(packed).replace(b'"schema_version": 3', b'"schema_version": 99'))
-    )
+    current = f'"schema_version": {SCHEMA_VERSION}'.encode()
+    return gzip.compress(sealed(gzip.decompress(packed).replace(current, b'"schema_version": 99')))
 
 
 def sealed(text: bytes) -> bytes:

@@ -1,20 +1,24 @@
-"""An ndt7 server that follows M-Lab's specification and writes down every breach of it.
+"""An ndt7 server that does what M-Lab's does, and writes down every breach of the specification.
 
-Its WebSockets are those of another implementation (`websockets`), which refuses unmasked frames
-and broken framing by itself.
+As its source has it: in both directions a measurement as text at random intervals of 25 to 625 ms
+(TCPInfo and BBRInfo, no AppInfo), and after each a ping whose payload is a number; after ten
+seconds a close. Its WebSockets are those of another implementation (`websockets`), which refuses
+unmasked frames and broken framing by itself.
 """
 
 import json
+import random
 import secrets
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from socket import IPPROTO_TCP, TCP_INFO
+from socket import IPPROTO_TCP, SHUT_RDWR, socket
 from urllib.parse import parse_qsl, urlsplit
 
 from websockets.exceptions import ConnectionClosed
@@ -22,24 +26,35 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
+if sys.platform == "linux":
+    from socket import TCP_INFO
+else:
+    TCP_INFO = 11  # the lab's servers run on Linux; elsewhere this is only read by type checkers
+
 SUBPROTOCOL = Subprotocol("net.measurementlab.ndt.v7")
 PATHS = ("/ndt/v7/download", "/ndt/v7/upload")
-MEASURED_EVERY_S = 0.25
 DURATION_S = 10.0
 SMALLEST, LARGEST = 1 << 13, 1 << 24
+SCALED = 1 << 20  # the largest that this server sends
 QUERY_LIMIT = 4096
 NORMAL_CLOSURE = 1000
-RTT = struct.Struct("@68xI")
+INFO = struct.Struct("@68xI48xQQ12xI")  # tcpi_rtt, tcpi_bytes_acked, tcpi_bytes_received, min_rtt
+HALF_A_PING = b"\x89\x13"  # its payload of 19 bytes never comes
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How the server behaves. `duration_s`: when it closes a download by itself."""
+    """How the server behaves. `duration_s`: when it closes by itself, if `hangs_up` without the
+    closing handshake. `keeps_half_a_ping`: in uploads the end of a ping comes with the next text.
+    """
 
     refuses: int | None = None
+    retry_after: str | None = None
     duration_s: float = DURATION_S
+    hangs_up: bool = False
     cuts_after_bytes: int | None = None
     sends_payload_in_uploads: bool = False
+    keeps_half_a_ping: bool = False
     tells: str | None = None  # instead of measurements
 
 
@@ -52,13 +67,23 @@ class Ndt7Server:
     breaches: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     queries: list[dict[str, str]] = field(default_factory=list)
+    headers: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    pings: dict[str, list[threading.Event]] = field(
+        default_factory=lambda: {path: [] for path in PATHS}
+    )
+    """Each is set when its pong has come."""
+    received: int = 0
 
     def check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Before the upgrade: the path, the subprotocol, the query."""
         parts = urlsplit(request.path)
+        self.headers += [name for name, _value in request.headers.raw_items()]
         if self.habits.refuses is not None:
-            return connection.respond(HTTPStatus(self.habits.refuses), "no")
+            answer = connection.respond(HTTPStatus(self.habits.refuses), "no")
+            if self.habits.retry_after:
+                answer.headers["Retry-After"] = self.habits.retry_after
+            return answer
         pairs = parse_qsl(parts.query, strict_parsing=bool(parts.query))
         names = [name for name, _value in pairs]
         wrong = [
@@ -82,43 +107,58 @@ class Ndt7Server:
     def exchange(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         path = urlsplit(connection.request.path).path
+        over = threading.Event()
+        teller = threading.Thread(target=self._tell, args=(connection, path, over), daemon=True)
+        teller.start()
         try:
             (self._send if path == PATHS[0] else self._take)(connection)
         except ConnectionClosed as closed:
             self._ended(path, closed)
+        finally:
+            over.set()
+            teller.join()
 
     def _send(self, connection: ServerConnection) -> None:
         listener = threading.Thread(target=self._listen, args=(connection,), daemon=True)
         listener.start()
-        began = told = time.monotonic()
-        size, sent, payload = SMALLEST, 0, secrets.token_bytes(1 << 20)
+        began = time.monotonic()
+        size, sent, payload = SMALLEST, 0, secrets.token_bytes(SCALED)
         while time.monotonic() - began < self.habits.duration_s:
             connection.send(payload[:size])
             sent += size
             if self.habits.cuts_after_bytes is not None and sent > self.habits.cuts_after_bytes:
-                connection.socket.close()
+                _hang_up(connection.socket)
                 return
-            if size < len(payload) and sent >= 16 * size:
+            if size < SCALED and sent >= 16 * size:
                 size *= 2
-            if time.monotonic() - told >= MEASURED_EVERY_S:
-                told = time.monotonic()
-                self._tell(connection, "download", sent, began)
+        self._end(connection)
+        connection.send("")  # raises how it ended
 
     def _take(self, connection: ServerConnection) -> None:
-        began = told = time.monotonic()
-        received = 0
+        # By a thread of its own: this one goes on reading, as a client that still sends needs it.
+        timer = threading.Timer(self.habits.duration_s, self._end, [connection])
+        timer.start()
+        try:
+            self._read(connection)
+        finally:
+            timer.cancel()
+
+    def _end(self, connection: ServerConnection) -> None:
+        if self.habits.hangs_up:
+            _hang_up(connection.socket)
+        else:
+            connection.close()
+
+    def _read(self, connection: ServerConnection) -> None:
         while True:
             message = connection.recv()
             if isinstance(message, str):
                 json.loads(message)
                 continue
-            received += len(message)
+            self.received += len(message)
             self._judge(len(message))
             if self.habits.sends_payload_in_uploads:
                 connection.send(b"out of place")
-            if time.monotonic() - told >= MEASURED_EVERY_S:
-                told = time.monotonic()
-                self._tell(connection, "upload", received, began)
 
     def _judge(self, size: int) -> None:
         if not SMALLEST <= size <= LARGEST or size & (size - 1):
@@ -126,32 +166,46 @@ class Ndt7Server:
         self.sizes.append(size)
 
     def _listen(self, connection: ServerConnection) -> None:
-        try:
+        with suppress(ConnectionClosed):
             while True:
                 if isinstance(connection.recv(), bytes):
                     self.breaches.append("payload during a download")
-        except ConnectionClosed:
-            return
 
-    def _tell(
-        self, connection: ServerConnection, test: str, moved_bytes: int, began: float
-    ) -> None:
-        info = connection.socket.getsockopt(IPPROTO_TCP, TCP_INFO, RTT.size)
-        rtt_us = RTT.unpack(info)[0]
-        elapsed_us = int((time.monotonic() - began) * 1e6)
-        measurement = {
-            "AppInfo": {"ElapsedTime": elapsed_us, "NumBytes": moved_bytes},
-            "ConnectionInfo": {"Client": "192.0.2.7:1", "Server": "192.0.2.1:443", "UUID": "lab"},
-            "Origin": "server",
-            "Test": test,
-            "TCPInfo": {"ElapsedTime": elapsed_us, "RTT": rtt_us, "MinRTT": rtt_us},
-        }
-        connection.send(self.habits.tells or json.dumps(measurement))
+    def _tell(self, connection: ServerConnection, path: str, over: threading.Event) -> None:
+        """A measurement and a ping, again and again, whatever the other threads wait for."""
+        began = time.monotonic()
+        with suppress(ConnectionClosed, OSError):
+            while not over.wait(min(0.625, max(0.025, random.expovariate(4)))):
+                connection.send(self.habits.tells or _measurement(connection, began))
+                if self.habits.keeps_half_a_ping and path == PATHS[1]:
+                    connection.socket.sendall(HALF_A_PING)
+                    over.wait()  # whoever waits for the rest sends nothing meanwhile
+                    return
+                self.pings[path].append(connection.ping(str(time.time_ns())))
 
     def _ended(self, path: str, closed: ConnectionClosed) -> None:
         if closed.rcvd is None or closed.rcvd.code != NORMAL_CLOSURE:
             self.breaches.append(f"{path} ended without a closing handshake: {closed}")
         self.ended.append(path)
+
+
+def _measurement(connection: ServerConnection, began: float) -> str:
+    info = connection.socket.getsockopt(IPPROTO_TCP, TCP_INFO, INFO.size)
+    rtt_us, acked, received, min_rtt_us = INFO.unpack(info)
+    elapsed_us = int((time.monotonic() - began) * 1e6)
+    tcp = {"BytesAcked": acked, "BytesReceived": received, "RTT": rtt_us, "MinRTT": min_rtt_us}
+    return json.dumps(
+        {
+            "ConnectionInfo": {"Client": "192.0.2.7:1", "Server": "192.0.2.1:443", "UUID": "lab"},
+            "BBRInfo": {"BW": 1, "MinRTT": min_rtt_us, "ElapsedTime": elapsed_us},
+            "TCPInfo": {"State": 1, **tcp, "ElapsedTime": elapsed_us},
+        }
+    )
+
+
+def _hang_up(connection: socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(SHUT_RDWR)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ PIECE = secrets.token_bytes(1 << 16)
 
 class ReplayServer(Server):
     """*answers*: each with `request` (method and path, or a beginning of it that ends in *) and
-    `status`, `headers`, `body` or `random_bytes`, `largest_body`, `times` (then the next that
-    fits), `without_length`. `{url}` in a body is this server."""
+    `status`, `headers`, `body`, `latin1_body` or `random_bytes`, `largest_body`, `times` (then the
+    next that fits), `without_length`. `{url}` in a body is this server."""
 
     def __init__(self, answers: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(("127.0.0.1", 0), _Replay)
@@ -55,6 +55,7 @@ class _Replay(Handler):
 
     def _say(self, answer: Mapping[str, Any]) -> None:
         body = str(answer.get("body", "")).replace("{url}", self.server.url).encode()
+        body = body or str(answer.get("latin1_body", "")).encode("latin-1")
         size = answer.get("random_bytes", len(body))
         self.send_response(answer.get("status", 200))
         for name, value in answer.get("headers", {}).items():

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # this is run as a script
+from tests.lab import npm
+
 LINE = "test set-up:"
 
 
@@ -126,6 +129,10 @@ def main() -> int:
             "prometheus and mosquitto are missing: tests/graph, tests/gateway and tests/monitoring",
             "need them and will fail. They are only unpacked, as the mail servers are.",
         )
+    try:
+        npm.client("@m-lab/ndt7")
+    except Exception as problem:  # noqa: BLE001 - of whatever kind: the tests say it again
+        print(LINE, "no clients from npm, tests/probe/test_others_clients.py will fail:", problem)
     for program in missing:
         print(
             LINE,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe.engine import transfer
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.link import Link
+from speedtrap_probe.engine.wire import Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup
@@ -54,6 +55,24 @@ def test_uploads_shrink_to_what_the_server_takes() -> None:
     assert server.received >= 1 << 20
 
 
+@pytest.mark.parametrize(("largest_post", "least"), [(None, 4), (8 << 20, 8), (1 << 20, 12)])
+def test_small_bodies_are_sent_on_more_connections(largest_post: int | None, least: int) -> None:
+    """Between two bodies a connection idles; the others have to fill the line meanwhile."""
+    manners = Manners(largest_post=largest_post, post_ms=20)
+    with speed_server(manners) as server:
+        transfer.upload([Target(server.url + "/speed/empty.php")], transfer.Window(1.0))
+    assert server.accepted_from() == least
+
+
+def test_a_document_that_comes_a_byte_at_a_time_has_a_deadline() -> None:
+    with speed_server(Manners(drips=True)) as server:
+        link = Link(Target(server.url + "/servers.php"))
+        with pytest.raises(ToolError) as raised, explained(link.target), link.within(0.5):
+            link.request("GET", link.target.url).read()
+        link.close()
+    assert raised.value.failure.kind is FailureKind.TIMEOUT
+
+
 def test_turnkey_downloads_over_several_connections_and_counts_bytes() -> None:
     with speed_server() as server:
         figures = turnkey.TOOL.measure(to(server))
@@ -86,7 +105,7 @@ def test_turnkey_takes_a_file_or_its_folder(configured: str, expected: str) -> N
     [
         (Manners(status=404), FailureKind.TOOL_FAILED, "HTTP 404"),
         (Manners(status=429), FailureKind.RATE_LIMITED, "limits requests"),
-        (Manners(status=503), FailureKind.TOOL_FAILED, "HTTP 503"),
+        (Manners(status=503), FailureKind.RATE_LIMITED, "HTTP 503"),
         (Manners(empty=True), FailureKind.TOOL_FAILED, "empty file"),
         (Manners(redirect="/100mb.bin"), FailureKind.TOOL_FAILED, "in a circle"),
     ],

@@ -93,7 +93,7 @@ def test_measurements_that_cannot_be_read_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("habits", "kind", "said"),
     [
-        (Habits(refuses=503), FailureKind.TOOL_FAILED, "HTTP 503"),
+        (Habits(refuses=503), FailureKind.RATE_LIMITED, "HTTP 503"),
         (Habits(refuses=429), FailureKind.RATE_LIMITED, "limits requests"),
         (Habits(cuts_after_bytes=100_000), FailureKind.TOOL_FAILED, "cut"),
         (Habits(duration_s=0.2), FailureKind.TOOL_FAILED, "ended before its time"),
@@ -119,3 +119,64 @@ def test_without_consent_nothing_is_asked_of_m_lab() -> None:
     usable = ndt7.TOOL.usable(Setup("http://127.0.0.1:1"))
     assert not usable.ok
     assert "IP address" in (usable.hint or "")
+
+
+def test_every_ping_of_the_server_is_answered_while_data_moves() -> None:
+    with ndt7_server() as server:
+        ndt7.TOOL.measure(to(server))
+    for path in PATHS:
+        *earlier, _last = server.pings[path]  # the last one may have met the goodbye
+        assert earlier
+        assert all(pong.is_set() for pong in earlier)
+
+
+def test_an_upload_goes_on_while_the_server_is_in_the_middle_of_a_ping() -> None:
+    """Who waits for the end of a frame sends nothing meanwhile: 0.0009 Mbps on a good line."""
+    with ndt7_server(Habits(keeps_half_a_ping=True)) as server:
+        figures = ndt7.TOOL.measure(to(server))
+    assert figures.upload_mbps is not None
+    assert figures.download_mbps is not None
+    assert figures.upload_mbps > figures.download_mbps / 100
+
+
+@pytest.mark.parametrize("habits", [Habits(duration_s=1.5), Habits(duration_s=1.5, hangs_up=True)])
+def test_a_server_that_ends_after_half_the_window_has_measured(habits: Habits) -> None:
+    with ndt7_server(habits) as server:
+        figures = ndt7.TOOL.measure(to(server, window_s=2.5))
+    assert figures.download_mbps is not None
+    assert figures.upload_mbps is not None
+
+
+def test_a_server_that_hangs_up_at_once_has_measured_nothing() -> None:
+    with (
+        ndt7_server(Habits(duration_s=0.2, hangs_up=True)) as server,
+        pytest.raises(ToolError, match="cut") as raised,
+    ):
+        ndt7.TOOL.measure(to(server))
+    assert raised.value.failure.kind is FailureKind.TOOL_FAILED
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([(0, 0), (1, 1_000_000), (3, 3_000_000), (5, 5_000_000)], 8.0),
+        ([(0, 0), (1, 1_000_000)], None),
+        ([], None),
+    ],
+)
+def test_where_the_system_does_not_tell_the_servers_tcp_counts_the_upload(
+    texts: list[tuple[int, int]], expected: float | None
+) -> None:
+    """As M-Lab's server sends them: BytesReceived of TCPInfo, and no AppInfo."""
+    heard = ndt7.Heard()
+    for at_s, received in texts:
+        tcp = {"BytesReceived": received, "ElapsedTime": at_s * 1_000_000 + 1}
+        heard.read(json.dumps({"TCPInfo": tcp}))
+    got = ndt7.received_mbps(heard.received, payload_share=1.0, enough_s=4.0)
+    assert got == (pytest.approx(expected, rel=1e-3) if expected else None)
+
+
+def test_locate_s_204_says_that_no_server_is_free() -> None:
+    with pytest.raises(ToolError, match="no server free") as raised:
+        ndt7.places(b"")
+    assert raised.value.failure.kind is FailureKind.RATE_LIMITED

@@ -1,15 +1,18 @@
 """A measurement by HTTP from end to end: idle round trips, download, upload."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from speedtrap_probe import __version__
 from speedtrap_probe.engine import latency, transfer
+from speedtrap_probe.engine.answers import ANY_PAYLOAD, Payload
 from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
-from speedtrap_probe.model import Figures, Server
+from speedtrap_probe.model import FailureKind, Figures, Server
 from speedtrap_probe.tool import Setup
 
+TRIES = 3
 VERSION = f"speedtrap {__version__}"
 """The tool version of what the engine measures."""
 
@@ -28,6 +31,34 @@ class Endpoints:
     must_ping: bool = True
     post_sizes: Sequence[int] = transfer.POST_SIZES
     server: Server | None = None
+    payload: Payload = ANY_PAYLOAD
+
+
+def measure_first(offers: Sequence[Endpoints], setup: Setup) -> Figures:
+    """At the first of these servers that does not refuse, fail or limit us: a few are tried.
+
+    Raises what the first one said, or what one said that had at least measured something.
+    """
+    return first_of([partial(measure, offer, setup) for offer in offers], setup)
+
+
+def first_of(tries: Sequence[Callable[[], Figures]], setup: Setup) -> Figures:
+    """What the first of *tries* measures that succeeds."""
+    told: ToolError | None = None
+    for number, one in enumerate(tries, 1):
+        try:
+            return one()
+        except ToolError as error:
+            half = told is not None and _measured(told)
+            told = error if told is None or (_measured(error) and not half) else told
+            # On a line that is down the other servers would not answer either; and a direction
+            # that was measured is measured once more at most, for it costs data.
+            down = setup.line_up is False and error.failure.kind is not FailureKind.RATE_LIMITED
+            if number == TRIES or down or half:
+                break
+    if told is None:
+        raise ToolError(FailureKind.TOOL_FAILED, "there is no server to measure with")
+    raise told
 
 
 def measure(endpoints: Endpoints, setup: Setup, connections: int = transfer.CONNECTIONS) -> Figures:
@@ -44,7 +75,7 @@ def measure(endpoints: Endpoints, setup: Setup, connections: int = transfer.CONN
     )
     window = transfer.Window(setup.window_s, connections)
     beside = _beside(endpoints) if idle else None
-    down = transfer.download(endpoints.download, window, setup.progress, beside)
+    down = transfer.download(endpoints.download, window, setup.progress, beside, endpoints.payload)
     figures = replace(
         figures,
         download_mbps=down.mbps,
@@ -64,6 +95,10 @@ def measure(endpoints: Endpoints, setup: Setup, connections: int = transfer.CONN
         bytes_sent=up.moved_bytes,
         loaded_latency_up_ms=up.loaded_latency_ms,
     )
+
+
+def _measured(error: ToolError) -> bool:
+    return error.figures.download_mbps is not None
 
 
 def _idle(endpoints: Endpoints, setup: Setup) -> latency.Latency | None:

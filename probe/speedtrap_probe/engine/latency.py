@@ -1,21 +1,21 @@
 """Round trips of small requests on a warm connection, idle and while a transfer loads the line."""
 
-import re
 import threading
 import time
 from dataclasses import dataclass
-from http.client import HTTPMessage
 
 from speedtrap_probe.engine import estimate
-from speedtrap_probe.engine.link import Link, check_status
+from speedtrap_probe.engine.answers import check_status
+from speedtrap_probe.engine.link import Link
+from speedtrap_probe.engine.server_timing import line_ms, server_ms
 from speedtrap_probe.engine.wire import Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.tool import Progress, silent
 
 ROUND_TRIPS = 20
+WITHIN_S = 60.0  # all round trips: 3 s each, which no line is that can be used
 PAUSE_S = 0.02
 LOADED_PAUSE_S = 0.05
-SERVER_TIME = re.compile(r"\bdur=(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def measure(
     """Times *round_trips* requests; the first, which opens the connection, is not counted."""
     link, taken_ms = Link(target), list[float]()
     try:
-        with explained(target):
+        with explained(target), link.within(WITHIN_S):
             for _ in range(round_trips + 1):
                 taken_ms.append(_round_trip_ms(link, method))
                 progress("latency", 0)
@@ -64,7 +64,7 @@ class UnderLoad(threading.Thread):
         try:
             with explained(self._link.target):
                 while not self._stopping:
-                    started_s = time.monotonic()
+                    started_s = time.perf_counter()
                     self._taken.append((started_s, _round_trip_ms(self._link, self._method)))
                     time.sleep(LOADED_PAUSE_S)
         except ToolError:
@@ -87,13 +87,7 @@ def _round_trip_ms(link: Link, method: str) -> float:
     started = time.perf_counter()
     answer = link.request(method, link.target.url)
     taken_ms = (time.perf_counter() - started) * 1000
-    for _ in link.payload(answer):
-        pass  # a few bytes
-    check_status(link.target, answer.status)
-    return max(taken_ms - _server_ms(answer.headers), 0.001)
-
-
-def _server_ms(headers: HTTPMessage) -> float:
-    """What the server says that it spent thinking: not the line's time (Server-Timing)."""
-    told = SERVER_TIME.search(headers.get("Server-Timing") or "")
-    return float(told[1]) if told else 0.0
+    check_status(link.target, answer.status, answer.headers)
+    link.finish(answer)
+    thinking_ms = server_ms(answer.headers.get_all("Server-Timing", ()))
+    return line_ms(taken_ms, thinking_ms, link.least_round_trip_ms())

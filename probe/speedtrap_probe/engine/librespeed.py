@@ -4,6 +4,7 @@ from contextlib import suppress
 from urllib.parse import urljoin
 
 from speedtrap_probe.engine import http, latency
+from speedtrap_probe.engine.answers import Payload
 from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import Server
@@ -29,6 +30,7 @@ def of(
         upload=(root.at(upload),),
         ping=root.at(ping),
         server=server or Server(host=root.host),
+        payload=Payload(DOWNLOAD_MIB << 20),
     )
 
 

@@ -9,22 +9,35 @@ import hashlib
 import secrets
 import ssl
 import struct
+import time
 from collections.abc import Iterator
 from http.client import HTTPException, parse_headers
 from io import BytesIO
+from typing import NoReturn
 from urllib.parse import urlsplit
 
-from speedtrap_probe.engine.link import DISCARD, READ_BYTES, USER_AGENT, check_status
+from speedtrap_probe.engine.answers import check_free, check_status
+from speedtrap_probe.engine.frames import (
+    BINARY,
+    CLOSE,
+    FINAL,
+    MASKED,
+    PING,
+    PONG,
+    Control,
+    Frames,
+    Payload,
+)
+from speedtrap_probe.engine.link import DISCARD, READ_BYTES, USER_AGENT
 from speedtrap_probe.engine.wire import READ_TIMEOUT_S, Target, Wire
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-FINAL, MASKED = 0x80, 0x80
 NORMAL_CLOSURE = 1000
 HEAD_LIMIT = 16_384  # bytes of the handshake's answer
-TEXT_LIMIT = 1 << 20
+FRAME_BYTES = 4096  # of a read that looks for a frame; payload is read in greater pieces
+READS_AT_ONCE = 16  # a server that sends without end must not keep us from sending
 SWITCHING_PROTOCOLS = 101
 
 
@@ -32,11 +45,14 @@ class WebSocket:
     """An open WebSocket, for one thread: TLS does not bear one that reads while another writes."""
 
     def __init__(self, target: Target, subprotocol: str) -> None:
+        check_free(target)
         self.wire = Wire(target)
+        self.closed = False
+        """The other side has said its goodbye."""
         self._target = target
         self._buffer = memoryview(bytearray(READ_BYTES))
+        self._frames = Frames()
         self._said_goodbye = False
-        self._ahead = b""
         try:
             self._shake_hands(subprotocol)
         except (OSError, HTTPException, ToolError):
@@ -45,38 +61,26 @@ class WebSocket:
 
     def receive(self) -> Iterator[int | str]:
         """Payload as byte counts as it comes, texts whole; ends when the other side closes."""
-        text: list[bytes] | None = None
-        while True:
-            first, second = self._exactly(2)
-            kind, size = first & 0x0F, self._size(second)
-            if kind in {BINARY, CONTINUATION} and text is None:
-                yield from self._discarded(size)
-            elif kind in {TEXT, CONTINUATION}:
-                text = [*(text or []), self._exactly(self._bounded(size))]
-                if first & FINAL:
-                    yield b"".join(text).decode("utf-8", errors="replace")
-                    text = None
-            elif kind == PING:
-                self._send(PONG, self._exactly(size))
-            elif kind == CLOSE:
-                self._exactly(size)
-                self.say_goodbye()
-                return
+        while not self.closed:
+            if self._frames.left:
+                yield self._discarded()
             else:
-                self._exactly(self._bounded(size))
+                yield from self._heard(self._some())
 
-    def waiting(self) -> bool:
-        """Something has come that `receive` can begin with. Does not wait for it."""
-        if self._ahead:
-            return True
-        self.wire.socket.settimeout(0)
-        try:
-            self._ahead = self.wire.socket.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return False
-        finally:
-            self.wire.socket.settimeout(READ_TIMEOUT_S)
-        return True
+    def waiting(self) -> Iterator[int | str]:
+        """Like `receive`, but only what has come by now: it never waits, not even for a frame's
+        end. What is being sent meanwhile is a measurement."""
+        for _ in range(READS_AT_ONCE):
+            if self.closed:
+                return
+            self.wire.socket.settimeout(0)
+            try:
+                data = self._some()
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return
+            finally:
+                self.wire.socket.settimeout(READ_TIMEOUT_S)
+            yield from self._heard(data)
 
     def send_random(self, payload: bytes) -> None:
         """A binary message of random bytes, which these are on the wire under whatever mask."""
@@ -109,7 +113,7 @@ class WebSocket:
             raise HTTPException("no HTTP answer to the WebSocket handshake")
         status = int(status_line[1])
         if status != SWITCHING_PROTOCOLS:
-            check_status(self._target, status)
+            check_status(self._target, status, parse_headers(answer))
             self._refuse(f"answered HTTP {status} instead of opening a WebSocket")
         headers = parse_headers(answer)
         # RFC 6455 asks for SHA-1 here; it proves that the other side speaks WebSocket, no more.
@@ -121,45 +125,53 @@ class WebSocket:
 
     def _head(self) -> bytes:
         """One byte at a time: nothing of the first frame may be taken with it."""
-        head = bytearray()
+        head, began_s = bytearray(), time.perf_counter()
         while not head.endswith(b"\r\n\r\n"):
-            head += self._exactly(1)
+            more = self.wire.socket.recv(1)
+            if not more:
+                raise HTTPException("no answer to the WebSocket handshake")
+            head += more
+            if time.perf_counter() - began_s > READ_TIMEOUT_S:
+                raise TimeoutError
             if len(head) > HEAD_LIMIT:
                 raise HTTPException("an endless answer to the WebSocket handshake")
         return bytes(head)
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         raise ToolError(FailureKind.TOOL_FAILED, f"{self._target.host} {what}")
 
-    def _size(self, second: int) -> int:
-        if second & MASKED:
-            self._refuse("masked a frame, which only clients may")
-        size = second & 0x7F
-        if size == 126:
-            return int.from_bytes(self._exactly(2), "big")
-        return int.from_bytes(self._exactly(8), "big") if size == 127 else size
+    def _heard(self, data: bytes) -> Iterator[int | str]:
+        try:
+            for event in self._frames.feed(data):
+                if isinstance(event, Payload):
+                    yield event.size
+                elif isinstance(event, str):
+                    yield event
+                else:
+                    self._control(event)
+        except ValueError as error:
+            self._refuse(str(error))
 
-    def _bounded(self, size: int) -> int:
-        if size > TEXT_LIMIT:
-            self._refuse(f"sent a text of {size:,} bytes")
-        return size
+    def _control(self, event: Control) -> None:
+        if event.kind == PING and not self._said_goodbye:
+            self._send(PONG, event.payload)
+        elif event.kind == CLOSE:
+            self.closed = True
+            self.say_goodbye()
 
-    def _discarded(self, left: int) -> Iterator[int]:
+    def _some(self) -> bytes:
+        data = self.wire.socket.recv(FRAME_BYTES)
+        if not data:
+            raise HTTPException("the WebSocket was cut")
+        return data
+
+    def _discarded(self) -> int:
         flags = DISCARD if self.wire.plain else 0
-        while left:
-            got = self.wire.socket.recv_into(self._buffer, min(left, READ_BYTES), flags)
-            if not got:
-                raise HTTPException("the WebSocket was cut")
-            left -= got
-            yield got
-
-    def _exactly(self, size: int) -> bytes:
-        got, self._ahead = self._ahead, b""
-        while len(got) < size:
-            more = self.wire.socket.recv(size - len(got))
-            if not more:
-                raise HTTPException("the WebSocket was cut")
-            got += more
+        size = min(self._frames.left, READ_BYTES)
+        got = self.wire.socket.recv_into(self._buffer, size, flags)
+        if not got:
+            raise HTTPException("the WebSocket was cut")
+        self._frames.skip(got)
         return got
 
     def _send(self, kind: int, payload: bytes) -> None:

@@ -1,16 +1,17 @@
 """One TCP or TLS connection, opened as the engine wants it, and what its errors mean."""
 
-import errno
 import socket
 import ssl
 import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
-from urllib.parse import urljoin, urlsplit
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from urllib.parse import urlsplit
 
+from speedtrap_probe.engine import address, proxy
+from speedtrap_probe.engine.connecting import connect
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup
@@ -21,25 +22,33 @@ SHORT_CONNECT_TIMEOUT_S = 3.0  # when the connectivity check says that the line 
 READ_TIMEOUT_S = 10.0
 SECURE = frozenset({"https", "wss"})
 # linux/tcp.h, struct tcp_info: eight bytes, 24 u32 (the 16th is tcpi_rtt, in µs), two u64, then
-# u64 tcpi_bytes_acked.
-TCP_INFO = struct.Struct("@68xI48xQ")
+# u64 tcpi_bytes_acked, one more u64, three u32, and tcpi_min_rtt in µs (0 before Linux 4.6).
+TCP_INFO = struct.Struct("@68xI48xQ20xI")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect and by which way: a proxy only when one was asked for."""
+    """Where to connect and by which way: a proxy only when one was asked for.
+
+    `public`: a server that many share and that limits who asks too often. Raises ToolError when
+    the address cannot be asked.
+    """
 
     url: str
     proxy: str | None = None
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     way: Way = ANY_WAY
+    public: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", _usable(self.url))
 
     @classmethod
     def of(cls, url: str, setup: Setup, *, internet: bool = True) -> "Target":
         """By the way that the setup names; shortly when the line that it needs is down."""
         down = internet and setup.line_up is False
         timeout_s = SHORT_CONNECT_TIMEOUT_S if down else CONNECT_TIMEOUT_S
-        return cls(url, setup.proxy, timeout_s, setup.way)
+        return cls(url, setup.proxy, timeout_s, setup.way, internet)
 
     @property
     def host(self) -> str:
@@ -53,16 +62,24 @@ class Target:
     def port(self) -> int:
         return urlsplit(self.url).port or (443 if self.secure else 80)
 
+    @property
+    def origin(self) -> str:
+        return f"{urlsplit(self.url).scheme}://{self.host}:{self.port}"
+
+    @property
+    def tunneled(self) -> bool:
+        """Through a proxy that does not see what is asked for: a WebSocket, too (RFC 6455, 4.1)."""
+        return self.proxy is not None and urlsplit(self.url).scheme != "http"
+
     def at(self, url: str) -> "Target":
         """The same way out, to another address."""
-        absolute = urljoin(self.url, url)
-        return Target(absolute, self.proxy, self.connect_timeout_s, self.way)
+        return replace(self, url=_usable(url, self.url))
 
 
 class Wire:
     """An open connection to the host of a target.
 
-    For one thread at a time, except for `abort`, `acked_bytes` and `round_trip_ms`, which are
+    For one thread at a time, except for `abort` and what the system tells of it, which are
     meant for the one that watches.
     """
 
@@ -71,7 +88,7 @@ class Wire:
         self.socket = _secured(target, _opened(target))
         self.socket.settimeout(READ_TIMEOUT_S)
         self._open = True
-        self._told = (0.0, 0)
+        self._told = (0.0, 0, 0.0)
 
     def acked_bytes(self) -> int | None:
         """What the other side has acknowledged, or None where the system cannot say."""
@@ -87,16 +104,21 @@ class Wire:
             # Not SSLSocket's own, which drops the TLS state under the other thread.
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
+    def least_round_trip_ms(self) -> float | None:
+        """The shortest that the system saw on this connection, or None where it cannot say."""
+        return self._info()[2] / 1000 or None if sys.platform == "linux" else None
+
     def close(self) -> None:
-        self._info()
+        self._info()  # the last values, for those who ask afterwards
         self._open = False
         self.socket.close()
 
-    def _info(self) -> tuple[float, int]:
-        if self._open:
+    def _info(self) -> tuple[float, int, float]:
+        # Windows and macOS have no TCP_INFO.
+        if sys.platform == "linux" and self._open:
             with suppress(OSError):  # closed this moment: the last values stand
                 info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-                self._told = TCP_INFO.unpack(info)
+                self._told = TCP_INFO.unpack(info.ljust(TCP_INFO.size, b"\0"))
         return self._told
 
 
@@ -117,19 +139,19 @@ def explained(target: Target) -> Iterator[None]:
 
 def _tool_error(target: Target, error: Exception) -> ToolError:
     where = target.host
+    if isinstance(error, BrokenPipeError | ConnectionResetError | ssl.SSLEOFError):
+        return ToolError(FailureKind.TOOL_FAILED, f"{where} cut the connection")
     if isinstance(error, ssl.SSLError):
         return ToolError(FailureKind.TOOL_FAILED, f"no trusted TLS connection to {where}: {error}")
     if isinstance(error, TimeoutError):
         return ToolError(FailureKind.TIMEOUT, f"{where} stopped answering")
-    if isinstance(error, BrokenPipeError | ConnectionResetError):
-        return ToolError(FailureKind.TOOL_FAILED, f"{where} cut the connection")
     if isinstance(error, OSError) and error.strerror:
         return ToolError(FailureKind.NO_NETWORK, f"no connection to {where}: {error.strerror}")
     return ToolError(FailureKind.TOOL_FAILED, f"no sensible HTTP from {where}: {error}")
 
 
 def _opened(target: Target) -> socket.socket:
-    """The first address that answers, of the IP version and from the place that were chosen."""
+    """By the first address that answers, of the IP version and from the place that were chosen."""
     via = urlsplit(target.proxy) if target.proxy else None
     host, port = (via.hostname or "", via.port or 80) if via else (target.host, target.port)
     family = target.way.family
@@ -139,36 +161,23 @@ def _opened(target: Target) -> socket.socket:
         which = "" if family == socket.AF_UNSPEC else f" to an IPv{_version(family)} address"
         message = f"the name {host} could not be resolved{which}"
         raise ToolError(FailureKind.NO_NETWORK, message) from error
-    last: OSError = OSError(errno.EHOSTUNREACH, "no address")
-    for at, kind, protocol, _name, address in found:
-        opened = socket.socket(at, kind, protocol)
-        try:
-            opened.settimeout(target.connect_timeout_s)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            target.way.take(opened)
-            opened.connect(address)
-        except PlaceError as error:
-            opened.close()
-            message = f"cannot measure from {target.way.bind} (bind): {error.strerror}"
-            raise ToolError(FailureKind.TOOL_FAILED, message) from error
-        except OSError as error:
-            opened.close()
-            last = error
-        else:
-            return opened
-    if isinstance(last, TimeoutError):
+    try:
+        return connect(found, target.way, target.connect_timeout_s)
+    except PlaceError as error:
+        message = f"cannot measure from {target.way.bind} (bind): {error.strerror}"
+        raise ToolError(FailureKind.TOOL_FAILED, message) from error
+    except TimeoutError as error:
         message = f"no answer from {host} while connecting"
-        raise ToolError(FailureKind.NO_NETWORK, message) from last
-    raise last
+        raise ToolError(FailureKind.NO_NETWORK, message) from error
 
 
 def _secured(target: Target, opened: socket.socket) -> socket.socket:
     """Through the proxy's tunnel if there is one, with TLS verified; closes what fails."""
-    if not target.secure:
-        return opened
     try:
-        if target.proxy:
-            _tunnel(target, opened)
+        if target.proxy and target.tunneled:
+            proxy.tunnel(opened, target.proxy, target.host, target.port)
+        if not target.secure:
+            return opened
         context = ssl.create_default_context()
         return context.wrap_socket(opened, server_hostname=target.host)
     except (OSError, HTTPException, ToolError):
@@ -176,17 +185,12 @@ def _secured(target: Target, opened: socket.socket) -> socket.socket:
         raise
 
 
-def _tunnel(target: Target, opened: socket.socket) -> None:
-    opened.sendall(
-        f"CONNECT {target.host}:{target.port} HTTP/1.1\r\n"
-        f"Host: {target.host}:{target.port}\r\n\r\n".encode("ascii")
-    )
-    answer = HTTPResponse(opened, method="CONNECT")
-    answer.begin()
-    if answer.status != 200:
-        raise ToolError(
-            FailureKind.NO_NETWORK, f"the proxy refused a tunnel to {target.host}: {answer.status}"
-        )
+def _usable(url: str, base: str | None = None) -> str:
+    try:
+        return address.cleaned(url, base)
+    except ValueError as error:
+        message = f"{address.shown(url)} is no address to measure with: {error}"
+        raise ToolError(FailureKind.TOOL_FAILED, message) from error
 
 
 def _version(family: socket.AddressFamily) -> str:

@@ -1,15 +1,16 @@
 """Cloudflare's speed test by its HTTP endpoints: `__down?bytes=`, `__up`, `meta`.
 
 Their page measures with growing sizes on few connections and takes a percentile; here it is the
-engine's mean after the ramp, as with every other tool. It answers 429 to those who ask too often.
+engine's mean after the ramp, as with every other tool. It answers 429 to those who ask too often,
+and says in `Retry-After` for how long: up to an hour.
 """
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from speedtrap_probe.engine import http
+from speedtrap_probe.engine.answers import Payload, read_json
 from speedtrap_probe.engine.link import fetch
 from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
@@ -41,16 +42,14 @@ class Cloudflare:
             ping=root.at("__down?bytes=0"),
             post_sizes=POST_SIZES,
             server=_server(root),
+            payload=Payload(DOWNLOAD_BYTES),
         )
         return http.measure(endpoints, setup)
 
 
 def colo(document: bytes) -> Server | None:
     """Which data centre answers, of what `meta` says; the visitor's address stays there."""
-    try:
-        told = json.loads(document)
-    except ValueError:
-        return None
+    told = read_json(document, "Cloudflare's description of itself")
     if not isinstance(told, dict):
         return None
     place = told.get("colo")
@@ -62,7 +61,8 @@ def colo(document: bytes) -> Server | None:
 def _server(root: Target) -> Server:
     found = None
     with suppress(ToolError):  # an ornament
-        found = colo(fetch(root.at("meta")))
+        # Without its own page in the Referer it answers nothing.
+        found = colo(fetch(root.at("meta"), {"Referer": root.url}))
     found = found or Server(name="Cloudflare")
     return Server(found.id, found.name, root.host, found.location)
 

@@ -8,14 +8,17 @@ Mbps. Errors come on stdout. An empty list of servers reads 0 with exit code 0.
 The API: a token in the page's script, with it a list of addresses; they send to GET, take by POST.
 """
 
-import json
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from speedtrap_probe.engine import http
+from speedtrap_probe.engine import http, latency
+from speedtrap_probe.engine.answers import Payload, read_json
 from speedtrap_probe.engine.link import fetch
 from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
@@ -63,7 +66,7 @@ class Fast:
     def measure(self, setup: Setup) -> Figures:
         if setup.options.get("fast_command") not in (None, "none") or found(setup):
             return self.ddo.measure(setup)
-        return http.measure(_endpoints(setup), setup)
+        return http.measure_first(_offers(setup), setup)
 
 
 def found(setup: Setup) -> bool:
@@ -135,12 +138,10 @@ def token_of(script: str) -> str:
 
 def targets_of(document: bytes) -> list[tuple[str, str | None]]:
     """Each server's address and where it stands."""
-    try:
-        told = json.loads(document)
-    except ValueError as error:
-        raise ToolError(FailureKind.TOOL_FAILED, "fast.com's list is no JSON") from error
+    told = read_json(document, "fast.com's list")
     rows = told.get("targets") if isinstance(told, dict) else None
-    targets = [(row["url"], _place(row)) for row in rows or () if _has_url(row)]
+    listed = rows if isinstance(rows, list) else ()
+    targets = [(row["url"], _place(row)) for row in listed if _has_url(row)]
     if not targets:
         raise ToolError(FailureKind.TOOL_FAILED, "fast.com offers no server")
     return targets
@@ -153,21 +154,52 @@ def ranged(url: str, size: int) -> str:
     return urlunsplit(parts._replace(path=path))
 
 
-def _endpoints(setup: Setup) -> http.Endpoints:
+def _offers(setup: Setup) -> list[http.Endpoints]:
+    """All servers together that take our question; then, should one of them fail, each alone."""
     page = Target.of(setup.options.get("fast_url", PAGE_URL), setup)
     script = page.at(script_of(fetch(page).decode(errors="replace")))
     token = token_of(fetch(script).decode(errors="replace"))
     asked = urlencode({"https": "true", "token": token, "urlCount": SERVERS})
     api = Target.of(f"{setup.options.get('fast_api_url', API_URL)}?{asked}", setup)
-    offered = targets_of(fetch(api))
-    others = [one for one in offered if page.at(one[0]).host not in setup.avoid] or offered
-    hosts = [page.at(url) for url, _place in others]
+    offered = []
+    for url, place in targets_of(fetch(api)):
+        with suppress(ToolError):  # an address that nobody can ask
+            offered.append((Target.of(url, setup), place))
+    if not offered:
+        raise ToolError(FailureKind.TOOL_FAILED, "fast.com offers no server with a usable address")
+    others = [one for one in offered if one[0].host not in setup.avoid] or offered
+    willing = _willing(others[:SERVERS])
+    alone = [_endpoints([one]) for one in willing] if len(willing) > 1 else []
+    return [_endpoints(willing), *alone]
+
+
+def _willing(offered: Sequence[tuple[Target, str | None]]) -> list[tuple[Target, str | None]]:
+    """Those that answer a small request; what the first says where none does is raised."""
+    with ThreadPoolExecutor(len(offered)) as pool:
+        refused = list(pool.map(_refusal, [host for host, _place in offered]))
+    willing = [one for one, error in zip(offered, refused, strict=True) if error is None]
+    if not willing and (first := refused[0]):
+        raise first
+    return willing
+
+
+def _refusal(host: Target) -> ToolError | None:
+    try:
+        latency.measure(host.at(ranged(host.url, 0)), round_trips=0)
+    except ToolError as error:
+        return error
+    return None
+
+
+def _endpoints(hosts: Sequence[tuple[Target, str | None]]) -> http.Endpoints:
+    first, place = hosts[0]
     return http.Endpoints(
-        download=[host.at(ranged(host.url, PIECE_BYTES)) for host in hosts],
-        upload=[host.at(ranged(host.url, 0)) for host in hosts],
-        ping=hosts[0].at(ranged(hosts[0].url, 0)),
+        download=[host.at(ranged(host.url, PIECE_BYTES)) for host, _place in hosts],
+        upload=[host.at(ranged(host.url, 0)) for host, _place in hosts],
+        ping=first.at(ranged(first.url, 0)),
         post_sizes=POST_SIZES,
-        server=Server(hosts[0].host, "fast.com", hosts[0].host, others[0][1]),
+        server=Server(first.host, "fast.com", first.host, place),
+        payload=Payload(PIECE_BYTES),
     )
 
 

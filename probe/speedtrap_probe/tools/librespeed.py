@@ -3,13 +3,14 @@
 Without a server of one's own, the one of LibreSpeed's public list that answers soonest.
 """
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from speedtrap_probe.engine import http, latency, librespeed
+from speedtrap_probe.engine.answers import read_json
 from speedtrap_probe.engine.link import fetch
 from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
@@ -26,8 +27,8 @@ ASKED_TIMES = 3
 class Entry:
     """A server of the list: its folder and its own names for what it offers."""
 
-    id: str
-    name: str
+    id: str | None
+    name: str | None
     url: str
     download: str
     upload: str
@@ -55,38 +56,49 @@ class Librespeed:
         listed = Target.of(setup.options.get("librespeed_list_url", LIST_URL), setup)
         known = entries(fetch(listed))
         others = [one for one in known if one.id not in setup.avoid]
-        return http.measure(_nearest(others or known, setup), setup)
+        return http.measure_first(_nearest(others or known, setup), setup)
 
 
 def entries(document: bytes) -> list[Entry]:
     """The list as its file has it; entries that lack something are left out."""
-    try:
-        rows = json.loads(document)
-    except ValueError as error:
-        raise ToolError(FailureKind.TOOL_FAILED, "LibreSpeed's list is no JSON") from error
+    rows = read_json(document, "LibreSpeed's list")
+    if not isinstance(rows, list):
+        raise ToolError(FailureKind.TOOL_FAILED, "LibreSpeed's list is no list of servers")
     return [one for row in rows if isinstance(row, dict) and (one := _entry(row))]
 
 
 def _entry(row: dict[str, Any]) -> Entry | None:
     names = [row.get(name) for name in ("server", "dlURL", "ulURL", "pingURL")]
-    if not all(isinstance(name, str) and name for name in names):
+    if not all(isinstance(name, str) and name.strip() for name in names):
         return None
-    url, download, upload, ping = map(str, names)
+    url, download, upload, ping = (str(name).strip() for name in names)
     url = f"https:{url}" if url.startswith("//") else url
-    told = (str(row.get("id", "")), str(row.get("name", "")))
+    told = (_told(row.get("id")), _told(row.get("name")))
     return Entry(*told, librespeed.folder(url), download, upload, ping)
 
 
-def _nearest(known: Sequence[Entry], setup: Setup) -> http.Endpoints:
-    """The one with the shortest round trip among those that answer."""
-    offers = [_endpoints(one, setup) for one in known]
+def _told(value: Any) -> str | None:
+    """Of what lists put where a number or a name belongs."""
+    known = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) or None if known else None
+
+
+def _nearest(known: Sequence[Entry], setup: Setup) -> list[http.Endpoints]:
+    """Those that answer, by their round trip; what has no usable address is left out."""
+    offers = []
+    for one in known:
+        with suppress(ToolError):
+            offers.append(_endpoints(one, setup))
+    if known and not offers:
+        message = f"none of LibreSpeed's {len(known)} listed servers has a usable address"
+        raise ToolError(FailureKind.TOOL_FAILED, message)
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         taken_ms = list(pool.map(_round_trip_ms, offers))
-    answered = [(ms, number) for number, ms in enumerate(taken_ms) if ms is not None]
+    answered = sorted((ms, number) for number, ms in enumerate(taken_ms) if ms is not None)
     if not answered:
         message = f"none of LibreSpeed's {len(known)} listed servers answers"
         raise ToolError(FailureKind.NO_NETWORK, message)
-    return offers[min(answered)[1]]
+    return [offers[number] for _ms, number in answered]
 
 
 def _endpoints(one: Entry, setup: Setup) -> http.Endpoints:

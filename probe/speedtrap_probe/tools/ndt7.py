@@ -5,17 +5,21 @@ are measurements of the other side. One TCP connection on purpose: what a single
 publishes every measurement with the address that it came from, so it has to be agreed to first.
 """
 
-import json
 import secrets
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from http.client import HTTPException
 from statistics import median
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from speedtrap_probe import __version__
-from speedtrap_probe.engine import http, transfer
+from speedtrap_probe.engine import estimate, http, transfer
+from speedtrap_probe.engine.answers import read_json
 from speedtrap_probe.engine.link import fetch
 from speedtrap_probe.engine.websocket import WebSocket
 from speedtrap_probe.engine.wire import Target
@@ -67,31 +71,35 @@ class Ndt7:
     def measure(self, setup: Setup) -> Figures:
         if not _agreed(setup):
             raise ToolError(FailureKind.SKIPPED, CONSENT)
-        place = _place(setup)
-        window = transfer.Window(
-            min(setup.window_s, DURATION_S), connections=1, early=False, stall_s=transfer.STALL_S
-        )
-        down = _Downloader(place.download)
-        moved = transfer.measure("download", [down], window, setup.progress)
-        figures = Figures(
-            download_mbps=moved.mbps,
-            bytes_received=moved.moved_bytes,
-            latency_ms=down.heard.least_rtt_ms(),
-            loaded_latency_down_ms=down.heard.loaded_rtt_ms(),
-            server=place.server,
-            tool_version=http.VERSION,
-        )
-        up = _Uploader(place.upload)
-        try:
-            moved = transfer.measure("upload", [up], window, setup.progress)
-        except ToolError as error:
-            raise ToolError(error.failure.kind, error.failure.message, figures) from error
-        return replace(
-            figures,
-            upload_mbps=moved.mbps,
-            bytes_sent=moved.moved_bytes,
-            loaded_latency_up_ms=up.loaded_rtt_ms(),
-        )
+        return http.first_of([partial(_measured, one, setup) for one in _near(setup)], setup)
+
+
+def _measured(place: Place, setup: Setup) -> Figures:
+    """Both directions against one server."""
+    window = transfer.Window(
+        min(setup.window_s, DURATION_S), connections=1, early=False, stall_s=transfer.STALL_S
+    )
+    down = _Downloader(place.download, window.enough_s)
+    moved = transfer.measure("download", [down], window, setup.progress)
+    figures = Figures(
+        download_mbps=moved.mbps,
+        bytes_received=moved.moved_bytes,
+        latency_ms=down.heard.least_rtt_ms(),
+        loaded_latency_down_ms=down.heard.loaded_rtt_ms(),
+        server=place.server,
+        tool_version=http.VERSION,
+    )
+    up = _Uploader(place.upload, window.enough_s)
+    try:
+        moved = transfer.measure("upload", [up], window, setup.progress)
+    except ToolError as error:
+        raise ToolError(error.failure.kind, error.failure.message, figures) from error
+    return replace(
+        figures,
+        upload_mbps=up.heard_mbps() or moved.mbps,
+        bytes_sent=moved.moved_bytes,
+        loaded_latency_up_ms=up.loaded_rtt_ms(),
+    )
 
 
 @dataclass(slots=True)
@@ -100,21 +108,25 @@ class Heard:
 
     rtts_ms: list[float] = field(default_factory=list)
     least_ms: float | None = None
-    received_bytes: int = 0
+    received: list[estimate.Sample] = field(default_factory=list)
 
     def read(self, text: str) -> None:
         """Takes one message; what cannot be read is ignored, as the specification allows."""
         try:
-            document = json.loads(text)
-        except ValueError:
+            document = read_json(text.encode(), "a measurement")
+        except ToolError:
             return
         tcp, app = _part(document, "TCPInfo"), _part(document, "AppInfo")
         if rtt_us := positive(tcp.get("RTT")):
             self.rtts_ms.append(rtt_us / 1000)
         if least_us := positive(tcp.get("MinRTT")):
             self.least_ms = least_us / 1000
-        received = positive(app.get("NumBytes")) or positive(tcp.get("BytesReceived")) or 0
-        self.received_bytes = max(self.received_bytes, int(received))
+        # M-Lab's server tells what its TCP has received; the specification knows both.
+        for part, name in ((app, "NumBytes"), (tcp, "BytesReceived")):
+            at_us, count = positive(part.get("ElapsedTime")), positive(part.get(name))
+            if at_us and count:
+                self.received.append(estimate.Sample(at_us / 1e6, int(count)))
+                return
 
     def least_rtt_ms(self) -> float | None:
         """The shortest, which is that of the handshake when the line was idle."""
@@ -129,15 +141,22 @@ class Heard:
 class _Worker(transfer.Worker):
     """One WebSocket. It ends with a closing handshake, which lets the server close first."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, enough_s: float) -> None:
         super().__init__(target)
         self.heard = Heard()
+        self._enough_s = enough_s
         self._socket: WebSocket | None = None
         self._deadline: threading.Timer | None = None
 
     def work(self) -> None:
         self._socket = WebSocket(self.target, SUBPROTOCOL)
-        self.exchange(self._socket)
+        began_s = time.perf_counter()
+        try:
+            self.exchange(self._socket)
+        except (HTTPException, ConnectionError):
+            # "Implementations SHOULD tolerate any abrupt EOF": the server had enough, too.
+            if time.perf_counter() - began_s < self._enough_s:
+                raise
 
     def exchange(self, socket: WebSocket) -> None:
         """The direction's own part, until the other side closes."""
@@ -169,14 +188,13 @@ class _Downloader(_Worker):
 
 
 class _Uploader(_Worker):
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, enough_s: float) -> None:
+        super().__init__(target, enough_s)
         self._payload = secrets.token_bytes(LARGEST_MESSAGE_BYTES)
         self._payload_share = transfer.TLS_PAYLOAD_SHARE if target.secure else 1.0
         self._rtts_ms: list[float] = []
 
     def exchange(self, socket: WebSocket) -> None:
-        incoming = socket.receive()
         size, of_this_size = FIRST_MESSAGE_BYTES, 0
         while not self.stopping:
             socket.send_random(self._payload[:size])
@@ -184,25 +202,28 @@ class _Uploader(_Worker):
             of_this_size += 1
             if size < LARGEST_MESSAGE_BYTES and of_this_size >= GROW_EVERY:
                 size, of_this_size = size * 2, 0
-            while socket.waiting():
-                heard = next(incoming, None)
-                if heard is None:
-                    return  # the server thinks it enough
+            for heard in socket.waiting():
                 self._hear(heard)
+            if socket.closed:
+                return  # the server thinks it enough
         socket.say_goodbye()
-        for heard in incoming:
+        for heard in socket.receive():
             self._hear(heard)
 
     def moved_bytes(self) -> int:
-        """Acknowledged where the system tells; else what the server says that it received."""
+        """Acknowledged where the system tells; else what was handed to the system."""
         if self._socket is None:
             return 0
         if rtt_ms := self._socket.wire.round_trip_ms():
             self._rtts_ms.append(rtt_ms)
         acked = self._socket.wire.acked_bytes()
-        if acked is not None:
-            return int(acked * self._payload_share)
-        return self.heard.received_bytes or self.moved
+        return self.moved if acked is None else int(acked * self._payload_share)
+
+    def heard_mbps(self) -> float | None:
+        """By the server's own figures, where our system does not tell what was acknowledged."""
+        if self._socket is None or self._socket.wire.acked_bytes() is not None:
+            return None
+        return received_mbps(self.heard.received, self._payload_share, self._enough_s)
 
     def loaded_rtt_ms(self) -> float | None:
         """What our own system saw while it sent, slow start left out."""
@@ -216,14 +237,23 @@ class _Uploader(_Worker):
         self.heard.read(heard)
 
 
+def received_mbps(
+    received: Sequence[estimate.Sample], payload_share: float, enough_s: float
+) -> float | None:
+    """Of what a server says that it received, if that spans enough of the window."""
+    if not received or received[-1].at_s - received[0].at_s < enough_s:
+        return None
+    mbps = estimate.throughput_mbps(received)
+    return None if mbps is None else mbps * payload_share
+
+
 def places(document: bytes) -> list[tuple[str, str, str, str | None]]:
     """Of the locate service's answer: machine, both addresses, and where it stands."""
-    try:
-        told = json.loads(document)
-    except ValueError as error:
-        raise ToolError(FailureKind.TOOL_FAILED, "M-Lab's list is no JSON") from error
+    # Documented: an empty answer (204) says that all servers are taken.
+    told = read_json(document, "M-Lab's list") if document.strip() else None
+    rows = _list(told.get("results")) if isinstance(told, dict) else _list(told)
     found = []
-    for row in told.get("results") or () if isinstance(told, dict) else ():
+    for row in rows:
         urls = _part(row, "urls")
         pair = [
             urls.get(f"wss://{path}") or urls.get(f"ws://{path}") for path in (DOWNLOAD, UPLOAD)
@@ -232,9 +262,10 @@ def places(document: bytes) -> list[tuple[str, str, str, str | None]]:
             continue
         where = [_part(row, "location").get(name) for name in ("city", "country")]
         stands = ", ".join(str(part) for part in where if part) or None
-        found.append((str(row.get("machine", "")), str(pair[0]), str(pair[1]), stands))
+        machine = row.get("machine")
+        name = machine if isinstance(machine, str) else ""
+        found.append((name, str(pair[0]), str(pair[1]), stands))
     if not found:
-        # Documented: an empty answer says that all servers are taken.
         raise ToolError(FailureKind.RATE_LIMITED, "M-Lab has no server free at the moment")
     return found
 
@@ -251,17 +282,31 @@ def _agreed(setup: Setup) -> bool:
     return bool(setup.options.get("ndt7_url")) or setup.options.get("ndt7_agree") == "yes"
 
 
-def _place(setup: Setup) -> Place:
+def _near(setup: Setup) -> list[Place]:
+    """One's own server, or M-Lab's, the nearest first; those that were doubted come last."""
     if own := setup.options.get("ndt7_url"):
         root = Target.of(own, setup)
         down, up = (with_client(root.at(path).url) for path in (DOWNLOAD, UPLOAD))
-        return Place(Server(host=root.host), root.at(down), root.at(up))
+        return [Place(Server(host=root.host), root.at(down), root.at(up))]
     listed = setup.options.get("ndt7_locate_url", LOCATE_URL)
     near = Target.of(f"{listed}?{urlencode(CLIENT)}", setup)
-    found = places(fetch(near))
-    machine, down, up, where = next((one for one in found if one[0] not in setup.avoid), found[0])
-    server = Server(machine, "M-Lab", near.at(down).host, where)
-    return Place(server, near.at(with_client(down)), near.at(with_client(up)))
+    found = []
+    for machine, down, up, where in places(fetch(near)):
+        with suppress(ToolError):  # an address that nobody can ask
+            ways = [_way(url, setup) for url in (down, up)]
+            found.append(Place(Server(machine or None, "M-Lab", ways[0].host, where), *ways))
+    if not found:
+        raise ToolError(FailureKind.TOOL_FAILED, "M-Lab offers no server with a usable address")
+    return sorted(found, key=lambda place: place.server.id in setup.avoid)
+
+
+def _way(url: str, setup: Setup) -> Target:
+    found = Target.of(url, setup)
+    return found.at(with_client(found.url))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _part(document: Any, name: str) -> Mapping[str, Any]:
