@@ -25,6 +25,8 @@ from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from speedtrap_up.hosts import KnownHosts
+
 GRAPH_PATHS = frozenset(
     {"/graphql", "/healthz", "/readyz", "/metrics", "/export/runs.ndjson", "/export/runs.csv"}
 )
@@ -84,7 +86,8 @@ def main() -> None:
     try:
         _set_up_logs(LogSettings(), WebLogSettings())
         settings = GraphSettings()
-        app = compose(create_graph(settings), create_web(WebSettings()))
+        web = WebSettings()
+        app = KnownHosts(compose(create_graph(settings), create_web(web)), web.allowed_host_names)
     except ValidationError as error:
         _refuse(error)
     config = uvicorn.Config(
