@@ -21,15 +21,13 @@ from http import HTTPStatus
 from socket import IPPROTO_TCP, SHUT_RDWR, socket
 from urllib.parse import parse_qsl, urlsplit
 
+if sys.platform == "linux":
+    from socket import TCP_INFO
+
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
-
-if sys.platform == "linux":
-    from socket import TCP_INFO
-else:
-    TCP_INFO = 11  # the lab's servers run on Linux; elsewhere this is only read by type checkers
 
 SUBPROTOCOL = Subprotocol("net.measurementlab.ndt.v7")
 PATHS = ("/ndt/v7/download", "/ndt/v7/upload")
@@ -51,6 +49,7 @@ class Habits:
     refuses: int | None = None
     retry_after: str | None = None
     duration_s: float = DURATION_S
+    download_mbps: float | None = None  # sends no faster
     hangs_up: bool = False
     cuts_after_bytes: int | None = None
     sends_payload_in_uploads: bool = False
@@ -126,6 +125,9 @@ class Ndt7Server:
         while time.monotonic() - began < self.habits.duration_s:
             connection.send(payload[:size])
             sent += size
+            if self.habits.download_mbps is not None:
+                due_s = began + sent * 8 / 1e6 / self.habits.download_mbps
+                time.sleep(max(0.0, due_s - time.monotonic()))
             if self.habits.cuts_after_bytes is not None and sent > self.habits.cuts_after_bytes:
                 _hang_up(connection.socket)
                 return
@@ -190,17 +192,17 @@ class Ndt7Server:
 
 
 def _measurement(connection: ServerConnection, began: float) -> str:
-    info = connection.socket.getsockopt(IPPROTO_TCP, TCP_INFO, INFO.size)
-    rtt_us, acked, received, min_rtt_us = INFO.unpack(info)
-    elapsed_us = int((time.monotonic() - began) * 1e6)
-    tcp = {"BytesAcked": acked, "BytesReceived": received, "RTT": rtt_us, "MinRTT": min_rtt_us}
-    return json.dumps(
-        {
-            "ConnectionInfo": {"Client": "192.0.2.7:1", "Server": "192.0.2.1:443", "UUID": "lab"},
-            "BBRInfo": {"BW": 1, "MinRTT": min_rtt_us, "ElapsedTime": elapsed_us},
-            "TCPInfo": {"State": 1, **tcp, "ElapsedTime": elapsed_us},
-        }
-    )
+    told: dict[str, object] = {
+        "ConnectionInfo": {"Client": "192.0.2.7:1", "Server": "192.0.2.1:443", "UUID": "lab"}
+    }
+    if sys.platform == "linux":  # elsewhere M-Lab's server has neither
+        info = connection.socket.getsockopt(IPPROTO_TCP, TCP_INFO, INFO.size)
+        rtt_us, acked, received, min_rtt_us = INFO.unpack(info)
+        elapsed_us = int((time.monotonic() - began) * 1e6)
+        tcp = {"BytesAcked": acked, "BytesReceived": received, "RTT": rtt_us}
+        told["TCPInfo"] = {"State": 1, **tcp, "MinRTT": min_rtt_us, "ElapsedTime": elapsed_us}
+        told["BBRInfo"] = {"BW": 1, "MinRTT": min_rtt_us, "ElapsedTime": elapsed_us}
+    return json.dumps(told)
 
 
 def _hang_up(connection: socket) -> None:
@@ -224,6 +226,7 @@ def ndt7_server(
         compression=None,
         max_size=None,
         ping_interval=None,
+        close_timeout=60,  # a browser reads all that was sent before it answers a close
     ) as server:
         port = server.socket.getsockname()[1]
         judge.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"

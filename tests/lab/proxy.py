@@ -114,5 +114,7 @@ def password_proxy(*, leads_nowhere: bool = False) -> Iterator[Proxy]:
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         yield proxy
-        listening.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # on Windows only the close wakes it
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
         thread.join()

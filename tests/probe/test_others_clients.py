@@ -59,7 +59,7 @@ def page_server() -> Iterator[Server]:
 def test_m_lab_s_own_client_measures_against_the_lab_s_server(
     browser: Browser, page_server: Server
 ) -> None:
-    with ndt7_server(Habits(duration_s=1.5)) as server:
+    with ndt7_server(Habits(duration_s=1.5, download_mbps=200)) as server:
         page = browser.new_page()
         page.goto(page_server.url)
         address = server.url.removeprefix("http://")

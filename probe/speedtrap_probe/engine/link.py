@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from speedtrap_probe import __version__
 from speedtrap_probe.engine import answers
 from speedtrap_probe.engine.proxy import authorization
-from speedtrap_probe.engine.wire import Target, Wire, explained
+from speedtrap_probe.engine.wire import CUT, Target, Wire, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 
@@ -80,7 +80,7 @@ class Link:
         try:
             self._http.request(method, path, body=body, headers=headers)
             self._answer = self._http.getresponse()
-        except (BrokenPipeError, ConnectionResetError) as cut:
+        except CUT as cut:
             if body is not None:
                 return self._last_words(cut)
             if fresh:

@@ -16,7 +16,7 @@ from speedtrap_probe.engine.answers import ANY_PAYLOAD, Payload, check_status
 from speedtrap_probe.engine.carrying import Look
 from speedtrap_probe.engine.latency import UnderLoad
 from speedtrap_probe.engine.link import Link
-from speedtrap_probe.engine.wire import Target, explained
+from speedtrap_probe.engine.wire import CUT, Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import WINDOW_S, Progress, silent
@@ -242,7 +242,7 @@ class _Uploader(_HttpWorker):
             answer = self.link.request(
                 "POST", self.target.url, body=self._body(self._sizes[0]), length=self._sizes[0]
             )
-        except (BrokenPipeError, ConnectionResetError):
+        except CUT:
             if not self._goes_on():
                 raise
             return

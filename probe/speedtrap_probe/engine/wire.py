@@ -20,6 +20,7 @@ from speedtrap_probe.way import ANY_WAY, PlaceError, Way
 CONNECT_TIMEOUT_S = 10.0
 SHORT_CONNECT_TIMEOUT_S = 3.0  # when the connectivity check says that the line is down
 READ_TIMEOUT_S = 10.0
+CUT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)  # the last one: Windows
 SECURE = frozenset({"https", "wss"})
 # linux/tcp.h, struct tcp_info: eight bytes, 24 u32 (the 16th is tcpi_rtt, in µs), two u64, then
 # u64 tcpi_bytes_acked, one more u64, three u32, and tcpi_min_rtt in µs (0 before Linux 4.6).
@@ -139,7 +140,7 @@ def explained(target: Target) -> Iterator[None]:
 
 def _tool_error(target: Target, error: Exception) -> ToolError:
     where = target.host
-    if isinstance(error, BrokenPipeError | ConnectionResetError | ssl.SSLEOFError):
+    if isinstance(error, (*CUT, ssl.SSLEOFError)):
         return ToolError(FailureKind.TOOL_FAILED, f"{where} cut the connection")
     if isinstance(error, ssl.SSLError):
         return ToolError(FailureKind.TOOL_FAILED, f"no trusted TLS connection to {where}: {error}")
