@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from speedtrap_graph import logs
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.garbage import look_seldom
+from speedtrap_graph.patience import PatientHttp
 from speedtrap_graph.settings import GraphSettings, LogSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
@@ -98,6 +99,7 @@ def main() -> None:
         server_header=False,
         # Nobody stands in front: what a client says about its own address is not believed.
         proxy_headers=False,
+        http=PatientHttp,
         ws=PatientSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
