@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from speedtrap_graph import logs
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.garbage import look_seldom
+from speedtrap_graph.patience import PatientHttp
 from speedtrap_graph.settings import GraphSettings, LogSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
@@ -24,6 +25,8 @@ from speedtrap_web.settings import LogSettings as WebLogSettings
 from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from speedtrap_up.hosts import KnownHosts
 
 GRAPH_PATHS = frozenset(
     {"/graphql", "/healthz", "/readyz", "/metrics", "/export/runs.ndjson", "/export/runs.csv"}
@@ -84,7 +87,8 @@ def main() -> None:
     try:
         _set_up_logs(LogSettings(), WebLogSettings())
         settings = GraphSettings()
-        app = compose(create_graph(settings), create_web(WebSettings()))
+        web = WebSettings()
+        app = KnownHosts(compose(create_graph(settings), create_web(web)), web.allowed_host_names)
     except ValidationError as error:
         _refuse(error)
     config = uvicorn.Config(
@@ -95,6 +99,7 @@ def main() -> None:
         server_header=False,
         # Nobody stands in front: what a client says about its own address is not believed.
         proxy_headers=False,
+        http=PatientHttp,
         ws=PatientSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,

@@ -3,6 +3,7 @@
 This module says how it is started and makes it usable; the caller owns the process.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -17,15 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 REPLICA_SET = "speedtrap"
+UNFINISHED = "unfinished"
+"""A file that is there where the first start was cut off and cannot be taken up again."""
 ROOT_USER = "root"
 APP_USER = "speedtrap"
 
 _ALREADY_INITIALIZED = 23
 _NOT_YET_INITIALIZED = 94
 _USER_EXISTS = 51003
+_UNAUTHORIZED = 13
+_AUTHENTICATION_FAILED = 18
 
 NO_MONGOD = """\
 speedtrap keeps its runs in MongoDB, and there is no mongod here. Three ways out:
@@ -94,13 +99,18 @@ def access(folder: Path) -> Access:
 
 
 def prepare(folder: Path, environ: Mapping[str, str] = os.environ) -> Mongod:
-    """Finds mongod and makes its files in *folder*; may be called again before every start."""
+    """Finds mongod and makes its files in *folder*; may be called again before every start.
+
+    Nothing that is there is ever deleted. A database that `settle` could not open is set aside.
+    """
     executable = find_mongod(folder, environ)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = folder / "db"
-    if database.exists() and not (folder / "ready").exists():
-        # The first start was cut off before anybody could have stored anything.
-        shutil.rmtree(database)
+    if (folder / UNFINISHED).exists():
+        database.rename(folder / f"db.unfinished-{time.time_ns()}")
+        (folder / UNFINISHED).unlink()
+    if (database / "WiredTiger").exists() and not _has_text(folder / "root_password"):
+        raise EmbeddedError(_no_password(folder))
     database.mkdir(mode=0o700, exist_ok=True)
     for name in ("keyfile", "root_password", "app_password"):
         _write_once(folder / name, secrets.token_hex(32))
@@ -132,7 +142,7 @@ def settle(mongod: Mongod, alive: Callable[[], bool], timeout_s: float = 90) -> 
     port mongod first asks its old address whether it lives there, for 30 s where somebody
     listens and does not answer.
     """
-    patience = _Patience(alive, time.monotonic() + timeout_s)
+    patience = _Patience(alive, time.monotonic() + timeout_s, mongod.folder / "db")
     try:
         _settle(mongod, patience)
     except PyMongoError as error:
@@ -145,11 +155,15 @@ class _Patience:
 
     alive: Callable[[], bool]
     deadline: float
+    database: Path
 
     def wait(self, what: str) -> None:
         """Waits a moment, or raises with *what* did not happen."""
         if not self.alive():
-            raise EmbeddedError(f"mongod ended before it {what}")
+            raise EmbeddedError(
+                f"mongod ended before it {what}; its log says why. {self.database} is as it was: "
+                "mend it, or begin with another --data-dir and `speedtrap restore` a backup there"
+            )
         if time.monotonic() > self.deadline:
             raise EmbeddedError(f"mongod runs, and after a long while it has not yet {what}")
         time.sleep(0.1)
@@ -158,13 +172,52 @@ class _Patience:
 def _settle(mongod: Mongod, patience: _Patience) -> None:
     root_password = (mongod.folder / "root_password").read_text()
     _wait_until_it_answers(mongod, patience)
-    if not (mongod.folder / "ready").exists():
-        _initiate(mongod, root_password, patience)
+    if not _opens(mongod, root_password):
+        if (mongod.folder / "ready").exists():
+            raise EmbeddedError(_no_password(mongod.folder))
+        _begin(mongod, root_password, patience)
     with _client(mongod, username=ROOT_USER, password=root_password) as client:
         _follow_port(client, mongod.port, patience)
         _wait_until_writable(client, patience)
         _ensure_app_user(client, (mongod.folder / "app_password").read_text())
     _write_once(mongod.folder / "ready", "")
+
+
+def _no_password(folder: Path) -> str:
+    return (
+        f"{folder / 'root_password'} does not open the database in {folder / 'db'}, which has not "
+        "been changed: put the file back as it was, as from a copy of the folder, or begin with "
+        "another --data-dir and `speedtrap restore` a backup there"
+    )
+
+
+def _opens(mongod: Mongod, root_password: str) -> bool:
+    with _client(mongod, username=ROOT_USER, password=root_password) as client:
+        try:
+            client.admin.command("connectionStatus")
+        except OperationFailure as error:
+            return error.code != _AUTHENTICATION_FAILED
+    return True
+
+
+def _begin(mongod: Mongod, root_password: str, patience: _Patience) -> None:
+    """A first start, or one that was cut off: taken up where it was."""
+    try:
+        _initiate(mongod, root_password, patience)
+    except OperationFailure as error:
+        if error.code != _UNAUTHORIZED:
+            raise
+        # There are users already, and none has this password.
+        raise EmbeddedError(_no_password(mongod.folder)) from error
+    except EmbeddedError as error:
+        if not patience.alive():
+            raise
+        (mongod.folder / UNFINISHED).touch()
+        raise EmbeddedError(
+            f"the first start of the database in {mongod.folder / 'db'} was cut off and cannot be "
+            "taken up again: start once more, and it is set aside there as db.unfinished-… and a "
+            "new one begun"
+        ) from error
 
 
 def check_libraries(executable: Path) -> None:
@@ -216,9 +269,13 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def _has_text(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
 def _write_once(file: Path, text: str) -> None:
     """Whole or not at all, readable by its owner only, and never changed afterwards."""
-    if file.exists():
+    if _has_text(file) or (file.exists() and not text):
         return
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -298,7 +355,11 @@ def _replica_set_config(client: MongoClient[dict[str, Any]], patience: _Patience
 
 
 def _wait_until_writable(client: MongoClient[dict[str, Any]], patience: _Patience) -> None:
-    while not client.admin.command("hello").get("isWritablePrimary"):
+    while True:
+        # While a member changes its state, mongod drops all connections.
+        with contextlib.suppress(AutoReconnect):
+            if client.admin.command("hello").get("isWritablePrimary"):
+                return
         patience.wait("taken writes")
 
 
@@ -309,3 +370,5 @@ def _ensure_app_user(client: MongoClient[dict[str, Any]], password: str) -> None
     except OperationFailure as error:
         if error.code != _USER_EXISTS:
             raise
+        # The file may be another one than it was.
+        client.admin.command("updateUser", APP_USER, pwd=password, roles=roles)

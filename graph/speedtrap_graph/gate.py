@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from speedtrap_graph.callers import Caller, Callers
 from speedtrap_graph.quotas import Quotas, rate_limited
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.sightings import Sightings
-from speedtrap_graph.unpacking import BadGzipError, TooLargeError, Unpacking
+from speedtrap_graph.unpacking import BODY_WITHIN_S, BadGzipError, TooLargeError, Unpacking
 
 _UNAUTHENTICATED = {
     "error": {
@@ -24,6 +25,9 @@ _UNAUTHENTICATED = {
     }
 }
 
+
+MOST_BODIES = 32
+"""Of one key at a time, that have not arrived yet: each may grow as large as a body may be."""
 
 REVOKED_CODE = 4403
 """As graphql-transport-ws has it: forbidden."""
@@ -43,6 +47,7 @@ class Gate:
     quotas: Quotas
     recheck_s: float = 2.0
     sightings: Sightings = field(default_factory=Sightings)
+    _bodies: Counter[Caller] = field(default_factory=Counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
@@ -91,9 +96,26 @@ class Gate:
             error = {"code": "BAD_INPUT", "message": "A body may be plain or gzip, nothing else."}
             await _refuse(415, {"error": error}, scope, receive, send)
             return
-        unpacked = Unpacking(receive, self.max_body_bytes, packed=encoding == "gzip")
+        caller = scope["state"]["caller"]
+        if self._bodies[caller] >= MOST_BODIES:
+            message = f"This key has {MOST_BODIES} requests that are still arriving."
+            error = {"code": "RATE_LIMITED", "message": message}
+            await _refuse(429, {"error": error}, scope, receive, send, {"Retry-After": "1"})
+            return
+        arriving = self._bodies
+        arriving[caller] += 1
+        unpacked = Unpacking(
+            receive,
+            self.max_body_bytes,
+            packed=encoding == "gzip",
+            complete=lambda: arriving.subtract([caller]),
+        )
         try:
             await self.app(scope, unpacked, send)
+        except TimeoutError:
+            message = f"The request's body did not arrive within {BODY_WITHIN_S:g} s."
+            error = {"code": "BAD_INPUT", "message": message}
+            await _refuse(408, {"error": error}, scope, receive, send)
         except BadGzipError as problem:
             error = {"code": "BAD_INPUT", "message": str(problem)}
             await _refuse(400, {"error": error}, scope, receive, send)
@@ -103,6 +125,8 @@ class Gate:
                 "message": f"The request is larger than {self.max_body_bytes} bytes.",
             }
             await _refuse(413, {"error": error}, scope, receive, send)
+        finally:
+            unpacked.end()
 
 
 async def _refuse(

@@ -6,12 +6,17 @@ The gateway reads the same file, so names and keys are held to characters that n
 import os
 import re
 import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from speedtrap_graph.callers import Role, parse_caller
 
+_WAIT_S = 10
 ROLES = tuple(role.value.lower() for role in Role)
 
 _LINE = re.compile(r'"(?P<key>[^"]{16,200})"\s+"(?P<caller>[^"]+)";')
@@ -71,23 +76,65 @@ def add(file: Path, name: str, role: str) -> Entry:
             f"name: {name!r} is not allowed; small letters, digits, dot, underscore and hyphen, "
             "beginning with a letter or digit, at most 64"
         )
-    entries = read(file)
-    if any(entry.name == name for entry in entries):
-        raise KeyFileError(f"name: {name!r} has a key already; revoke it first or choose another")
-    entry = Entry(name, role, secrets.token_urlsafe(32))
-    _write(file, [*entries, entry])
+    with _alone(file):
+        entries = read(file)
+        if any(entry.name == name for entry in entries):
+            raise KeyFileError(
+                f"name: {name!r} has a key already; revoke it first or choose another"
+            )
+        entry = Entry(name, role, secrets.token_urlsafe(32))
+        _write(file, [*entries, entry])
     return entry
 
 
 def revoke(file: Path, name: str) -> Entry:
     """Removes the key of *name*. Whoever holds it is a stranger from then on."""
-    entries = read(file)
-    gone = [entry for entry in entries if entry.name == name]
-    if not gone:
-        known = ", ".join(entry.name for entry in entries) or "nobody"
-        raise KeyFileError(f"name: {name!r} has no key in {file}; there are: {known}")
-    _write(file, [entry for entry in entries if entry.name != name])
+    with _alone(file):
+        entries = read(file)
+        gone = [entry for entry in entries if entry.name == name]
+        if not gone:
+            known = ", ".join(entry.name for entry in entries) or "nobody"
+            raise KeyFileError(f"name: {name!r} has no key in {file}; there are: {known}")
+        _write(file, [entry for entry in entries if entry.name != name])
     return gone[0]
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Between reading and writing nobody else writes: a revoked key would come back. The system
+    releases the lock when the process ends, however it ends.
+    """
+    target = file.resolve()
+    lock = target.with_name(f".{target.name}.lock")
+    deadline = time.monotonic() + _WAIT_S
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise KeyFileError(f"{lock}: cannot be made: {error.strerror}") from error
+    try:
+        while not _taken(descriptor):
+            if time.monotonic() > deadline:
+                raise KeyFileError(f"{file}: another `speedtrap keys` has held it for {_WAIT_S} s")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415 - exists on Windows only
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415 - does not exist on Windows
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _write(file: Path, entries: list[Entry]) -> None:

@@ -4,12 +4,18 @@ What a compressed body grows to counts, and it is never unpacked further than th
 few kilobytes costs no more memory than an honest request.
 """
 
+import asyncio
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import Message, Receive
 
 GZIP = 16 + zlib.MAX_WBITS
+
+
+BODY_WITHIN_S = 60.0
+"""A batch of the largest size over a line of 1 Mbps."""
 
 
 class TooLargeError(Exception):
@@ -22,17 +28,30 @@ class BadGzipError(Exception):
 
 @dataclass
 class Unpacking:
-    """Stands where `receive` stood."""
+    """Stands where `receive` stood. TimeoutError when the body takes too long; *complete* is called
+    once, when it is there or `end` says that nobody reads it any more.
+    """
 
     receive: Receive
     left: int
     packed: bool
+    complete: Callable[[], None] = lambda: None
+    within_s: float = BODY_WITHIN_S
+    _deadline: float | None = None
+    _ended: bool = False
     _inflate: "zlib._Decompress" = field(default_factory=lambda: zlib.decompressobj(GZIP))
 
     async def __call__(self) -> Message:
-        message = await self.receive()
+        if self._ended:
+            return await self.receive()
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self.within_s
+        async with asyncio.timeout_at(self._deadline):
+            message = await self.receive()
         if message["type"] != "http.request":
             return message
+        if not message.get("more_body", False):
+            self.end()
         body = message.get("body", b"")
         if self.packed:
             body = self._unpacked(body, last=not message.get("more_body", False))
@@ -41,6 +60,11 @@ class Unpacking:
         if self.left < 0:
             raise TooLargeError
         return message
+
+    def end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self.complete()
 
     def _unpacked(self, body: bytes, *, last: bool) -> bytes:
         try:

@@ -347,9 +347,12 @@ def test_keys_are_in_no_log(gateway: Gateway) -> None:
     httpx.post(url, headers={"X-API-Key": KEYS.admin}, content=bytes(9_000_000))
     httpx.get(f"{gateway.url}/login?key={KEYS.admin}")
     httpx.post(f"{url}?X-API-Key={KEYS.admin}", headers={"X-API-Key": KEYS.unknown})
+    for path in ("shared", "/shared", "SHARED"):
+        httpx.get(f"{gateway.url}/{path}/{KEYS.admin}/report.pdf")
     assert becomes(200, lambda: httpx.get(f"{gateway.url}/the-last"))
     access = gateway.access_log()
     assert '"path":"/the-last"' in access
+    assert access.count('"path":"/shared/..."') == 3
     assert '"caller":"operator:admin"' in access
     assert "planted" not in access
     assert "planted" not in gateway.error_log()

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from speedtrap_graph.api.limits import MAX_ERRORS
 
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.runs import SUBMIT
@@ -20,6 +21,7 @@ from tests.lab.wire import socket
 MOST_CPU_S = 5.0
 """Of the service, for one of them. Machines differ; a query of death would take minutes."""
 MOST_GROWTH_BYTES = 150 * 2**20
+MOST_KEPT_BYTES = 50 * 2**20
 
 
 def body(query: str, variables: Any = None) -> bytes:
@@ -64,6 +66,24 @@ DEADLY: dict[str, bytes] = {
     "a number of a million digits": b'{"query": "{ runs(first: ' + b"9" * 1_000_000 + b') { nodes { id } } }"}',
     "a JSON number of a million digits": b'{"query": "{ me { name } }", "variables": {"n": '
     + b"9" * 1_000_000 + b"}}",
+    "four megabytes of blanks and a hundred unknown fields": body(
+        "{" + " " * 4_000_000 + " ".join(f"a{n}" for n in range(100)) + "}"
+    ),
+    "blanks up to the limit and unknown fields behind them": body(
+        "{" + " " * 60_000 + " ".join(f"a{n}" for n in range(1000)) + "}"
+    ),
+    "suggestions echoed without end": body(
+        "query q($m: Metric!) { history(probe: \"p\", metric: $m) { t } }", {"m": "Did you mean " * 300_000}
+    ),
+    "selections of one name": body("{ me { " + "name " * 900 + "} }"),
+    "selections of one name on many levels": body(
+        "{" + "probes { " * 8 + "name " + " ".join("lastRun { id plan { id } }" for _ in range(100)) + "}" * 9
+    ),
+    "pages counted in floats": body(
+        "query q($n: Int!) { breaches(first: $n) { nodes { runs { plan { id } } notices { id } } } }", {"n": 500.0}
+    ),
+    "half a million unknown fields of a run": body(SUBMIT, {"runs": [{f"a{n}": n for n in range(500_000)}]}),
+    "half a million notes": body(SUBMIT, {"runs": [{"conditions": {"notes": ["a"] * 500_000}}]}),
     "more than fits": b'{"query": "' + b" " * 9_000_000 + b'{ me { name } }"}',
     "all pages at once": body("{ breaches(first: 500) { nodes { runs { plan { id } } notices { id } } } }"),
     "introspection in circles": body(
@@ -135,6 +155,30 @@ async def test_a_query_of_death_is_refused_beside_a_good_client(
         assert len(answer.content) < 300_000
     assert spent.user + spent.system - cpu.user - cpu.system < len(answers) * MOST_CPU_S
     assert process.memory_info().rss - memory < MOST_GROWTH_BYTES
+
+
+@pytest.mark.parametrize(("fields", "padding"), [(450, 0), (900, 0), (900, 40_000)])
+async def test_documents_that_never_come_again_leave_little_behind(
+    service: Service, fields: int, padding: int
+) -> None:
+    """Short ones are cached, long ones are not."""
+    assert service.process is not None
+    process = psutil.Process(service.process.pid)
+    headers = {"X-API-Key": service.keys["admin"], "Content-Type": "application/json"}
+    async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+
+        async def ask(number: int) -> None:
+            asked = " ".join(f"a{number}b{n}" for n in range(fields))
+            document = "{" + asked + " " * padding + "}"
+            answer = await client.post(f"{service.base_url}/graphql", content=body(document))
+            assert len(answer.json()["errors"]) <= MAX_ERRORS
+
+        for number in range(20):
+            await ask(number)
+        before = process.memory_info().rss
+        for number in range(20, 320):
+            await ask(number)
+    assert process.memory_info().rss - before < MOST_KEPT_BYTES
 
 
 async def test_a_socket_of_death_is_closed_and_others_stay_open(service: Service) -> None:

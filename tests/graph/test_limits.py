@@ -32,7 +32,7 @@ def service(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         (DEEP, "deeper"),
         (WIDE, "token"),
         (RING, "itself"),
-        (DOUBLING, "spreads"),
+        (DOUBLING, "asked for already"),
         ("{" + " ".join(f"a{n}: me {{ name }}" for n in range(31)) + "}", "aliases"),
         ("{ ...nowhere }", "Unknown fragment"),
         ("{ speed }", "Cannot query field"),

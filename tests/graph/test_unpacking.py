@@ -1,5 +1,6 @@
 """Bodies out of gzip, and bombs that do not go off."""
 
+import asyncio
 import gzip
 import tracemalloc
 
@@ -60,3 +61,41 @@ async def test_the_limit_is_what_it_grows_to() -> None:
 async def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(BadGzipError):
         await unpacked(body)
+
+
+async def test_a_body_that_does_not_end_is_given_up() -> None:
+    ended: list[bool] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    reader = Unpacking(
+        receive, LIMIT, packed=False, complete=lambda: ended.append(True), within_s=0.2
+    )
+    with pytest.raises(TimeoutError):
+        await all_of(reader)
+    assert ended == []
+    reader.end()
+    reader.end()
+    assert ended == [True]
+
+
+async def all_of(reader: Unpacking) -> None:
+    while True:
+        await reader()
+
+
+async def test_once_a_body_is_there_nothing_ends_the_wait_for_the_client_to_go() -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"x"},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.05)
+        return messages.pop(0)
+
+    reader = Unpacking(receive, LIMIT, packed=False, within_s=0.08)
+    assert (await reader())["body"] == b"x"
+    assert (await reader())["type"] == "http.disconnect"

@@ -88,6 +88,22 @@ def test_a_malformed_key_file_is_named_by_its_line_and_never_rewritten(file: Pat
     assert file.read_text() == '"0123456789abcdef" "laptop:probe"\n'
 
 
+def test_of_many_commands_at_once_none_undoes_another(file: Path) -> None:
+    """Once a revoked admin key came back by an `add` that had read the file before."""
+    for number in range(8):
+        keyfile.add(file, f"old-{number}", "admin")
+    script = "import sys; from pathlib import Path; from speedtrap_graph import keyfile; "
+    changes = [
+        *(f"keyfile.revoke(Path(sys.argv[1]), 'old-{number}')" for number in range(8)),
+        *(f"keyfile.add(Path(sys.argv[1]), 'new-{number}', 'viewer')" for number in range(8)),
+    ]
+    commands = [
+        subprocess.Popen([sys.executable, "-c", script + change, str(file)]) for change in changes
+    ]
+    assert [command.wait(timeout=60) for command in commands] == [0] * 16
+    assert sorted(entry.name for entry in keyfile.read(file)) == [f"new-{n}" for n in range(8)]
+
+
 def test_secrets_are_made_once_and_never_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     assert speedtrap("secrets", "init", "--dir", str(folder)).returncode == 0

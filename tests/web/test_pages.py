@@ -170,7 +170,10 @@ def test_a_change_from_another_site_is_refused(client: httpx.Client, lived_in: S
 
 def test_an_older_browser_is_judged_by_its_origin(lived_in: Service) -> None:
     form = {"key": lived_in.keys["admin"]}
-    for origin, status in ((lived_in.base_url, 303), ("http://evil.example", 403)):
+    other_scheme = lived_in.base_url.replace("http://", "https://")
+    for origin, status in (
+        (lived_in.base_url, 303), ("http://evil.example", 403), (other_scheme, 403), ("null", 403)
+    ):  # fmt: skip
         answer = httpx.post(f"{lived_in.base_url}/login", data=form, headers={"Origin": origin})
         assert answer.status_code == status
     assert httpx.post(f"{lived_in.base_url}/login", data=form).status_code == 403

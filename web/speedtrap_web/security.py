@@ -1,7 +1,5 @@
 """Headers on every answer, and no change on behalf of another site."""
 
-from urllib.parse import urlsplit
-
 from secure import (
     ContentSecurityPolicy,
     CrossOriginOpenerPolicy,
@@ -96,16 +94,16 @@ class SameOriginOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         changes = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
-        if changes and not _is_same_origin(Headers(scope=scope)):
+        if changes and not _is_same_origin(Headers(scope=scope), scope["scheme"]):
             response = PlainTextResponse("Refused: asked for by another site.\n", 403)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
 
-def _is_same_origin(headers: Headers) -> bool:
+def _is_same_origin(headers: Headers, scheme: str) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == headers.get("host")
+    return origin == f"{scheme}://{headers.get('host')}"

@@ -59,6 +59,11 @@ class WebSettings(LogSettings):
     speed_endpoint: bool = Field(
         default=True, description="Serve /speed/ for measuring one's own network."
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names of this machine in a public DNS, separated by commas, under which "
+        "`speedtrap up` answers; addresses and local names always work.",
+    )
     explorer: bool = Field(
         default=False, description="Serve /explorer, where an admin may ask graph by hand."
     )
@@ -95,6 +100,10 @@ class WebSettings(LogSettings):
         if 0 < length < MIN_SECRET_LENGTH:
             raise ValueError(f"session_secret must have at least {MIN_SECRET_LENGTH} characters")
         return self
+
+    @property
+    def allowed_host_names(self) -> frozenset[str]:
+        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name)
 
     def session_secret_or_random(self) -> str:
         return self.session_secret.get_secret_value() or secrets.token_urlsafe(32)

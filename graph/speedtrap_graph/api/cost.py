@@ -224,6 +224,8 @@ class _Walk:
         number = self._argument(node, weight.by)
         if number is Undefined:
             number = definition.args[weight.by].default_value
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)  # as GraphQL takes 500.0 for an Int
         if not isinstance(number, int) or not 0 <= number < 2**31:
             return 1, 1  # it is refused for what it is
         return number, max(number, 1)

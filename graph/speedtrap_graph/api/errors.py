@@ -20,7 +20,9 @@ _FIELDS = (
     re.compile(r"^Variable '\$(?P<field>\w+)'"),
     re.compile(r"^Field '(?:\w+\.)?(?P<field>\w+)'"),
 )
-_SUGGESTED = re.compile(r"Did you mean (.+)\?$")
+_SUGGESTING = "Did you mean "
+_MOST_CHARS = 1000
+"""Of a message: what was sent may be repeated in it."""
 _QUOTED = re.compile(r"'(\w+)'")
 
 TOLD: Counter[str] = Counter()
@@ -42,7 +44,10 @@ def public(error: GraphQLError) -> GraphQLError:
     if "code" in (error.extensions or {}):
         return error
     inner = getattr(original, "extensions", None) or {}
-    return _copy(error, error.message, {"code": "BAD_INPUT", **_hints(error.message), **inner})
+    message = error.message
+    if len(message) > _MOST_CHARS:
+        message = f"{message[:_MOST_CHARS]}…"
+    return _copy(error, message, {"code": "BAD_INPUT", **_hints(message), **inner})
 
 
 def _extensions(refusal: GraphError) -> dict[str, object]:
@@ -69,7 +74,8 @@ def _hints(message: str) -> dict[str, object]:
         if found := pattern.search(message):
             hints["field"] = found["field"]
             break
-    if (suggested := _SUGGESTED.search(message)) and (names := _quoted(suggested[1])):
+    _, suggesting, suggested = message.rpartition(_SUGGESTING)
+    if suggesting and (names := _quoted(suggested)):
         hints["allowed"] = names
     return hints
 

@@ -3,26 +3,27 @@
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from graphql import (
+    ASTValidationRule,
+    DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
-    ValidationContext,
-    ValidationRule,
     get_operation_ast,
+    validate,
 )
 from strawberry.extensions import (
-    AddValidationRules,
     MaxTokensLimiter,
     ParserCache,
     SchemaExtension,
-    ValidationCache,
 )
 
 from speedtrap_graph.api.cost import estimate
@@ -39,6 +40,13 @@ MAX_DEPTH = 15
 MAX_FIELDS = 1000
 MAX_ALIASES = 30
 MAX_VARIABLES = 100
+MAX_REPEATED = 50
+"""Selections that ask again for what is asked for already: each is compared with all the others."""
+MAX_QUERY_CHARS = 65_536
+MAX_ERRORS = 5
+CACHED_CHARS = 4_096
+"""Longer documents are parsed and validated each time: a parsed one takes sixty times its text."""
+_CACHED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +61,29 @@ class Limits:
     """How long what runs on a socket may go on once the process has been asked to end."""
 
 
-class ShapeRule(ValidationRule):
-    """Depth, fields and aliases, with fragments followed to where they are used.
+def shape_errors(document: DocumentNode) -> list[GraphQLError]:
+    """Depth, fields, aliases and repetitions, with fragments followed to where they are used.
 
-    Introspection counts like anything else. A ring of fragments is another rule's to report.
+    Introspection counts like anything else. A ring of fragments is the validation's to report,
+    which comes after this: its own work grows with the square of what is repeated.
     """
+    fragments = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+    for node in document.definitions:
+        if isinstance(node, OperationDefinitionNode):
+            try:
+                _Walk(fragments).walk(node.selection_set, 1, frozenset(), _Names())
+            except GraphQLError as error:
+                told = {"code": "BAD_INPUT"}
+                return [GraphQLError(error.message, node, extensions=told)]
+    return []
 
-    def __init__(self, context: ValidationContext) -> None:
-        super().__init__(context)
-        self.fragments = {
-            definition.name.value: definition
-            for definition in context.document.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
 
-    def enter_operation_definition(self, node: OperationDefinitionNode, *_: object) -> None:
-        try:
-            _Walk(self.fragments).walk(node.selection_set, 1, frozenset())
-        except GraphQLError as error:
-            self.report_error(GraphQLError(error.message, node, extensions={"code": "BAD_INPUT"}))
+class _Names(dict[str, "_Names"]):
+    """What is asked for by response name, with what is asked for inside."""
 
 
 class _Walk:
@@ -82,37 +94,51 @@ class _Walk:
         self.fields = 0
         self.spreads = 0
         self.aliases = 0
+        self.repeated = 0
 
-    def walk(self, selections: SelectionSetNode, depth: int, inside: frozenset[str]) -> None:
+    def walk(
+        self, selections: SelectionSetNode, depth: int, inside: frozenset[str], names: _Names
+    ) -> None:
         if depth > MAX_DEPTH:
             raise GraphQLError(f"This operation is nested deeper than {MAX_DEPTH} levels.")
         for node in selections.selections:
             if isinstance(node, FragmentSpreadNode):
-                self._spread(node.name.value, depth, inside)
+                self._spread(node.name.value, depth, inside, names)
                 continue
             if isinstance(node, FieldNode):
-                self._count(node)
+                inner = self._count(node, names)
                 if node.selection_set is not None:
-                    self.walk(node.selection_set, depth + 1, inside)
+                    self.walk(node.selection_set, depth + 1, inside, inner)
             elif isinstance(node, InlineFragmentNode):
-                self.walk(node.selection_set, depth, inside)
+                self.walk(node.selection_set, depth, inside, names)
 
-    def _spread(self, name: str, depth: int, inside: frozenset[str]) -> None:
+    def _spread(self, name: str, depth: int, inside: frozenset[str], names: _Names) -> None:
         # Spreads that lead to no field would otherwise be followed for ever more for nothing.
         self.spreads += 1
         if self.spreads > MAX_FIELDS:
             raise GraphQLError(f"This operation spreads fragments more than {MAX_FIELDS} times.")
         fragment = self.fragments.get(name)
         if fragment is not None and name not in inside:
-            self.walk(fragment.selection_set, depth, inside | {name})
+            self.walk(fragment.selection_set, depth, inside | {name}, names)
 
-    def _count(self, node: FieldNode) -> None:
+    def _count(self, node: FieldNode, names: _Names) -> _Names:
+        """The names inside *node* and whatever is asked for by the same name."""
         self.fields += 1
         self.aliases += node.alias is not None
         if self.fields > MAX_FIELDS:
             raise GraphQLError(f"This operation asks for more than {MAX_FIELDS} fields.")
         if self.aliases > MAX_ALIASES:
             raise GraphQLError(f"This operation has more than {MAX_ALIASES} aliases.")
+        name = (node.alias or node.name).value
+        if name not in names:
+            return names.setdefault(name, _Names())
+        self.repeated += 1
+        if self.repeated > MAX_REPEATED:
+            raise GraphQLError(
+                f"This operation asks for more than {MAX_REPEATED} fields again that it has asked "
+                "for already."
+            )
+        return names[name]
 
 
 class Admission(SchemaExtension):
@@ -182,12 +208,6 @@ def _refusal(error: Exception) -> GraphQLError:
     return GraphQLError(str(error), original_error=error)
 
 
-class _Shape(AddValidationRules):
-    # The same class for every request: a new one each time would defeat the validation cache.
-    def __init__(self) -> None:
-        super().__init__([ShapeRule])
-
-
 class _Tokens(MaxTokensLimiter):
     def __init__(self) -> None:
         super().__init__(MAX_TOKENS)
@@ -195,12 +215,15 @@ class _Tokens(MaxTokensLimiter):
 
 class _Parsed(ParserCache):
     def __init__(self) -> None:
-        super().__init__(maxsize=256)
+        super().__init__(maxsize=_CACHED)
 
     def on_parse(self) -> Iterator[None]:
         # What cannot be parsed is left to Strawberry, which parses it again and tells the caller:
         # an error from here would end an operation on a socket without a word.
         execution = self.execution_context
+        if len(execution.query or "") > CACHED_CHARS:
+            yield
+            return
         with contextlib.suppress(GraphQLError, RecursionError):
             execution.graphql_document = self.cached_parse_document(
                 execution.query, **execution.parse_options
@@ -208,9 +231,28 @@ class _Parsed(ParserCache):
         yield
 
 
-class _Validated(ValidationCache):
-    def __init__(self) -> None:
-        super().__init__(maxsize=256)
+Rules = tuple[type[ASTValidationRule], ...]
 
 
-EXTENSIONS: list[type[SchemaExtension]] = [_Tokens, _Shape, _Parsed, _Validated, Admission]
+def _errors_of(schema: GraphQLSchema, document: DocumentNode, rules: Rules) -> list[GraphQLError]:
+    # What is beyond the limit is told in one more error.
+    return shape_errors(document) or validate(schema, document, rules, max_errors=MAX_ERRORS - 1)
+
+
+_errors_of_known = lru_cache(maxsize=_CACHED)(_errors_of)
+
+
+class _Validated(SchemaExtension):
+    def on_validate(self) -> Iterator[None]:
+        execution = self.execution_context
+        document = execution.graphql_document
+        if document is not None and execution.pre_execution_errors is None:
+            is_short = len(execution.query or "") <= CACHED_CHARS
+            schema = execution.schema._schema  # noqa: SLF001 - Strawberry's own extensions do so
+            find = _errors_of_known if is_short else _errors_of
+            # A copy: what is told is written over what was found.
+            execution.pre_execution_errors = [*find(schema, document, execution.validation_rules)]
+        yield
+
+
+EXTENSIONS: list[type[SchemaExtension]] = [_Tokens, _Parsed, _Validated, Admission]

@@ -28,7 +28,7 @@ from strawberry.types.graphql import OperationType
 
 from speedtrap_graph.api.context import Context, Services
 from speedtrap_graph.api.errors import public
-from speedtrap_graph.api.limits import EXTENSIONS, Limits
+from speedtrap_graph.api.limits import EXTENSIONS, MAX_ERRORS, MAX_QUERY_CHARS, Limits
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
 from speedtrap_graph.api.roles import enforce
@@ -40,6 +40,8 @@ from speedtrap_graph.services.errors import BadInputError, TooSlowError
 from speedtrap_graph.socket import SERVICE_RESTART, is_going
 from speedtrap_graph.trusted import TrustedDocuments, UnknownDocumentError
 
+_TOO_LONG = f"The text of the query is longer than {MAX_QUERY_CHARS} characters"
+
 
 class _Schema(strawberry.Schema):
     def process_errors(
@@ -48,7 +50,7 @@ class _Schema(strawberry.Schema):
         execution_context: ExecutionContext | None = None,  # noqa: ARG002 - called by name
     ) -> None:
         """Every way to fail leads through here, extensions' and parsers' failures too."""
-        errors[:] = [public(error) for error in errors]
+        errors[:] = [public(error) for error in errors[:MAX_ERRORS]]
 
     async def _execute_operation(self, execution_context: ExecutionContext, *rest: Any) -> Any:
         """A query or a mutation, over HTTP or a socket alike; a subscription may take its time."""
@@ -90,6 +92,10 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
             await self._refuse(message, rate_limited(self.context.caller, wait_s))
             return
         payload = message["payload"]
+        if len(str(payload.get("query"))) > MAX_QUERY_CHARS:
+            too_long = BadInputError(_TOO_LONG, field="query")
+            await self._refuse(message, GraphQLError(_TOO_LONG, original_error=too_long))
+            return
         try:
             text = _text_of(self.context.documents, payload.get("query"), payload.get("extensions"))
         except UnknownDocumentError as error:
@@ -185,7 +191,10 @@ class GraphQLView(GraphQL[Context, None]):
         body = super().parse_json(data)
         if not isinstance(body, dict):
             raise HTTPException(400, "The body must be a JSON object with a query")
-        text = _text_of(self._documents, body.get("query"), body.get("extensions"))
+        query = body.get("query")
+        if isinstance(query, str) and len(query) > MAX_QUERY_CHARS:
+            raise HTTPException(400, _TOO_LONG)
+        text = _text_of(self._documents, query, body.get("extensions"))
         return body if text is None else {**body, "query": text}
 
     async def get_context(
