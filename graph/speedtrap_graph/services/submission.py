@@ -153,10 +153,9 @@ def _row(run: SubmittedRun) -> Row:
         "started_at": run["started_at"],
         "finished_at": run["finished_at"],
         "conditions": conditions,
-        "measurements": [
-            without_impossible(_measured(measurement), conditions)
-            for measurement in run["measurements"]
-        ],
+        "measurements": without_impossible(
+            [_measured(measurement) for measurement in run["measurements"]], conditions
+        ),
     }
 
 
