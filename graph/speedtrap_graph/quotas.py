@@ -15,7 +15,6 @@ from graphql import GraphQLError
 from speedtrap_graph.callers import Caller, Role
 from speedtrap_graph.services.errors import RateLimitedError
 
-
 BYTES_PER_MINUTE: Mapping[Role, int] = {Role.PROBE: 32 * 2**20}
 """Some 15,000 runs. A year of hourly ones is imported in half a minute."""
 
