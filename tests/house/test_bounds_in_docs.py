@@ -12,6 +12,8 @@ from speedtrap_graph.services import moments, submission
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.unpacking import BODY_WITHIN_S
 
+from speedtrap_up import visitors
+
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 DEFAULTS = GraphSettings(callers="gateway")
 BOUNDS: dict[str, str] = {
@@ -38,6 +40,9 @@ BOUNDS: dict[str, str] = {
         f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
     ),
     "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
+    "`speedtrap up`: requests of one address": (
+        f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
+    ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
 }
 
