@@ -13,9 +13,11 @@ from speedtrap_probe.errors import ProbeError, SettingsError
 class Exit(IntEnum):
     """Exit codes."""
 
-    GOOD = 0  # measured, and delivered or queued; or another run measures this line now
+    GOOD = 0  # measured, and delivered or queued
     FAILED = 1  # every tool failed, or the run could not be kept
     USAGE = 2
+    ASIDE = 3  # another run measures this line now
+    STUCK = 4  # another run holds this line for longer than a run can take
 
 
 @contextmanager
