@@ -19,6 +19,7 @@ GOOD = OK + b"Content-Type: application/octet-stream\r\nContent-Length: 400000\r
 PIECE = random.Random(1).randbytes(1 << 16)
 DOWNLOAD_BYTES = 25 << 20
 DRIP_S = 0.02
+ACCEPTING = 8  # turns of the loop between a connection and its handler
 SERVER_TIMING = b'Server-Timing: "' + b'\\"' * 30_000 + b"\r\n"
 
 
@@ -221,7 +222,8 @@ class Hostile:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        await asyncio.sleep(0)  # who has just been accepted begins, so as to be ended
+        for _ in range(ACCEPTING):  # who has just been accepted begins, so as to be ended
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
