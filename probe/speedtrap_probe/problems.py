@@ -13,10 +13,12 @@ from speedtrap_probe.errors import ProbeError, SettingsError
 class Exit(IntEnum):
     """Exit codes."""
 
-    GOOD = 0  # measured, and delivered or queued; or another run measures this line now
+    GOOD = 0  # measured, and delivered or queued
     FAILED = 1  # every tool failed, or the run could not be kept
     USAGE = 2
     REJECTED = 3  # the service did not take a run: it is set aside, and `flush` lists it
+    ASIDE = 5  # another run measures this line now
+    STUCK = 6  # another run holds this line for longer than a run can take
 
 
 @contextmanager
