@@ -1,49 +1,57 @@
 """`speedtrap backup` and `restore`: on the database of `speedtrap up`, or the one that is named."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 from speedtrap_graph import care, embedded
 from speedtrap_graph.settings import StoreSettings
 
+from speedtrap_up import database
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
 
 
 def backup(home: Home, file: Path) -> None:
-    try:
-        care.say_backup(store_settings(home, os.environ), file)
-    except care.CareError as error:
-        raise UpError(_with_a_hint(str(error), home)) from error
+    _work(home, lambda: care.say_backup(store_settings(home, os.environ), file))
 
 
 def restore(home: Home, file: Path, *, replace: bool) -> None:
-    try:
-        care.say_restore(store_settings(home, os.environ), file, replace=replace)
-    except care.CareError as error:
-        raise UpError(_with_a_hint(str(error), home)) from error
+    """Also into a folder that has no database yet."""
+    if not _is_elsewhere(os.environ) and not database.is_there(home):
+        home.make()
+    work = partial(care.say_restore, file=file, replace=replace)
+    _work(home, lambda: work(store_settings(home, os.environ)), may_begin=True)
 
 
 def export_probe(home: Home, name: str, file: Path) -> None:
-    try:
-        care.say_probe_export(store_settings(home, os.environ), name, file)
-    except care.CareError as error:
-        raise UpError(_with_a_hint(str(error), home)) from error
+    _work(home, lambda: care.say_probe_export(store_settings(home, os.environ), name, file))
 
 
 def delete_probe(home: Home, name: str, reason: str) -> None:
+    _work(home, lambda: care.say_probe_deletion(store_settings(home, os.environ), name, reason))
+
+
+def _work(home: Home, work: Callable[[], None], *, may_begin: bool = False) -> None:
     try:
-        care.say_probe_deletion(store_settings(home, os.environ), name, reason)
+        if _is_elsewhere(os.environ) or not (may_begin or database.is_there(home)):
+            work()
+        else:
+            database.with_mongod(home, os.environ, work)
     except care.CareError as error:
-        raise UpError(_with_a_hint(str(error), home)) from error
+        raise UpError(str(error)) from error
+
+
+def _is_elsewhere(environ: Mapping[str, str]) -> bool:
+    return bool(environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"))
 
 
 def store_settings(home: Home, environ: Mapping[str, str]) -> StoreSettings:
     """Those of the environment where it names a database, else of the one of `speedtrap up`."""
     try:
-        if environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
+        if _is_elsewhere(environ):
             return StoreSettings()
         access = embedded.access(home.folder / "mongo")
         return StoreSettings.model_validate(
@@ -62,9 +70,3 @@ def store_settings(home: Home, environ: Mapping[str, str]) -> StoreSettings:
             f"--data-dir: {home.folder} has no database yet: start `speedtrap up` on it first, or "
             "name another database in SPEEDTRAP_GRAPH_MONGODB_URI"
         ) from error
-
-
-def _with_a_hint(message: str, home: Home) -> str:
-    if home.running() or not message.startswith("MongoDB does not answer"):
-        return message
-    return f"{message}: speedtrap does not run on {home.folder}; start it, then again"

@@ -100,20 +100,23 @@ class Home:
         return said if isinstance(said, dict) else {}
 
     @contextmanager
-    def held(self, address: str) -> Iterator[None]:
-        """Holds the folder for one `speedtrap up`; the lock dies with the process."""
+    def held(self, address: str | None = None) -> Iterator[None]:
+        """Holds the folder for one `speedtrap up`, or for a command that has no address; the lock
+        dies with the process.
+        """
         with (self.folder / "up.lock").open("a") as lock:
             try:
                 _lock(lock)
             except BlockingIOError as error:
                 said = self.running()
                 raise AlreadyRunningError(
-                    f"speedtrap runs already on {self.folder}: {said.get('address', 'starting')} "
+                    f"speedtrap runs already on {self.folder}: {said.get('address', 'no page')} "
                     f"(process {said.get('pid', 'unknown')}).\n"
                     "Stop that one first, or give this one its own folder with --data-dir."
                 ) from error
             note = self.folder / "running.json"
-            note.write_text(json.dumps({"address": address, "pid": os.getpid()}))
+            where = {"address": address} if address else {}
+            note.write_text(json.dumps({**where, "pid": os.getpid()}))
             try:
                 yield
             finally:

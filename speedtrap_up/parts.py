@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -39,12 +39,15 @@ def parts(wishes: Wishes) -> list[Part]:
     if wishes.probe:
         chosen.append(_probe(wishes))
     if not wishes.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
-        chosen.insert(0, _mongod(wishes, service))
+        chosen.insert(0, mongod(wishes.home, wishes.environ, service.end))
     return chosen
 
 
-def _mongod(wishes: Wishes, service: Part) -> Part:
-    current = _prepare(wishes)
+def mongod(
+    home: Home, environ: Mapping[str, str], moved: Callable[[], None] = lambda: None
+) -> Part:
+    """The private mongod; `moved` is called when it got another port."""
+    current = _prepare(home, environ)
     try:
         embedded.check_libraries(current.executable)
     except embedded.EmbeddedError as error:
@@ -52,10 +55,10 @@ def _mongod(wishes: Wishes, service: Part) -> Part:
 
     def command() -> Command:
         nonlocal current
-        before, current = current, _prepare(wishes)
+        before, current = current, _prepare(home, environ)
         if current.port != before.port:
-            service.end()
-        return Command(current.argv, _environment(wishes))
+            moved()
+        return Command(current.argv, _without_settings(environ))
 
     async def ready() -> None:
         try:
@@ -67,13 +70,17 @@ def _mongod(wishes: Wishes, service: Part) -> Part:
     return part
 
 
-def _prepare(wishes: Wishes) -> embedded.Mongod:
+def _prepare(home: Home, environ: Mapping[str, str]) -> embedded.Mongod:
     try:
-        return embedded.prepare(wishes.home.folder / "mongo", wishes.environ)
+        return embedded.prepare(home.folder / "mongo", environ)
     except embedded.EmbeddedError as error:
         raise UpError(str(error)) from error
     except OSError as error:
-        raise UpError(f"{wishes.home.folder / 'mongo'} cannot be used: {error}") from error
+        raise UpError(f"{home.folder / 'mongo'} cannot be used: {error}") from error
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith("SPEEDTRAP_")}
 
 
 def _service(wishes: Wishes) -> Part:

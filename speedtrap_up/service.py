@@ -5,6 +5,7 @@ instead of being refused. Started as `python -m speedtrap_up.service --fd N`.
 """
 
 import argparse
+import asyncio
 import logging
 import socket
 import sys
@@ -14,12 +15,15 @@ from typing import Any, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
+from pymongo.errors import PyMongoError
 from speedtrap_graph import logs
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.garbage import look_seldom
 from speedtrap_graph.patience import PatientHttp
-from speedtrap_graph.settings import GraphSettings, LogSettings
+from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
 from speedtrap_graph.socket import PatientSocket
+from speedtrap_graph.store.database import connect
+from speedtrap_graph.store.migrations import HalfRestoredError, NewerDatabaseError, check_version
 from speedtrap_web.app import create_app as create_web
 from speedtrap_web.settings import LogSettings as WebLogSettings
 from speedtrap_web.settings import WebSettings
@@ -71,6 +75,25 @@ def _set_up_logs(graph: LogSettings, web: WebLogSettings) -> None:
     logging.getLogger("speedtrap_web").setLevel(web.log_level)
 
 
+def _look_at_the_database(settings: StoreSettings) -> None:
+    """Ends with a sentence where no later start could use it."""
+
+    async def look() -> None:
+        store = connect(settings.uri, settings.database, settings.username, settings.password)
+        try:
+            await check_version(store.database)
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(look())
+    except (HalfRestoredError, NewerDatabaseError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    except PyMongoError:  # the start itself says so
+        return
+
+
 def _refuse(error: ValidationError) -> NoReturn:
     """Names each variable, but never its value: it may be a secret."""
     prefix = "SPEEDTRAP_WEB_" if error.title.startswith("Web") else "SPEEDTRAP_GRAPH_"
@@ -93,6 +116,7 @@ def main() -> None:
         app = KnownHosts(both, web.allowed_host_names)
     except ValidationError as error:
         _refuse(error)
+    _look_at_the_database(settings)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -169,14 +169,25 @@ def watch(
             if ticking_s() - moment > every_s:
                 continue  # the machine slept: one round now, not all that were missed
             _wait_until(moment, session, backoff, quiet)
-            done = _round(session, stop, quiet, _after(every_s + jitter_s))
-            if isinstance(done, Aside):
-                _stepped_aside(done, quiet)
-                continue
-            if not quiet:
-                for measurement in done.run.measurements:
-                    display.tell(measurement, done.run.id)
-            _tell(done.told, done.delivery, quiet)
+            _watched(session, stop, quiet, _after(every_s + jitter_s))
+
+
+def _watched(session: Session, stop: Stop, quiet: bool, next_run_at: datetime) -> None:
+    """One round of many: where it cannot be kept, the next one may be."""
+    try:
+        done = _round(session, stop, quiet, next_run_at)
+    except SettingsError:
+        raise
+    except ProbeError as error:
+        display.complain(str(error), style="red")
+        return
+    if isinstance(done, Aside):
+        _stepped_aside(done, quiet)
+        return
+    if not quiet:
+        for measurement in done.run.measurements:
+            display.tell(measurement, done.run.id)
+    _tell(done.told, done.delivery, quiet)
 
 
 @app.command()
@@ -197,8 +208,8 @@ def flush(
         delivery = _deliver(session)
         _tell([], delivery, quiet)
         if session.outbox is not None and not quiet:
-            for one in session.outbox.rejections():
-                display.out.print(f"set aside: run {one.run.id}: {one.reason}", markup=False)
+            for one in session.outbox.set_aside():
+                display.out.print(f"set aside: run {one.id}: {one.reason}", markup=False)
             if not delivery.waiting:
                 display.out.print("The outbox is empty.")
     _end(delivery)
@@ -295,7 +306,7 @@ def _session(key: str | None, url: str | None, csv: Path | None = None) -> Sessi
     if url is not None:
         told = replace(told, url=settings.checked_url("--url", url))
     told = replace(told, key=key or told.key, csv=csv or told.csv)
-    database = Database(told.outbox)
+    database = Database(told.outbox, told.csv)
     session = Session(told, State(database))
     if told.key is None:
         return session
@@ -406,8 +417,12 @@ def _is_rejected(delivery: Delivery | None) -> bool:
 
 
 def _end(delivery: Delivery | None, *, failed: bool = False) -> NoReturn:
-    rejected = Exit.REJECTED if _is_rejected(delivery) else Exit.GOOD
-    raise typer.Exit(Exit.FAILED if failed else rejected)
+    ends = {
+        Exit.NOT_KEPT: delivery is not None and delivery.unusable,
+        Exit.FAILED: failed,
+        Exit.REJECTED: _is_rejected(delivery),
+    }
+    raise typer.Exit(next((code for code, so in ends.items() if so), Exit.GOOD))
 
 
 def _result(done: Round) -> dict[str, Any]:

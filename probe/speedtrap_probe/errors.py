@@ -8,6 +8,11 @@ class ProbeError(Exception):
     """Something the user can understand and mend; its text is written for them."""
 
 
+class NotKeptError(ProbeError):
+    """A run was measured, and neither the CSV nor the outbox could take it; or the outbox is of no
+    use."""
+
+
 class SettingsError(ProbeError):
     """A setting or an argument cannot be used; the text names it and what is allowed."""
 

@@ -10,7 +10,7 @@ from speedtrap_probe import run as rounds
 from speedtrap_probe.budget import Budget, Skipped
 from speedtrap_probe.conditions import Witness
 from speedtrap_probe.engine import limits
-from speedtrap_probe.errors import ProbeError, UndeliveredError
+from speedtrap_probe.errors import NotKeptError, ProbeError, UndeliveredError
 from speedtrap_probe.model import Run
 from speedtrap_probe.outbox import Dropped, Outbox
 from speedtrap_probe.plan import Plan
@@ -112,28 +112,39 @@ class Session:
         return replace(run, conditions=replace(run.conditions, clock_offset_ms=offset_ms))
 
     def record(self, run: Run) -> list[str]:
-        """Queues the run and writes the CSV; returns what to tell. Raises if neither worked."""
-        told, failed = [], 0
-        if self.outbox is not None:
-            try:
-                told += self._dropped(self.outbox.put([run], clock.tick()))
-            except ProbeError as error:
-                told.append(f"{error}; this run is only in the CSV, and can be imported from it")
-                failed += 1
+        """Queues the run and writes the CSV; returns what to tell. Raises NotKeptError if neither
+        worked.
+        """
+        told, lost = list[str](), list[str]()
+        queued, written = self._queue(run, told, lost), self._write(run, told, lost)
+        if not queued and not written:
+            raise NotKeptError("the run could not be kept: " + "; ".join(lost))
+        where = "in the outbox" if queued else "in the CSV, and can be imported from it"
+        told += [f"{problem}; this run is only {where}" for problem in lost]
+        return told + self._spent(run)
+
+    def _queue(self, run: Run, told: list[str], lost: list[str]) -> bool:
+        if self.outbox is None:
+            return False
+        try:
+            told += self._dropped(self.outbox.put([run], clock.tick()))
+        except ProbeError as error:
+            lost.append(str(error))
+            return False
+        return True
+
+    def _write(self, run: Run, told: list[str], lost: list[str]) -> bool:
         try:
             written = report.append(self.settings.csv, run)
         except ProbeError as error:
-            told.append(str(error))
-            failed += 1
-        else:
-            if written != self.settings.csv:
-                told.append(
-                    f"{self.settings.csv} is another program's report; written to {written} "
-                    f"(the old one can be imported: probe import {self.settings.csv})"
-                )
-        if failed == (2 if self.outbox is not None else 1):
-            raise ProbeError("the run could not be kept: " + "; ".join(told))
-        return told + self._spent(run)
+            lost.append(str(error))
+            return False
+        if written != self.settings.csv:
+            told.append(
+                f"{self.settings.csv} is another program's report; written to {written} "
+                f"(the old one can be imported: probe import {self.settings.csv})"
+            )
+        return True
 
     def deliver(self, next_run_at: datetime | None = None) -> Delivery | None:
         """Empties the outbox; None without a key."""
@@ -142,7 +153,7 @@ class Session:
         try:
             return deliver(self.outbox, self.service, Beat(self.settings.name, next_run_at))
         except ProbeError as error:  # the outbox itself: its disk is full, say
-            return Delivery(0, 0, problem=str(error))
+            return Delivery(0, 0, problem=str(error), unusable=True)
 
     def _options(self) -> dict[str, str]:
         """What a person chose. A tool knows its default, and it is nobody's own host."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from speedtrap_probe.database import Database
@@ -75,10 +76,11 @@ class State:
 
     def plan(self) -> Plan | None:
         """The plan as the service last told it."""
-        with self._database.open() as database:
-            row = database.execute("SELECT value FROM facts WHERE name = 'plan'").fetchone()
-        document = json.loads(row[0]) if row else None
-        return Plan.from_json(document) if document else None
+        document = self._fact("plan")
+        try:
+            return Plan.from_json(document) if document else None
+        except (ValueError, TypeError, LookupError, AttributeError):
+            return None
 
     def remember_limits(self, at: datetime, waits_s: Mapping[str, float]) -> None:
         """Which servers asked to be left alone for how long, from *at*."""
@@ -89,11 +91,22 @@ class State:
 
     def limits_s(self, at: datetime) -> dict[str, float]:
         """What is left of it at *at*."""
-        with self._database.open() as database:
-            row = database.execute("SELECT value FROM facts WHERE name = 'limits'").fetchone()
-        until = json.loads(row[0]) if row else {}
-        left = {name: datetime.fromisoformat(text) - at for name, text in until.items()}
+        until = self._fact("limits") or {}
+        try:
+            left = {name: datetime.fromisoformat(text) - at for name, text in until.items()}
+        except (ValueError, TypeError, AttributeError):
+            return {}
         return {name: one.total_seconds() for name, one in left.items() if one > timedelta()}
+
+    def _fact(self, name: str) -> Any:
+        """None where it is not known or cannot be read: it is learned again."""
+        with self._database.open() as database:
+            row = database.execute("SELECT CAST(value AS BLOB) FROM facts WHERE name = ?", (name,))
+            (value,) = row.fetchone() or (b"null",)
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return None
 
 
 def _month(at: datetime) -> str:

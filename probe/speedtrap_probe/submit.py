@@ -54,6 +54,7 @@ class Delivery:
     rejected: Sequence[Rejected] = field(default_factory=tuple)
     problem: str | None = None
     before: Sequence[UUID] = field(default_factory=tuple)  # of those stored, what was there already
+    unusable: bool = False  # the outbox, so that nobody knows what waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,13 +136,10 @@ def test_writes_are_flushed_to_the_disk(outbox: Outbox, tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_file_that_is_no_outbox_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.sqlite3"
-    path.write_text("this is no database, and long enough for SQLite to notice it" * 20)
-    with pytest.raises(ProbeError, match="cannot be used"):
-        len(Outbox(path))
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
     with pytest.raises(ProbeError, match="cannot be made"):
-        len(Outbox(path / "below" / "outbox.sqlite3"))
+        len(Outbox(tmp_path / "file" / "outbox.sqlite3"))
 
 
 @pytest.mark.parametrize("after_ms", [0, 3, 11, 29, 47])

@@ -71,7 +71,8 @@ async def _check_empty(store: Store, *, allowed: bool) -> None:
         if name not in _MADE_BY_A_START and await store[name].find_one({}, {"_id": 1}):
             raise RestoreError(
                 f"the database {store.database.name!r} is not empty ({name}): name an empty one "
-                "in SPEEDTRAP_GRAPH_DATABASE, or say --replace to lose what is in it"
+                "in SPEEDTRAP_GRAPH_DATABASE (with `speedtrap up` another --data-dir), or say "
+                "--replace to lose what is in it"
             )
 
 

@@ -70,14 +70,16 @@ async def check_version(database: Database) -> None:
     if RESTORING in rows:
         raise HalfRestoredError(
             f"the database {database.name!r} is being restored, or a restore of it was "
-            "interrupted: wait for it, or run `speedtrap restore` again"
+            "interrupted: wait for it, or run `speedtrap restore` again, with that backup or "
+            "another"
         )
     row = rows.get("schema")
     if row is not None and row.get("version", 1) > SCHEMA_VERSION:
         raise NewerDatabaseError(
             f"the database {database.name!r} is of version {row['version']} and this "
-            f"speedtrap-graph knows versions up to {SCHEMA_VERSION}: use the newer speedtrap, or "
-            "another database (SPEEDTRAP_GRAPH_DATABASE)"
+            f"speedtrap-graph knows versions up to {SCHEMA_VERSION}; nothing was changed: use the "
+            "newer speedtrap, or another database (SPEEDTRAP_GRAPH_DATABASE; with `speedtrap up` "
+            "another --data-dir)"
         )
 
 
