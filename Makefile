@@ -75,8 +75,9 @@ test-tools: $(VENV)/.dev
 bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q $(or $(ARGS),tests/bench)
 
-fuzz: $(VENV)/.dev ## ten minutes (or SECONDS=…) of operations that nobody would think of
-	SPEEDTRAP_FUZZ_SECONDS=$(or $(SECONDS),600) $(PY) -m pytest -o timeout=0 tests/graph/test_fuzz.py $(ARGS)
+fuzz: $(VENV)/.dev ## ten minutes (or SECONDS=…) of operations that nobody would think of, 1,000 hostile servers
+	SPEEDTRAP_FUZZ_SECONDS=$(or $(SECONDS),600) SPEEDTRAP_FUZZ_SERVERS=$(or $(SERVERS),1000) \
+	  $(PY) -m pytest -o timeout=0 tests/graph/test_fuzz.py tests/probe/test_fuzz.py $(ARGS)
 
 bench-probe: $(VENV)/.dev test-tools ## accuracy and cost of the probe, in network namespaces (root)
 	$(PY) -m tests.bench.bench_probe $(ARGS)

@@ -59,7 +59,7 @@ class Home:
         return self.folder / "keys" / part
 
     def make(self) -> None:
-        self.check_owner(os.geteuid() if sys.platform != "win32" else None)
+        self.check_owner(_user_id())
         with _usable(self.folder):
             for folder in (
                 self.folder,
@@ -157,7 +157,7 @@ class Home:
         """Holds the folder for one `speedtrap up`, or for a command that has no address; the lock
         dies with the process.
         """
-        self.check_owner(os.geteuid() if sys.platform != "win32" else None)
+        self.check_owner(_user_id())
         with _usable(self.folder):
             lock = (self.folder / "up.lock").open("a")
         with lock:
@@ -203,6 +203,14 @@ def _text(file: Path) -> str:
 def _set_aside(file: Path) -> None:
     if file.exists():
         file.rename(file.with_name(f"{file.name}.damaged-{time.time_ns()}"))
+
+
+def _user_id() -> int | None:
+    """None on Windows, where files have no such owner."""
+    found: int | None = None
+    if sys.platform != "win32":
+        found = os.geteuid()
+    return found
 
 
 def _user_name(user_id: int) -> str:

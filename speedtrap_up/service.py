@@ -31,6 +31,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from speedtrap_up.hosts import KnownHosts
+from speedtrap_up.visitors import FairShare
 
 GRAPH_PATHS = frozenset(
     {"/graphql", "/healthz", "/readyz", "/metrics", "/export/runs.ndjson", "/export/runs.csv"}
@@ -111,7 +112,8 @@ def main() -> None:
         _set_up_logs(LogSettings(), WebLogSettings())
         settings = GraphSettings()
         web = WebSettings()
-        app = KnownHosts(compose(create_graph(settings), create_web(web)), web.allowed_host_names)
+        both = FairShare(compose(create_graph(settings), create_web(web)))
+        app = KnownHosts(both, web.allowed_host_names)
     except ValidationError as error:
         _refuse(error)
     _look_at_the_database(settings)

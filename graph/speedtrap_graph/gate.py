@@ -127,6 +127,7 @@ class Gate:
             await _refuse(413, {"error": error}, scope, receive, send)
         finally:
             unpacked.end()
+            self.quotas.charge(caller, self.max_body_bytes - max(unpacked.left, 0))
 
 
 async def _refuse(

@@ -91,6 +91,14 @@ class Round:
     delivery: Delivery | None
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """There was no run, for another process measures this line."""
+
+    why: str
+    stuck: bool
+
+
 @app.command()
 def run(  # noqa: PLR0913 - each is an option of the command
     *,
@@ -120,8 +128,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
             return
         time.sleep(random.SystemRandom().uniform(0, delay_s))
         done = _round(session, stop, quiet or as_json, next_run_at)
-        if done is None:
-            return
+        if isinstance(done, Aside):
+            raise typer.Exit(_stepped_aside(done, quiet))
         if as_json:
             typer.echo(json.dumps(_result(done), indent=2))
         elif not quiet:
@@ -173,7 +181,8 @@ def _watched(session: Session, stop: Stop, quiet: bool, next_run_at: datetime) -
     except ProbeError as error:
         display.complain(str(error), style="red")
         return
-    if done is None:
+    if isinstance(done, Aside):
+        _stepped_aside(done, quiet)
         return
     if not quiet:
         for measurement in done.run.measurements:
@@ -324,23 +333,50 @@ def _chosen(found: Mapping[str, Tool], names: tuple[str, ...]) -> tuple[Tool, ..
     return tuple(found[name] for name in dict.fromkeys(names))
 
 
-def _round(session: Session, stop: Stop, quiet: bool, next_run_at: datetime | None) -> Round | None:
-    """Measures, keeps and delivers; None when another process measures this line now."""
+def _round(
+    session: Session, stop: Stop, quiet: bool, next_run_at: datetime | None
+) -> Round | Aside:
+    """Measures, keeps and delivers, unless another process measures this line now."""
     with ExitStack() as held:
         told = []
         try:
-            if not held.enter_context(lock.alone(session.settings.lock)):
-                if not quiet:
-                    display.say("Another run measures this line now: this one steps aside.")
-                return None
+            if not held.enter_context(lock.alone(session.settings.lock, session.longest_s)):
+                return _aside(session.settings.lock)
         except ProbeError as error:  # a full disk is no reason not to measure
             told.append(str(error))
         awake = session.wake(next_run_at)
+        told += [awake.problem] if awake.problem else []
         with display.progress(quiet) as (watcher, progress):
             measured = session.measure(watcher, progress, awake)
         with stop.held():
             told += session.record(measured)
     return Round(measured, awake.plan, told, session.deliver(next_run_at))
+
+
+def _aside(path: Path) -> Aside:
+    """Who measures, since when, and what to do if it should have ended long ago."""
+    found, now = lock.holder(path), datetime.now(UTC)
+    if found is None:
+        return Aside("Another run measures this line now: this one steps aside.", stuck=False)
+    age = interval.words(found.age(now).total_seconds())
+    who = f"process {found.pid}, since {age}"
+    if not found.stuck(now):
+        return Aside(f"Another run measures this line now ({who}): this one steps aside.", False)
+    longest = interval.words(found.within_s)
+    why = (
+        f"Another run is stuck ({who}; a run takes {longest} at most): nothing is measured until "
+        f"it ends. If process {found.pid} is a speedtrap probe, end it."
+    )
+    return Aside(why, stuck=True)
+
+
+def _stepped_aside(aside: Aside, quiet: bool) -> Exit:
+    if aside.stuck:
+        display.complain(aside.why)
+        return Exit.STUCK
+    if not quiet:
+        display.say(aside.why)
+    return Exit.ASIDE
 
 
 def _rehearse(session: Session) -> None:

@@ -19,6 +19,7 @@ from speedtrap_probe.model import Run
 BOUND_S = 30.0
 """A clock that is off by more is wrong, and its runs are corrected."""
 DATE_RESOLUTION_S = 1.0  # HTTP's Date has whole seconds, cut off
+LARGEST_OFFSET_S = 100 * 365 * 86_400.0  # without a battery it is 1970; nobody is further off
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 THIS_PROCESS = uuid4().hex
 
@@ -53,12 +54,14 @@ def offset_s(date: str | None, sent_at: datetime, received_at: datetime) -> floa
     """
     if date is None:
         return None
-    with suppress(ValueError):
+    # Of a date that is none; and of one at the end of time, which has no neighbours.
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
         theirs = parsedate_to_datetime(date)
         if theirs.tzinfo is None:  # "-0000": a time in UTC of unknown place
             theirs = theirs.replace(tzinfo=UTC)
         ours = sent_at + (received_at - sent_at) / 2
-        return (theirs - ours).total_seconds() + DATE_RESOLUTION_S / 2
+        ahead_s = (theirs - ours).total_seconds() + DATE_RESOLUTION_S / 2
+        return ahead_s if abs(ahead_s) < LARGEST_OFFSET_S else None
     return None
 
 

@@ -192,7 +192,10 @@ def positive(value: object) -> float | None:
     """A tool's figure as a float; None for what tools write when they do not know."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of a thousand digits is valid JSON
+        return None
     return number if math.isfinite(number) and number > 0 else None
 
 

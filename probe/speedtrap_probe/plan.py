@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from speedtrap_probe.model import positive
 from speedtrap_probe.run import Doubt
 
 
@@ -28,18 +29,18 @@ class Plan:
 
     @classmethod
     def told(cls, probe: Mapping[str, Any] | None) -> Self | None:
-        """As the service answers."""
+        """As the service answers; raises LookupError, TypeError, ValueError or AttributeError."""
         plan = (probe or {}).get("plan")
         if not probe or not plan:
             return None
-        promised = float(plan["downloadMbps"])
-        below = None
+        promised, below = positive(plan["downloadMbps"]), None
+        if promised is None:
+            raise ValueError("no downloadMbps")
         for rule in probe["rules"]:
-            if rule["metric"] == "DOWNLOAD" and rule["belowRatio"] is not None:
-                below = rule["belowRatio"] * promised
-            elif rule["metric"] == "DOWNLOAD":
-                below = rule["belowMbps"]
-        return cls(promised, plan["uploadMbps"], below)
+            ratio = positive(rule["belowRatio"])
+            if rule["metric"] == "DOWNLOAD":
+                below = positive(rule["belowMbps"]) if ratio is None else ratio * promised
+        return cls(promised, positive(plan["uploadMbps"]), below)
 
     def doubt(self, ratio: float | None) -> Doubt | None:
         """When to measure once more: below *ratio* of the plan, or as the service's rule says.

@@ -71,6 +71,7 @@ def output(
 ) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of one execution; raises ToolError at the deadline."""
     argv = [*program.argv, *arguments]
+    timeout_s = min(timeout_s, setup.deadline.left_s())
     try:
         said = command.run(argv, timeout_s, command.environment(setup.proxy))
     except OSError as error:

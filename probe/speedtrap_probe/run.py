@@ -119,12 +119,13 @@ def _servers(measurement: Measurement) -> tuple[str, ...]:
 
 
 def _measure(tool: Tool, setup: Setup, watch: Stopwatch) -> Measurement:
-    started_at, started = watch.now(), time.monotonic()
+    started_at, started, setup = watch.now(), time.monotonic(), setup.afresh()
     figures, failure = Figures(), None
     try:
         figures = tool.measure(setup)
     except ToolError as error:
-        figures, failure = error.figures, _in_context(tool, setup, error.failure)
+        figures = error.figures
+        failure = _in_context(tool, setup, _in_time(setup, error.failure))
     except Exception as error:  # noqa: BLE001 - whatever a tool does, there is a run
         # Not as `exc_info`: a traceback quotes addresses and paths like any other foreign text.
         trace = "\n".join(text.passed(line, 500) for line in traceback.format_exc().splitlines())
@@ -132,6 +133,15 @@ def _measure(tool: Tool, setup: Setup, watch: Stopwatch) -> Measurement:
         what = f"unexpected {type(error).__name__} in {tool.name}: {error}"
         failure = Failure(FailureKind.TOOL_FAILED, what)
     return Measurement(tool.name, started_at, time.monotonic() - started, figures, failure)
+
+
+def _in_time(setup: Setup, failure: Failure) -> Failure:
+    """What a tool says whose connections were ended at its deadline is a consequence."""
+    consequences = {FailureKind.TOOL_FAILED, FailureKind.NO_NETWORK}
+    if not setup.deadline.passed or failure.kind not in consequences:
+        return failure
+    within_s = setup.deadline.within_s
+    return Failure(FailureKind.TIMEOUT, f"ended after {within_s:g} s in all: {failure.message}")
 
 
 def _in_context(tool: Tool, setup: Setup, failure: Failure) -> Failure:

@@ -17,9 +17,11 @@ from speedtrap_probe.plan import Plan
 from speedtrap_probe.run import Watcher
 from speedtrap_probe.settings import Settings
 from speedtrap_probe.state import State
-from speedtrap_probe.submit import Beat, Delivery, Service, deliver
+from speedtrap_probe.submit import WITHIN_S, Beat, Delivery, Service, deliver
 from speedtrap_probe.tool import Progress, Setup, Tool
 
+AROUND_A_TOOL_S = 30.0  # programs that are looked for, threads that end
+REQUESTS = 2  # before a run; runs are delivered when the line is free again
 DEFAULT_RETEST = 0.5  # of a plan that only this probe's settings know
 
 
@@ -29,6 +31,8 @@ class Awake:
 
     plan: Plan | None = None
     clock_offset_s: float | None = None
+    problem: str | None = None
+    """Of a service that was reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,22 @@ class Session:
             return Awake(own)
         try:
             offset_s = self.service.heartbeat(Beat(self.settings.name, next_run_at)).offset_s
-            plan = self.service.plan(self.settings.name)
         except UndeliveredError as error:
             return Awake(own or self._remembered_plan(), error.clock_offset_s)
+        try:
+            plan = self.service.plan(self.settings.name)
+        except UndeliveredError as error:
+            problem = f"The plan is not known for this run: {error}"
+            return Awake(own or self._remembered_plan(), offset_s, problem)
         self._remember(plan)
         return Awake(own or plan, offset_s)
+
+    @property
+    def longest_s(self) -> float:
+        """No run takes longer: the service is asked, each tool measures, one of them twice."""
+        setup = Setup("", window_s=self.settings.window_s, deadline_s=self.settings.deadline_s)
+        tool_s = (setup.deadline.within_s or 0.0) + AROUND_A_TOOL_S
+        return (len(self.tools) + 1) * tool_s + REQUESTS * WITHIN_S + self.settings.look_s
 
     def budget(self, plan: Plan | None) -> Budget:
         """What the month's data allows. Raises ProbeError when that cannot be known."""
@@ -68,12 +83,13 @@ class Session:
         """One round."""
         setup = Setup(
             service_url=self.settings.url,
-            options=self.settings.options,
+            options=self._options(),
             proxy=self.settings.proxy,
             window_s=self.settings.window_s,
             progress=progress,
             ip_version=self.settings.ip_version,
             bind=self.settings.bind,
+            deadline_s=self.settings.deadline_s,
         )
         witness = Witness(
             self.settings.checks,
@@ -84,7 +100,8 @@ class Session:
         tools, twice = self._within_budget(awake.plan)
         doubt = awake.plan.doubt(self.settings.retest) if awake.plan and twice else None
         ordered = rounds.in_order(tools, self.chance)
-        with suppress(ProbeError):  # a run needs no memory; `record` tells what is wrong with it
+        # A run needs no memory; `record` tells what is wrong with it.
+        with suppress(ProbeError, ValueError, TypeError, AttributeError):
             limits.KEPT.keep_all(self.state.limits_s(datetime.now(UTC)))
         run = rounds.measure(self.settings.name, ordered, setup, witness, watcher, doubt)
         with suppress(ProbeError):
@@ -138,6 +155,12 @@ class Session:
         except ProbeError as error:  # the outbox itself: its disk is full, say
             return Delivery(0, 0, problem=str(error), unusable=True)
 
+    def _options(self) -> dict[str, str]:
+        """What a person chose. A tool knows its default, and it is nobody's own host."""
+        defaults = {one.name: one.default for tool in self.tools for one in tool.options}
+        chosen = self.settings.options.items()
+        return {name: value for name, value in chosen if value != defaults.get(name)}
+
     def _within_budget(self, plan: Plan | None) -> tuple[list[Tool], bool]:
         """The tools, or stand-ins that say why not; and whether one may measure twice."""
         if self.settings.budget_bytes is None:
@@ -162,7 +185,8 @@ class Session:
     def _remembered_plan(self) -> Plan | None:
         try:
             return self.state.plan()
-        except ProbeError:  # a run needs no plan; `record` will tell what is wrong with the disk
+        # A run needs no plan; `record` will tell what is wrong with the disk.
+        except (ProbeError, ValueError, TypeError, KeyError):
             return None
 
     def _remember(self, plan: Plan | None) -> None:

@@ -33,6 +33,7 @@ NAMES = (
     "proxy",
     "checks",
     "window",
+    "deadline",
     "look",
     "ip_version",
     "bind",
@@ -49,6 +50,7 @@ NAME_LIMIT = 64
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # what the service takes
 WINDOW_LIMIT_S = 60
 LOOK_LIMIT_S = 60
+DEADLINE_LIMIT_S = 3600
 INTERFACE = re.compile(r"[\w.@:-]{1,15}", re.ASCII)  # Linux: IFNAMSIZ, 15 characters
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", re.ASCII | re.IGNORECASE)
 SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -72,6 +74,7 @@ class Settings:
     proxy: str | None = field(repr=False)  # may hold a password
     checks: tuple[Address, ...]
     window_s: float
+    deadline_s: float | None  # of one tool in all; None: as its windows demand
     look_s: float
     ip_version: str
     bind: str | None
@@ -128,6 +131,7 @@ def read(
         proxy=checked_url("proxy", table["proxy"]) if table.get("proxy") else None,
         checks=tuple(_address(text) for text in _list(table, "checks") or DEFAULT_CHECKS),
         window_s=_window(_text(table, "window")),
+        deadline_s=_deadline(_text(table, "deadline"), _window(_text(table, "window"))),
         look_s=_look(_text(table, "look")),
         ip_version=_ip_version(_text(table, "ip_version") or "any"),
         bind=_bind(_text(table, "bind"), _text(table, "ip_version")),
@@ -256,6 +260,16 @@ def _window(text: str) -> float:
     if not 1 <= window_s <= WINDOW_LIMIT_S:
         raise SettingsError(f"window must be 1s to {WINDOW_LIMIT_S}s: {text!r}")
     return window_s
+
+
+def _deadline(text: str, window_s: float) -> float | None:
+    """How long one tool may take in all: both directions have to fit."""
+    if not text:
+        return None
+    deadline_s = float(seconds(text))
+    if not 3 * window_s <= deadline_s <= DEADLINE_LIMIT_S:
+        raise SettingsError(f"deadline must be three windows ({3 * window_s:g}s) to 1h: {text!r}")
+    return deadline_s
 
 
 def _look(text: str) -> float:

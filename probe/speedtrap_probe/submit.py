@@ -1,11 +1,12 @@
 """Brings runs to the service: at least once from here, stored once there by their UUID."""
 
+import asyncio
 import gzip
 import json
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ import httpx
 from speedtrap_probe import __version__, clock
 from speedtrap_probe.clock import Tick
 from speedtrap_probe.errors import UndeliveredError
+from speedtrap_probe.foreign import text
 from speedtrap_probe.model import Run, to_json
 from speedtrap_probe.operations import HEARTBEAT, PLAN, SUBMIT_RUNS
 from speedtrap_probe.outbox import Kept, Outbox, Rejected
@@ -23,11 +25,14 @@ from speedtrap_probe.plan import Plan
 
 BATCH = 50
 PASSED_BY_LIMIT = 5  # more than a few bad runs in one go are the service's trouble
-TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0  # of one read
+WITHIN_S = 60.0  # one request in all
+ANSWER_LIMIT = 1 << 20  # bytes; of a batch that was rejected run by run 20 kB
 CONNECT_TIMEOUT_S = 5.0
 COMPRESSED_FROM_BYTES = 1024
 UNSUPPORTED_ENCODING = 415
 
+_MESSAGE_CHARS = 500
 log = logging.getLogger(__name__)
 
 
@@ -76,17 +81,27 @@ class _Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    status: int
+    date: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """Where runs go, and the key that lets us in."""
 
     url: str
     key: str = field(repr=False)
     proxy: str | None = None
+    within_s: float = WITHIN_S
 
     def submit(self, runs: Sequence[Run]) -> Answer:
         """Raises UndeliveredError when the service did not answer for each run."""
         variables = {"runs": [to_json(run) for run in runs]}
-        return _answer(runs, self._ask("SubmitRuns", SUBMIT_RUNS, variables).data["submitRuns"])
+        reply = self._ask("SubmitRuns", SUBMIT_RUNS, variables)
+        with self._understood():
+            return _answer(runs, reply.data["submitRuns"])
 
     def heartbeat(self, beat: Beat) -> Heard:
         """Says that this probe lives; returns how far the service's clock is ahead, in seconds.
@@ -107,49 +122,83 @@ class Service:
 
     def plan(self, probe: str) -> Plan | None:
         """What was purchased, or None if the service knows of none."""
-        return Plan.told(self._ask("Plan", PLAN, {"probe": probe}).data["probe"])
+        reply = self._ask("Plan", PLAN, {"probe": probe})
+        with self._understood():
+            return Plan.told(reply.data["probe"])
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Whatever is not as the schema has it is an answer that was not given."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            message = f"{self.url} answered otherwise than a speedtrap service ({error!r:.80})"
+            raise UndeliveredError(message) from error
 
     def _ask(self, name: str, document: str, variables: Mapping[str, Any]) -> _Reply:
         body = {"operationName": name, "query": document, "variables": variables}
         sent_at = datetime.now(UTC)
-        response = self._post(json.dumps(body, separators=(",", ":")).encode())
-        offset_s = clock.offset_s(response.headers.get("Date"), sent_at, datetime.now(UTC))
-        _check_status(self.url, response.status_code)
+        told = self._post(json.dumps(body, separators=(",", ":")).encode())
+        _check_status(self.url, told.status)
+        offset_s = clock.offset_s(told.date, sent_at, datetime.now(UTC))
         try:
-            answer = response.json()
-        except ValueError:
+            answer = json.loads(told.body)
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise UndeliveredError(f"{self.url} is no speedtrap service: its answer is no GraphQL")
-        if errors := answer.get("errors"):
-            raise _refusal(errors[0], offset_s)
-        return _Reply(dict(answer["data"]), offset_s)
+        with self._understood():
+            if errors := answer.get("errors"):
+                raise _refusal(errors[0], offset_s)
+            return _Reply(dict(answer["data"]), offset_s)
 
-    def _post(self, body: bytes) -> httpx.Response:
+    def _post(self, body: bytes) -> _Told:
+        """Raises UndeliveredError, also when it takes too long in all."""
+        try:
+            # Cancelled from outside: httpx's own timeouts count each read, so that a service that
+            # sends a byte now and then would never exceed them.
+            return asyncio.run(self._in_time(body))
+        except TimeoutError as error:
+            message = f"the service at {self.url} had not answered after {self.within_s:g} s"
+            raise UndeliveredError(message) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            raise UndeliveredError(f"the service at {self.url} cannot be reached: {why}") from error
+
+    async def _in_time(self, body: bytes) -> _Told:
         """Compressed if that is worth it; once more as it is for a service that takes no gzip."""
         endpoint = f"{self.url.rstrip('/')}/graphql"
         headers = {
             "X-API-Key": self.key,
             "User-Agent": f"speedtrap-probe/{__version__}",
             "Content-Type": "application/json",
+            "Accept-Encoding": "identity",  # what is packed has no size that can be seen
         }
         limits = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        try:
-            with httpx.Client(
+        async with (
+            asyncio.timeout(self.within_s),
+            httpx.AsyncClient(
                 verify=_trusted(), trust_env=False, proxy=self.proxy, timeout=limits
-            ) as client:
-                if len(body) >= COMPRESSED_FROM_BYTES:
-                    response = client.post(
-                        endpoint,
-                        content=gzip.compress(body),
-                        headers=headers | {"Content-Encoding": "gzip"},
-                    )
-                    if response.status_code != UNSUPPORTED_ENCODING:
-                        return response
-                return client.post(endpoint, content=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = str(error) or type(error).__name__
-            raise UndeliveredError(f"the service at {self.url} cannot be reached: {why}") from error
+            ) as client,
+        ):
+            if len(body) >= COMPRESSED_FROM_BYTES:
+                packed = headers | {"Content-Encoding": "gzip"}
+                told = await self._asked(client, endpoint, gzip.compress(body), packed)
+                if told.status != UNSUPPORTED_ENCODING:
+                    return told
+            return await self._asked(client, endpoint, body, headers)
+
+    async def _asked(
+        self, client: httpx.AsyncClient, endpoint: str, body: bytes, headers: Mapping[str, str]
+    ) -> _Told:
+        kept = bytearray()
+        async with client.stream("POST", endpoint, content=body, headers=headers) as response:
+            async for piece in response.aiter_raw():
+                kept += piece
+                if len(kept) > ANSWER_LIMIT:
+                    message = f"{self.url} answered with more than {ANSWER_LIMIT:,} bytes"
+                    raise UndeliveredError(message)
+            return _Told(response.status_code, response.headers.get("Date"), bytes(kept))
 
 
 def deliver(
@@ -229,7 +278,7 @@ def _check_status(url: str, status: int) -> None:
 
 
 def _refusal(error: Mapping[str, Any], offset_s: float | None) -> UndeliveredError:
-    message = error.get("message", "no reason given")
+    message = text.passed(str(error.get("message", "no reason given")), _MESSAGE_CHARS)
     code = (error.get("extensions") or {}).get("code")
     forbidden = code == "FORBIDDEN"
     said = "this key may not submit these runs" if forbidden else "the service refused the runs"
@@ -241,11 +290,22 @@ def _refusal(error: Mapping[str, Any], offset_s: float | None) -> UndeliveredErr
 def _answer(runs: Sequence[Run], data: Mapping[str, Any]) -> Answer:
     before = [UUID(id_) for id_ in data["duplicates"]]
     stored = [*(UUID(id_) for id_ in data["accepted"]), *before]
+    if not {run.id for run in runs}.issuperset(stored):
+        raise ValueError("runs that were not sent")
     rejected = [
-        Rejected(runs[entry["index"]], f"{entry['field']}: {entry['message']}")
+        Rejected(
+            _at(runs, entry["index"]),
+            text.passed(f"{entry['field']}: {entry['message']}", _MESSAGE_CHARS),
+        )
         for entry in data["rejected"]
     ]
     answered = {*stored, *(one.run.id for one in rejected)}
     if not answered.issuperset(run.id for run in runs):
         raise UndeliveredError("the service did not answer for every run", divisible=True)
     return Answer(stored, before, rejected)
+
+
+def _at(runs: Sequence[Run], index: object) -> Run:
+    if not isinstance(index, int) or not 0 <= index < len(runs):
+        raise ValueError(f"no run {index!r:.20}")
+    return runs[index]

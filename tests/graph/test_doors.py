@@ -172,6 +172,21 @@ def test_a_bucket_empties_and_refills() -> None:
     assert quotas.refused_count == 2
 
 
+def test_what_a_probe_sent_too_much_is_paid_off_before_its_next_request() -> None:
+    now = [0.0]
+    quotas = Quotas({Role.PROBE: 600}, {Role.PROBE: 600_000}, now=lambda: now[0])
+    quotas.charge(PROBE, 600_000)
+    assert quotas.take(PROBE) is None
+    quotas.charge(PROBE, 20_000)
+    assert quotas.take(PROBE) == pytest.approx(2.0)
+    assert quotas.take(Caller("attic", Role.PROBE)) is None
+    now[0] = 2.5
+    assert quotas.take(PROBE) is None
+    for size in (10**9, 10**9):
+        quotas.charge(Caller("operator", Role.ADMIN), size)
+    assert quotas.take(Caller("operator", Role.ADMIN)) is None
+
+
 async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
     mongod: Mongod, database_name: str, tmp_path: Path
 ) -> None:

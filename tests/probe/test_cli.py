@@ -357,8 +357,19 @@ def test_a_run_below_the_plan_is_measured_twice_and_shown_as_a_share(home: Home)
 def test_a_second_run_on_the_same_line_steps_aside(home: Home) -> None:
     with speed_server() as lan, lock.alone(home.folder / "data" / "run.lock"):
         done = home.probe("run", "--tool", "lan", "--url", lan.url)
-    assert done.returncode == 0
-    assert "steps aside" in done.stdout
+    assert done.returncode == 5
+    assert f"process {os.getpid()}, since" in done.stdout
+    assert "steps aside" in " ".join(done.stdout.split())
+    assert not home.csv.exists()
+
+
+def test_a_run_that_should_have_ended_long_ago_is_named_as_stuck(home: Home) -> None:
+    path = home.folder / "data" / "run.lock"
+    with speed_server() as lan, lock.alone(path, within_s=0):
+        for arguments in ((), ("--quiet",)):
+            done = home.probe("run", "--tool", "lan", "--url", lan.url, *arguments)
+            assert done.returncode == 6
+            assert f"stuck (process {os.getpid()}, since" in " ".join(done.stderr.split())
     assert not home.csv.exists()
 
 

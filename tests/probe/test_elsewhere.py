@@ -13,7 +13,8 @@ from tests.lab.speed import speed_server
 ROOT = Path(__file__).parents[2]
 FAKED = """
 import os, signal, sys, time, types
-import csv, ctypes, email, getpass, httpx, logging, plistlib, psutil, rich.progress, sqlite3, ssl
+import asyncio, csv, ctypes, email, getpass, httpx, logging, plistlib, psutil, rich.progress
+import sqlite3, ssl
 import subprocess
 import typer.testing, urllib3, platformdirs, multiprocessing, tempfile, zoneinfo  # before the fake
 platform = sys.argv[1]

@@ -259,3 +259,28 @@ def test_a_run_knows_its_month_by_local_time(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     state.spend(now, [a_measurement("ookla", Figures(download_mbps=1, bytes_received=9))])
     assert state.spent_bytes(now.astimezone()) == 9
+
+
+def test_a_lock_says_who_holds_it_and_when_that_should_have_ended(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    assert lock.holder(path) is None
+    with lock.alone(path, within_s=60):
+        found = lock.holder(path)
+    assert found is not None
+    assert found.pid == os.getpid()
+    assert not found.stuck(found.since + timedelta(seconds=60))
+    assert found.stuck(found.since + timedelta(seconds=61))
+    assert found.age(found.since - timedelta(days=1)) == timedelta()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\0\0", b"17", b"[]", b'{"pid": "x"}', b'{"pid": 1, "since": "now"}', b"[" * 9999],
+)
+def test_a_lock_whose_holder_cannot_be_read_holds_as_well(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    with lock.alone(path):
+        path.write_bytes(text)
+        assert lock.holder(path) is None
+        with lock.alone(path) as second:
+            assert not second

@@ -167,3 +167,42 @@ def test_the_first_delivery_is_followed_by_a_heartbeat(
         outbox.put([a_run(), a_run()])
         deliver(outbox, service, Beat("laptop", AT))
     assert [one["nextRunAt"] for one in ledger.beats] == ["2025-11-24T18:30:00.000+00:00"] * beats
+
+
+ODD = {
+    "nothing": b"",
+    "a page": b"<html>welcome</html>",
+    "a list": b"[]",
+    "no data": b"{}",
+    "data of null": b'{"data": null}',
+    "data of words": b'{"data": "yes"}',
+    "errors of words": b'{"errors": "no"}',
+    "errors of null": b'{"errors": [null]}',
+    "an error with odd extensions": b'{"errors": [{"message": 5, "extensions": "x"}]}',
+    "other fields": b'{"data": {"submitRuns": 5, "probe": 5, "heartbeat": 5}}',
+    "runs that nobody sent": b'{"data": {"submitRuns": {"accepted": ["x"]}, "probe": {"plan": 1}}}',
+    "an odd plan": b'{"data": {"probe": {"plan": {"downloadMbps": "fast"}, "rules": []}}}',
+    "odd rules": b'{"data": {"probe": {"plan": {"downloadMbps": 9, "uploadMbps": 1}, "rules": 5}}}',
+    "nested too deeply": b"[" * 100_000,
+    "no end": b"x" * (2 << 20),
+}
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 500])
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_an_odd_answer_of_the_service_is_not_delivered_and_the_plan_is_unknown(
+    odd: bytes, status: int, outbox: Outbox
+) -> None:
+    class Odd(Handler):
+        def do_POST(self) -> None:  # noqa: N802 - http.server's name
+            self.swallow()
+            self.answer(odd, status, "application/json")
+
+    outbox.put([a_run()])
+    with serving(Server(("127.0.0.1", 0), Odd)) as server:
+        service = Service(server.url, KEY)
+        delivery = deliver(outbox, service)
+        with pytest.raises(UndeliveredError):
+            service.plan("laptop")
+    assert (delivery.stored, delivery.waiting) == (0, 1)
+    assert server.url in (delivery.problem or "")

@@ -97,6 +97,7 @@ WEIGHTS: Mapping[str, Weight] = {
     "Breach.observations": Weight(reads=500, items=1000),
     "Breach.notices": Weight(reads=10, items=10),
     "Notice.breach": ONE,
+    "Notice.obstacle": ONE,
     "Notice.covers": Weight(reads=20, items=20),
     "Notice.toldIn": ONE,
     "Attachment.contentBase64": ONE,

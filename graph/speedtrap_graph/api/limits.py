@@ -46,7 +46,7 @@ MAX_QUERY_CHARS = 65_536
 MAX_ERRORS = 5
 CACHED_CHARS = 4_096
 """Longer documents are parsed and validated each time: a parsed one takes sixty times its text."""
-_CACHED = 128
+MAX_CACHED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class _Tokens(MaxTokensLimiter):
 
 class _Parsed(ParserCache):
     def __init__(self) -> None:
-        super().__init__(maxsize=_CACHED)
+        super().__init__(maxsize=MAX_CACHED)
 
     def on_parse(self) -> Iterator[None]:
         # What cannot be parsed is left to Strawberry, which parses it again and tells the caller:
@@ -239,7 +239,7 @@ def _errors_of(schema: GraphQLSchema, document: DocumentNode, rules: Rules) -> l
     return shape_errors(document) or validate(schema, document, rules, max_errors=MAX_ERRORS - 1)
 
 
-_errors_of_known = lru_cache(maxsize=_CACHED)(_errors_of)
+_errors_of_known = lru_cache(maxsize=MAX_CACHED)(_errors_of)
 
 
 class _Validated(SchemaExtension):

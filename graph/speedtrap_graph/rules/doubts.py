@@ -57,10 +57,17 @@ class Doubt(NamedTuple):
 
 def best_of(readings: Sequence[Reading], run: RunFacts) -> dict[Metric, float]:
     """The best figure of each metric, of the tools whose figures can be."""
+    best = _best(readings)
+    if run.link_mbps is None or run.medium is not Medium.WIRED:
+        return best
+    if _is_at_most(best, most_through(run.link_mbps)):
+        return best
+    return _best([reading for reading in readings if is_credible(reading, run)])
+
+
+def _best(readings: Sequence[Reading]) -> dict[Metric, float]:
     best: dict[Metric, float] = {}
     for reading in readings:
-        if not is_credible(reading, run):
-            continue
         for metric, value in reading.figures.items():
             if not is_figure(metric, value):
                 continue
@@ -79,16 +86,19 @@ def is_credible(reading: Reading, run: RunFacts) -> bool:
     """Wi-Fi's rate changes too fast to be held against a figure."""
     if run.link_mbps is None or run.medium is not Medium.WIRED:
         return True
-    return impossible_throughput(reading, run.link_mbps) is None
+    return _is_at_most(reading.figures, most_through(run.link_mbps))
 
 
-def impossible_throughput(reading: Reading, link_mbps: float) -> Metric | None:
-    """One that is above the rate of the wire that it came through."""
-    most = part_of(IMPOSSIBLE_SHARE, link_mbps)
-    for metric in (Metric.DOWNLOAD, Metric.UPLOAD):
-        if reading.figures.get(metric, 0.0) > most:
-            return metric
-    return None
+def _is_at_most(figures: Mapping[Metric, float], most_mbps: float) -> bool:
+    return (
+        figures.get(Metric.DOWNLOAD, 0.0) <= most_mbps
+        and figures.get(Metric.UPLOAD, 0.0) <= most_mbps
+    )
+
+
+def most_through(link_mbps: float) -> float:
+    """No throughput is above this, if it came through a wire of that rate."""
+    return part_of(IMPOSSIBLE_SHARE, link_mbps)
 
 
 def is_beyond(bound: float, limit: float, metric: Metric) -> bool:
@@ -176,7 +186,7 @@ def _hampered_machine(run: RunFacts) -> str | None:
 
 def _local_limit(run: RunFacts, metric: Metric) -> float:
     local = [reading for reading in run.readings if reading.tool in LOCAL_TOOLS]
-    measured = best_of(local, run).get(metric) if local else None
+    measured = _best(local).get(metric) if local else None
     return _unlimited(metric) if measured is None else measured
 
 

@@ -86,7 +86,7 @@ def _words(run: RunFacts, judgement: Judgement, plan: Plan | None, rule: Rule) -
         return {}
     tools = {reading.tool for reading in run.readings if reading.tool not in LOCAL_TOOLS}
     of_tools = {
-        tool: best_of([reading for reading in run.readings if reading.tool == tool], run)
+        tool: best_of([one for one in run.readings if one.tool == tool], run)
         for tool in sorted(tools)
     }
     figures = {tool: best[rule.metric] for tool, best in of_tools.items() if rule.metric in best}

@@ -27,10 +27,6 @@ def readings_of(
     return tuple([_reading(measurement, keys) for measurement in measurements])
 
 
-def reading_of(measurement: Mapping[str, Any]) -> Reading:
-    return _reading(measurement, _KEYS)
-
-
 def _reading(measurement: Mapping[str, Any], keys: Iterable[tuple[Metric, str]]) -> Reading:
     figures = {
         metric: float(value) for metric, key in keys if (value := measurement.get(key)) is not None

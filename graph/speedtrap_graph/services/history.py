@@ -194,7 +194,9 @@ async def _from_runs(
             if not isinstance(key, dict):
                 key = {"number": key, "bound": bound["$literal"]}
             values = [one for one in row["told"] if not isinstance(one, str)]
-            others = [one for one in row["told"] if isinstance(one, str)]
+            others = [
+                one for one in row["told"] if isinstance(one, str) and one != Outcome.MEASURED
+            ]
             group = _Group(values, others, key.get("bound"))
             by_number.setdefault(int(key["number"]), []).append(group)
         return {number: _filled(query, mine) for number, mine in by_number.items()}

@@ -8,17 +8,23 @@ _RFC3339 = re.compile(
 )
 _MICROSECONDS = [timedelta(microseconds=number) for number in range(1000)]
 """`datetime.replace` takes as long as all the rest that a moment costs, and a run has three."""
+FIRST_YEAR, LAST_YEAR = 1970, 2199
 EXAMPLE = "2026-11-24T06:00:00+01:00"
 
 
 def parse_moment(value: object) -> datetime:
-    """*value* in UTC; ValueError unless it is a full date and time with an offset."""
+    """*value* in UTC; ValueError unless it is a full date and time with an offset, of a year that
+    every calendar and time zone here can do something with.
+    """
     if isinstance(value, str) and _RFC3339.fullmatch(value):
         try:
             # What is finer than microseconds is cut off.
-            return in_milliseconds(datetime.fromisoformat(value.upper()))
+            moment = in_milliseconds(datetime.fromisoformat(value.upper()))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"is no date and time that exists; write it like {EXAMPLE}") from error
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise ValueError(f"must be of the years {FIRST_YEAR} to {LAST_YEAR}")
+        return moment
     if isinstance(value, datetime) and value.tzinfo is not None:
         return in_milliseconds(value)
     raise ValueError(f"must be a date and time with an offset, such as {EXAMPLE}")

@@ -35,7 +35,7 @@ _MAX_MBPS = 1_000_000.0
 _MAX_MS = 3_600_000.0
 _MAX_OFFSET_MS = 1e13
 """Some three centuries: how far the clock of a machine without a battery may be off."""
-_MAX_BYTES = 10**14
+MAX_BYTES = 10**14
 """A terabit per second for a quarter of an hour."""
 
 PROBE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
@@ -59,7 +59,7 @@ Moment = Annotated[datetime, BeforeValidator(parse_moment)]
 Text = Annotated[str, Field(max_length=200)]
 Mbps = Annotated[float, Field(gt=0, le=_MAX_MBPS)]
 Milliseconds = Annotated[float, Field(ge=0, le=_MAX_MS)]
-ByteCount = Annotated[int, Field(ge=0, le=_MAX_BYTES)]
+ByteCount = Annotated[int, Field(ge=0, le=MAX_BYTES)]
 
 
 # Dictionaries, because they are what is stored: a model would be made only to be taken apart.
@@ -153,10 +153,9 @@ def _row(run: SubmittedRun) -> Row:
         "started_at": run["started_at"],
         "finished_at": run["finished_at"],
         "conditions": conditions,
-        "measurements": [
-            without_impossible(_measured(measurement), conditions)
-            for measurement in run["measurements"]
-        ],
+        "measurements": without_impossible(
+            [_measured(measurement) for measurement in run["measurements"]], conditions
+        ),
     }
 
 

@@ -54,7 +54,7 @@ def first_of(tries: Sequence[Callable[[], Figures]], setup: Setup) -> Figures:
             # On a line that is down the other servers would not answer either; and a direction
             # that was measured is measured once more at most, for it costs data.
             down = setup.line_up is False and error.failure.kind is not FailureKind.RATE_LIMITED
-            if number == TRIES or down or half:
+            if number == TRIES or down or half or setup.deadline.passed:
                 break
     if told is None:
         raise ToolError(FailureKind.TOOL_FAILED, "there is no server to measure with")

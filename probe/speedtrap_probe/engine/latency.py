@@ -31,11 +31,12 @@ def measure(
     method: str = "GET",
     round_trips: int = ROUND_TRIPS,
     progress: Progress = silent,
+    within_s: float = WITHIN_S,
 ) -> Latency | None:
     """Times *round_trips* requests; the first, which opens the connection, is not counted."""
     link, taken_ms = Link(target), list[float]()
     try:
-        with explained(target), link.within(WITHIN_S):
+        with explained(target), link.within(within_s):
             for _ in range(round_trips + 1):
                 taken_ms.append(_round_trip_ms(link, method))
                 progress("latency", 0)

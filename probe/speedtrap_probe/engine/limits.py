@@ -54,7 +54,7 @@ def retry_after_s(headers: Message, now: datetime) -> float | None:
         return min(float(told[:9]), MOST_S)
     try:
         at = parsedate_to_datetime(told)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max(0.0, (at - now).total_seconds()), MOST_S)

@@ -3,9 +3,9 @@
 import errno
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urljoin, urlsplit
 
@@ -50,7 +50,7 @@ class Link:
         self._acked_before = 0  # on connections that have been closed
         # What was asked for while the answer before was still coming.
         self._ahead: tuple[Wire, str] | None = None
-        self._aborted = False
+        self._own = self._deadline = target.deadline.inner()
         self.beginning = b""
         """Of the latest payload."""
         self._answer: HTTPResponse | None = None  # the latest; it holds the socket open
@@ -91,18 +91,19 @@ class Link:
 
     @contextmanager
     def within(self, deadline_s: float) -> Iterator[None]:
-        """Ends what takes longer in all: a server that sends a byte every few seconds, say."""
-        timer = threading.Timer(deadline_s, self.abort)
-        timer.daemon = True
-        timer.start()
+        """Ends what takes longer in all: a server that sends a byte every few seconds, say.
+
+        Of a connection that is opened inside.
+        """
+        self._deadline = self._own.inner(deadline_s)
         try:
             yield
         except (OSError, HTTPException) as error:
-            if self._aborted:
+            if self._deadline.passed:
                 raise TimeoutError from error
             raise
         finally:
-            timer.cancel()
+            self._deadline = self._own
 
     def payload(self, answer: HTTPResponse, then: str | None = None) -> Iterator[int]:
         """How many bytes of the body have come, as they come; the bytes are thrown away.
@@ -153,9 +154,7 @@ class Link:
 
     def abort(self) -> None:
         """Wakes the thread that reads or writes; its call fails, and so does every later one."""
-        self._aborted = True
-        if self._wire is not None:
-            self._wire.abort()
+        self._own.end()
 
     def close(self) -> None:
         self._ahead = None
@@ -196,13 +195,13 @@ class Link:
         return answer
 
     def _connect(self) -> None:
-        if self._aborted:
+        if self._own.passed:
             raise ConnectionAbortedError(errno.ECONNABORTED, "no longer wanted")
         if self._wire is not None:
             self._wire.close()
             self._acked_before += self._wire.acked_bytes() or 0
             self._wire = None
-        self._wire = Wire(self.target)
+        self._wire = Wire(replace(self.target, deadline=self._deadline))
         self._http.sock = self._wire.socket
 
 

@@ -4,6 +4,7 @@ Blocking sockets in threads, because they cost a fifth to a tenth of the process
 asynchronous client needs: a small board can still measure a gigabit.
 """
 
+import logging
 import secrets
 import threading
 import time
@@ -34,6 +35,9 @@ TOO_LARGE = 413
 MORE_CONNECTIONS = ((1 << 21, 2), (1 << 24, 1))
 # A full TLS 1.3 record carries 16,384 bytes in 16,406.
 TLS_PAYLOAD_SHARE = 16_384 / 16_406
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,11 @@ class Worker(threading.Thread):
         except ToolError as error:
             if not self.stopping:  # an aborted call fails too
                 self.failure = error
+        except Exception as error:
+            # A thread that ends without a word would be taken for a server that did.
+            log.debug("a connection failed unexpectedly", exc_info=True)
+            message = f"unexpected {type(error).__name__} with {self.target.host}: {error}"
+            self.failure = ToolError(FailureKind.TOOL_FAILED, message)
         finally:
             self.close()
 

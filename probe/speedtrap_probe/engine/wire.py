@@ -6,12 +6,13 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from speedtrap_probe.engine import address, proxy
-from speedtrap_probe.engine.connecting import connect
+from speedtrap_probe.deadline import UNLIMITED, Deadline
+from speedtrap_probe.engine import address, proxy, resolving
+from speedtrap_probe.engine.connecting import Found, connect
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup
@@ -31,8 +32,9 @@ TCP_INFO = struct.Struct("@68xI48xQ20xI")
 class Target:
     """Where to connect and by which way: a proxy only when one was asked for.
 
-    `public`: a server that many share and that limits who asks too often. Raises ToolError when
-    the address cannot be asked.
+    `public`: a server that many share and that limits who asks too often. `named`: the host that a
+    person wrote down; any other has to lie on the internet. Raises ToolError when the address
+    cannot be asked.
     """
 
     url: str
@@ -40,16 +42,22 @@ class Target:
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     way: Way = ANY_WAY
     public: bool = True
+    named: str | None = None
+    deadline: Deadline = field(default=UNLIMITED, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _usable(self.url))
+        if self.named is None:
+            object.__setattr__(self, "named", self.host)
 
     @classmethod
     def of(cls, url: str, setup: Setup, *, internet: bool = True) -> "Target":
         """By the way that the setup names; shortly when the line that it needs is down."""
         down = internet and setup.line_up is False
         timeout_s = SHORT_CONNECT_TIMEOUT_S if down else CONNECT_TIMEOUT_S
-        return cls(url, setup.proxy, timeout_s, setup.way, internet)
+        found = cls(url, setup.proxy, timeout_s, setup.way, internet, deadline=setup.deadline)
+        written = setup.names(urlsplit(url).hostname or "")
+        return found if written else replace(found, named="")
 
     @property
     def host(self) -> str:
@@ -73,19 +81,24 @@ class Target:
         return self.proxy is not None and urlsplit(self.url).scheme != "http"
 
     def at(self, url: str) -> "Target":
-        """The same way out, to another address."""
+        """The same way out, to another address, which may be relative to this one."""
         return replace(self, url=_usable(url, self.url))
+
+    def listed(self, url: str) -> "Target":
+        """The same way out, to a whole address that a list of this host names."""
+        return replace(self, url=url)
 
 
 class Wire:
     """An open connection to the host of a target.
 
-    For one thread at a time, except for `abort` and what the system tells of it, which are
-    meant for the one that watches.
+    For one thread at a time, except for what the system tells of it, which is meant for the one
+    that watches. Its target's deadline ends it.
     """
 
     def __init__(self, target: Target) -> None:
         self.plain = not target.secure
+        self._deadline = target.deadline
         self.socket = _secured(target, _opened(target))
         self.socket.settimeout(READ_TIMEOUT_S)
         self._open = True
@@ -99,12 +112,6 @@ class Wire:
         """The system's own smoothed figure, or None where it cannot say."""
         return self._info()[0] / 1000 or None if sys.platform == "linux" else None
 
-    def abort(self) -> None:
-        """Wakes the thread that reads or writes; its call fails."""
-        with suppress(OSError):  # closed already
-            # Not SSLSocket's own, which drops the TLS state under the other thread.
-            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
-
     def least_round_trip_ms(self) -> float | None:
         """The shortest that the system saw on this connection, or None where it cannot say."""
         return self._info()[2] / 1000 or None if sys.platform == "linux" else None
@@ -112,6 +119,7 @@ class Wire:
     def close(self) -> None:
         self._info()  # the last values, for those who ask afterwards
         self._open = False
+        self._deadline.leave(self.socket)
         self.socket.close()
 
     def _info(self) -> tuple[float, int, float]:
@@ -135,6 +143,9 @@ def explained(target: Target) -> Iterator[None]:
     try:
         yield
     except (HTTPException, OSError) as error:
+        if target.deadline.passed and target.deadline.within_s is not None:
+            message = f"{target.host} had not finished after {target.deadline.within_s:g} s in all"
+            raise ToolError(FailureKind.TIMEOUT, message) from error
         raise _tool_error(target, error) from error
 
 
@@ -155,15 +166,10 @@ def _opened(target: Target) -> socket.socket:
     """By the first address that answers, of the IP version and from the place that were chosen."""
     via = urlsplit(target.proxy) if target.proxy else None
     host, port = (via.hostname or "", via.port or 80) if via else (target.host, target.port)
-    family = target.way.family
+    found = _allowed(target, host, _resolved(target, host, port))
     try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        which = "" if family == socket.AF_UNSPEC else f" to an IPv{_version(family)} address"
-        message = f"the name {host} could not be resolved{which}"
-        raise ToolError(FailureKind.NO_NETWORK, message) from error
-    try:
-        return connect(found, target.way, target.connect_timeout_s)
+        timeout_s = min(target.connect_timeout_s, target.deadline.left_s())
+        return connect(found, target.way, timeout_s)
     except PlaceError as error:
         message = f"cannot measure from {target.way.bind} (bind): {error.strerror}"
         raise ToolError(FailureKind.TOOL_FAILED, message) from error
@@ -172,18 +178,57 @@ def _opened(target: Target) -> socket.socket:
         raise ToolError(FailureKind.NO_NETWORK, message) from error
 
 
+def _resolved(target: Target, host: str, port: int) -> list[Found]:
+    family = target.way.family
+    try:
+        return resolving.resolved(host, port, family, target.deadline.left_s())
+    except (OSError, UnicodeError) as error:
+        which = "" if family == socket.AF_UNSPEC else f" to an IPv{_version(family)} address"
+        message = f"the name {host} could not be resolved{which}"
+        raise ToolError(FailureKind.NO_NETWORK, message) from error
+
+
+def _allowed(target: Target, host: str, found: list[Found]) -> list[Found]:
+    """All of a host that a person named; of any other those on the internet.
+
+    What a proxy connects to is not for us to see: there the name alone is looked at.
+    """
+    if target.host == target.named:
+        return found
+    allowed = [] if resolving.is_own(target.host) else found
+    if host == target.host:
+        allowed = resolving.on_the_internet(allowed)
+    if not allowed:
+        message = (
+            f"{target.host} lies on this machine or in this network: only a host that the settings "
+            "name may, not one of a list or of a redirect"
+        )
+        raise ToolError(FailureKind.TOOL_FAILED, message)
+    return allowed
+
+
 def _secured(target: Target, opened: socket.socket) -> socket.socket:
     """Through the proxy's tunnel if there is one, with TLS verified; closes what fails."""
+    held = opened
     try:
+        target.deadline.take(held)
         if target.proxy and target.tunneled:
-            proxy.tunnel(opened, target.proxy, target.host, target.port)
+            proxy.tunnel(held, target.proxy, target.host, target.port)
         if not target.secure:
-            return opened
+            return held
         context = ssl.create_default_context()
-        return context.wrap_socket(opened, server_hostname=target.host)
-    except (OSError, HTTPException, ToolError):
-        opened.close()
+        target.deadline.leave(held)
+        # In two steps, for a handshake can be held up, too.
+        held = secured = context.wrap_socket(
+            held, server_hostname=target.host, do_handshake_on_connect=False
+        )
+        target.deadline.take(held)
+        secured.do_handshake()
+    except BaseException:
+        target.deadline.leave(held)
+        held.close()
         raise
+    return secured
 
 
 def _usable(url: str, base: str | None = None) -> str:

@@ -22,6 +22,15 @@ def seconds(text: str) -> int:
     )
 
 
+def words(span_s: float) -> str:
+    """19,800 s are `5h30m`, of which the two largest parts are told."""
+    left, parts = round(span_s), []
+    for unit, unit_s in UNITS_S.items():
+        count, left = divmod(left, unit_s)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts[:2]) or "0s"
+
+
 def jitter_s(text: str | None, every_s: float) -> float:
     """As given; else a tenth, at most ten minutes, so that probes do not all start on the hour."""
     return min(every_s / 10, LONGEST_JITTER_S) if text is None else seconds(text)

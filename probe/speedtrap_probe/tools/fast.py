@@ -33,8 +33,12 @@ API_URL = "https://api.fast.com/netflix/speedtest/v2"
 PIECE_BYTES = 25 << 20  # what one request may ask for, or bring
 POST_SIZES = (PIECE_BYTES, 1 << 20)
 SERVERS = 5
-SCRIPT = re.compile(r"""src=["']([^"']*app-[\w.-]+\.js)["']""")
-TOKEN = re.compile(r"""\btoken\s*[:=]\s*["']([\w.-]+)["']""")
+LISTED = 50  # looked at of a list that may name any number
+# Both the text and what a pattern takes of it are bounded: they are a stranger's.
+PAGE_CHARACTERS, SCRIPT_CHARACTERS = 1 << 17, 1 << 21  # of 1 and 200 kB in 2026
+SCRIPT = re.compile(r"""src=["']([^"']{1,500})["']""")
+SCRIPT_NAME = re.compile(r"app-[\w.-]{1,200}\.js\Z")
+TOKEN = re.compile(r"""\btoken\s{0,8}[:=]\s{0,8}["']([\w.-]{1,500})["']""")
 DDO = "ddo/fast"
 RESULT = re.compile(r"->\s*(\d+(?:\.\d+)?)\s*([KMG]bps)")
 MBPS_PER = {"Kbps": 0.001, "Mbps": 1.0, "Gbps": 1000.0}
@@ -122,15 +126,15 @@ def mbps_of(number: float, unit: str) -> float:
 
 def script_of(page: str) -> str:
     """The address of the page's script."""
-    match = SCRIPT.search(page)
-    if match is None:
-        raise ToolError(FailureKind.TOOL_FAILED, "fast.com's page names no script any more")
-    return match[1]
+    for match in SCRIPT.finditer(page[:PAGE_CHARACTERS]):
+        if SCRIPT_NAME.search(match[1]):
+            return match[1]
+    raise ToolError(FailureKind.TOOL_FAILED, "fast.com's page names no script any more")
 
 
 def token_of(script: str) -> str:
     """The token that the page's script shows to the API."""
-    match = TOKEN.search(script)
+    match = TOKEN.search(script[:SCRIPT_CHARACTERS])
     if match is None:
         raise ToolError(FailureKind.TOOL_FAILED, "fast.com's script holds no token any more")
     return match[1]
@@ -140,7 +144,7 @@ def targets_of(document: bytes) -> list[tuple[str, str | None]]:
     """Each server's address and where it stands."""
     told = read_json(document, "fast.com's list")
     rows = told.get("targets") if isinstance(told, dict) else None
-    listed = rows if isinstance(rows, list) else ()
+    listed = rows[:LISTED] if isinstance(rows, list) else ()
     targets = [(row["url"], _place(row)) for row in listed if _has_url(row)]
     if not targets:
         raise ToolError(FailureKind.TOOL_FAILED, "fast.com offers no server")
@@ -164,7 +168,7 @@ def _offers(setup: Setup) -> list[http.Endpoints]:
     offered = []
     for url, place in targets_of(fetch(api)):
         with suppress(ToolError):  # an address that nobody can ask
-            offered.append((Target.of(url, setup), place))
+            offered.append((api.listed(url), place))
     if not offered:
         raise ToolError(FailureKind.TOOL_FAILED, "fast.com offers no server with a usable address")
     others = [one for one in offered if one[0].host not in setup.avoid] or offered

@@ -6,7 +6,6 @@ publishes every measurement with the address that it came from, so it has to be 
 """
 
 import secrets
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +34,8 @@ FIRST_MESSAGE_BYTES = 1 << 13
 LARGEST_MESSAGE_BYTES = 1 << 20  # the specification allows 1 << 24; cut here to stop in time
 GROW_EVERY = 16  # messages of one size, then the next are twice as large
 GOODBYE_S = 2.0
+LISTED = 50  # looked at of a list that may name any number; M-Lab's has four
+MEASUREMENTS = 1000  # kept of one direction; the specification lets a server send a tenth of it
 SCHEMES = {"http": "ws", "https": "wss"}
 CLIENT = {"client_name": "speedtrap", "client_version": __version__}
 CONSENT = (
@@ -109,9 +110,16 @@ class Heard:
     rtts_ms: list[float] = field(default_factory=list)
     least_ms: float | None = None
     received: list[estimate.Sample] = field(default_factory=list)
+    _messages: int = 0
 
     def read(self, text: str) -> None:
-        """Takes one message; what cannot be read is ignored, as the specification allows."""
+        """Takes one message; what cannot be read is ignored, as the specification allows.
+
+        So is what comes after more than anyone may send.
+        """
+        self._messages += 1
+        if self._messages > MEASUREMENTS:
+            return
         try:
             document = read_json(text.encode(), "a measurement")
         except ToolError:
@@ -146,16 +154,17 @@ class _Worker(transfer.Worker):
         self.heard = Heard()
         self._enough_s = enough_s
         self._socket: WebSocket | None = None
-        self._deadline: threading.Timer | None = None
+        self._deadline = target.deadline.inner()
 
     def work(self) -> None:
-        self._socket = WebSocket(self.target, SUBPROTOCOL)
+        self._socket = WebSocket(replace(self.target, deadline=self._deadline), SUBPROTOCOL)
         began_s = time.perf_counter()
         try:
             self.exchange(self._socket)
         except (HTTPException, ConnectionError):
             # "Implementations SHOULD tolerate any abrupt EOF": the server had enough, too.
-            if time.perf_counter() - began_s < self._enough_s:
+            early = time.perf_counter() - began_s < self._enough_s
+            if early or self.target.deadline.passed:
                 raise
 
     def exchange(self, socket: WebSocket) -> None:
@@ -164,14 +173,9 @@ class _Worker(transfer.Worker):
 
     def stop(self) -> None:
         self.stopping = True
-        if self._socket is not None:
-            self._deadline = threading.Timer(GOODBYE_S, self._socket.wire.abort)
-            self._deadline.daemon = True
-            self._deadline.start()
+        self._deadline.end_within(GOODBYE_S)
 
     def close(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
         if self._socket is not None:
             self._socket.close()
 
@@ -253,7 +257,7 @@ def places(document: bytes) -> list[tuple[str, str, str, str | None]]:
     told = read_json(document, "M-Lab's list") if document.strip() else None
     rows = _list(told.get("results")) if isinstance(told, dict) else _list(told)
     found = []
-    for row in rows:
+    for row in rows[:LISTED]:
         urls = _part(row, "urls")
         pair = [
             urls.get(f"wss://{path}") or urls.get(f"ws://{path}") for path in (DOWNLOAD, UPLOAD)
@@ -293,15 +297,14 @@ def _near(setup: Setup) -> list[Place]:
     found = []
     for machine, down, up, where in places(fetch(near)):
         with suppress(ToolError):  # an address that nobody can ask
-            ways = [_way(url, setup) for url in (down, up)]
+            ways = [_way(near.listed(url)) for url in (down, up)]
             found.append(Place(Server(machine or None, "M-Lab", ways[0].host, where), *ways))
     if not found:
         raise ToolError(FailureKind.TOOL_FAILED, "M-Lab offers no server with a usable address")
     return sorted(found, key=lambda place: place.server.id in setup.avoid)
 
 
-def _way(url: str, setup: Setup) -> Target:
-    found = Target.of(url, setup)
+def _way(found: Target) -> Target:
     return found.at(with_client(found.url))
 
 

@@ -229,6 +229,7 @@ ENGLISH: Mapping[str, str] = {
     "because.cannot_send": "the channel's bot says that it cannot send: set its recipient and"
     " server (for mail SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM), and start it again",
     "because.not_borne_out": "the stored runs do not bear it out",
+    "because.moved": "a run of it was moved in time",
     "because.no_opening": "its opening notice was not sent, so there is nothing to come back to",
     "because.bounced": "bounced: {why}",
     "because.to_subscriber": "to the subscriber: needs no leave",

@@ -230,6 +230,7 @@ SPANISH: Mapping[str, str] = {
     "because.cannot_send": "el bot del canal dice que no puede enviar: define su destinatario y su"
     " servidor (para correo SPEEDTRAP_BOTS_MAIL_TO, _HOST y _FROM), y vuelve a iniciarlo",
     "because.not_borne_out": "las pruebas guardadas no lo respaldan",
+    "because.moved": "se movió en el tiempo una de sus pruebas",
     "because.no_opening": "su aviso de inicio no se envió, así que no hay nada a lo que volver",
     "because.bounced": "devuelto: {why}",
     "because.to_subscriber": "al abonado: no necesita permiso",

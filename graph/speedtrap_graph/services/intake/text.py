@@ -78,6 +78,7 @@ def named(text: str, limit: int) -> str | None:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+@lru_cache(maxsize=1024)
 def version(text: str, limit: int) -> str | None:
     """A version of four numbers looks like an address: it stays where it is all that is said."""
     stripped = text.strip()
@@ -86,6 +87,7 @@ def version(text: str, limit: int) -> str | None:
     return named(text, limit)
 
 
+@lru_cache(maxsize=1024)
 def link(url: str, limit: int) -> str | None:
     """A page's address without user, password and query; None where more would have to go."""
     if not url.lower().startswith(("http://", "https://")):

@@ -1,0 +1,60 @@
+"""docs/security.md names every bound with the number that holds."""
+
+from pathlib import Path
+
+import pytest
+from speedtrap_graph.api import limits
+from speedtrap_graph.callers import Role
+from speedtrap_graph.gate import MOST_BODIES
+from speedtrap_graph.patience import PatientHttp
+from speedtrap_graph.quotas import BYTES_PER_MINUTE
+from speedtrap_graph.services import moments, submission
+from speedtrap_graph.settings import GraphSettings
+from speedtrap_graph.unpacking import BODY_WITHIN_S
+
+from speedtrap_up import visitors
+
+TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+DEFAULTS = GraphSettings(callers="gateway")
+BOUNDS: dict[str, str] = {
+    "a request's body, unpacked": f"{DEFAULTS.max_body_bytes:,} bytes",
+    "the text of a query": f"{limits.MAX_QUERY_CHARS:,} characters",
+    "its tokens, levels, fields, aliases": (
+        f"{limits.MAX_TOKENS:,}, {limits.MAX_DEPTH}, {limits.MAX_FIELDS:,}, {limits.MAX_ALIASES}"
+    ),
+    "selections that ask again for what was asked for already": str(limits.MAX_REPEATED),
+    "its variables": str(limits.MAX_VARIABLES),
+    "documents that it may read, as estimated beforehand": f"{DEFAULTS.max_cost:,}",
+    "errors in an answer": str(limits.MAX_ERRORS),
+    "documents kept parsed, and their length": (
+        f"{limits.MAX_CACHED} of {limits.CACHED_CHARS:,} characters"
+    ),
+    "runs in a batch, measurements in a run": (
+        f"{submission.MAX_BATCH}, {submission.MAX_MEASUREMENTS}"
+    ),
+    "bytes that a measurement may claim": f"{submission.MAX_BYTES:,}",
+    "a run's start": f"the years {moments.FIRST_YEAR} to {moments.LAST_YEAR}",
+    "what a probe's key may send": f"{BYTES_PER_MINUTE[Role.PROBE]:,} bytes a minute",
+    "requests of one key that are still arriving": str(MOST_BODIES),
+    "`speedtrap up`: a request's head, its body": (
+        f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
+    ),
+    "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
+    "`speedtrap up`: requests of one address": (
+        f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
+    ),
+    "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
+}
+
+
+@pytest.mark.parametrize("what", BOUNDS)
+def test_a_bound_is_named_with_its_number(what: str) -> None:
+    assert f"| {what} | {BOUNDS[what]} |" in TEXT
+
+
+def test_no_bound_is_named_that_nothing_holds() -> None:
+    table = TEXT.partition("## Bounds")[2].partition("\n## ")[0]
+    named = [
+        line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if " | " in line
+    ]
+    assert set(named[1:]) <= set(BOUNDS)
