@@ -56,7 +56,8 @@ def _start(wanted: Wanted, environ: Mapping[str, str], wish: Wish, terminal: Ter
     home.make()
     with home.held(wanted.address), _listen(wanted.host, wanted.port) as listening:
         name = home.probe_name(environ.get("SPEEDTRAP_PROBE_NAME"))
-        home.ensure_keys(name)
+        for line in home.ensure_keys(name):
+            terminal.tell(line)
         wishes = Wishes(
             home, wanted.address, listening, wanted.every, wanted.probe, name, environ, wish
         )
