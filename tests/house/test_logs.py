@@ -53,7 +53,9 @@ def test_whatever_is_said_is_one_object_a_line(service: str) -> None:
             f"raise ValueError({HOSTILE!r})",
         )
     )
-    assert (hostile["message"], hostile["level"]) == (HOSTILE, "WARNING")
+    # The probe's records leave no machine; JSON says half of a character as an escape.
+    valid = HOSTILE if service == "probe" else HOSTILE.replace("\ud800", "\ufffd")
+    assert (hostile["message"], hostile["level"]) == (valid, "WARNING")
     assert hostile["logger"] == f"speedtrap_{service}.somewhere"
     assert carrying["run_id"] == str(UUID(int=7))
     assert carrying["retry_in_s"] == 1.5
