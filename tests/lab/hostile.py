@@ -220,10 +220,11 @@ class Hostile:
         self.url = f"{'https' if self.raw else 'http'}://127.0.0.1:{port}"
 
     async def stop(self) -> None:
+        # Who has just come is accepted before: a server that is closed meanwhile forgets them.
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
-        for _ in range(ACCEPTING):  # who has just been accepted begins, so as to be ended
-            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -142,7 +142,8 @@ def explained(target: Target) -> Iterator[None]:
     """Turns what sockets, TLS and HTTP raise into a ToolError for people."""
     try:
         yield
-    except (HTTPException, OSError) as error:
+    # ValueError: http.client asks its socket for what a chunk of a negative size has.
+    except (HTTPException, OSError, ValueError) as error:
         if target.deadline.passed and target.deadline.within_s is not None:
             message = f"{target.host} had not finished after {target.deadline.within_s:g} s in all"
             raise ToolError(FailureKind.TIMEOUT, message) from error
