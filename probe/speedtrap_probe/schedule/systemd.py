@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from speedtrap_probe.problems import Exit
 from speedtrap_probe.schedule.job import NAME, Command, File, Job, Recipe
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
@@ -44,6 +45,7 @@ def service(job: Job, as_user: str | None) -> str:
         f"ExecStart={' '.join(_quoted(word) for word in job.argv)}",
         f"User={as_user}" if as_user else "",
         "TimeoutStartSec=30min",
+        f"SuccessExitStatus={Exit.ASIDE:d}",  # another run measures this line: no failure
         "NoNewPrivileges=yes",
     ]
     return _text(lines)
