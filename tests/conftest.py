@@ -1,11 +1,15 @@
 """What every suite may use: a real mongod for the session and a fresh database for each test."""
 
+import zoneinfo
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests.lab.mongo import Mongod, fresh_database, running_mongod
+
+# As the services have it: the zones of tzdata, not those of the machine.
+zoneinfo.reset_tzpath(to=())
 
 # A busy machine is slow, and nothing is wrong with that.
 settings.register_profile("speedtrap", deadline=None)

@@ -172,7 +172,7 @@ class _Patience:
 def _settle(mongod: Mongod, patience: _Patience) -> None:
     root_password = (mongod.folder / "root_password").read_text()
     _wait_until_it_answers(mongod, patience)
-    if not _opens(mongod, root_password):
+    if not _opens(mongod, root_password, patience):
         if (mongod.folder / "ready").exists():
             raise EmbeddedError(_no_password(mongod.folder))
         _begin(mongod, root_password, patience)
@@ -191,13 +191,17 @@ def _no_password(folder: Path) -> str:
     )
 
 
-def _opens(mongod: Mongod, root_password: str) -> bool:
+def _opens(mongod: Mongod, root_password: str, patience: _Patience) -> bool:
     with _client(mongod, username=ROOT_USER, password=root_password) as client:
-        try:
-            client.admin.command("connectionStatus")
-        except OperationFailure as error:
-            return error.code != _AUTHENTICATION_FAILED
-    return True
+        while True:
+            try:
+                client.admin.command("connectionStatus")
+            except AutoReconnect:
+                patience.wait("answered to its password")
+            except OperationFailure as error:
+                return error.code != _AUTHENTICATION_FAILED
+            else:
+                return True
 
 
 def _begin(mongod: Mongod, root_password: str, patience: _Patience) -> None:
@@ -319,15 +323,26 @@ def _initiate(mongod: Mongod, root_password: str, patience: _Patience) -> None:
     """MongoDB lets the first client on loopback do exactly this while there is no user."""
     member = {"_id": 0, "host": f"127.0.0.1:{mongod.port}"}
     with _client(mongod) as client:
-        try:
-            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
-        except OperationFailure as error:
-            if error.code != _ALREADY_INITIALIZED:
-                raise
+        _initiate_once(client, {"_id": REPLICA_SET, "members": [member]}, patience)
         _wait_until_writable(client, patience)
         client.admin.command(
             "createUser", ROOT_USER, pwd=root_password, roles=[{"role": "root", "db": "admin"}]
         )
+
+
+def _initiate_once(
+    client: MongoClient[dict[str, Any]], config: Mapping[str, Any], patience: _Patience
+) -> None:
+    while True:
+        try:
+            client.admin.command("replSetInitiate", config)
+        except AutoReconnect:
+            patience.wait("been initiated")
+            continue
+        except OperationFailure as error:
+            if error.code != _ALREADY_INITIALIZED:
+                raise
+        return
 
 
 def _follow_port(client: MongoClient[dict[str, Any]], port: int, patience: _Patience) -> None:
