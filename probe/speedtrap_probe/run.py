@@ -3,7 +3,6 @@
 import logging
 import random
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -127,9 +126,7 @@ def _measure(tool: Tool, setup: Setup, watch: Stopwatch) -> Measurement:
         figures = error.figures
         failure = _in_context(tool, setup, _in_time(setup, error.failure))
     except Exception as error:  # noqa: BLE001 - whatever a tool does, there is a run
-        # Not as `exc_info`: a traceback quotes addresses and paths like any other foreign text.
-        trace = "\n".join(text.passed(line, 500) for line in traceback.format_exc().splitlines())
-        log.debug("%s failed unexpectedly:\n%s", tool.name, trace)
+        log.debug("%s failed unexpectedly:\n%s", tool.name, text.trace())
         what = f"unexpected {type(error).__name__} in {tool.name}: {error}"
         failure = Failure(FailureKind.TOOL_FAILED, what)
     return Measurement(tool.name, started_at, time.monotonic() - started, figures, failure)

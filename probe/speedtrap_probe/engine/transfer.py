@@ -19,6 +19,7 @@ from speedtrap_probe.engine.latency import UnderLoad
 from speedtrap_probe.engine.link import Link
 from speedtrap_probe.engine.wire import CUT, Target, explained
 from speedtrap_probe.errors import ToolError
+from speedtrap_probe.foreign import text
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import WINDOW_S, Progress, silent
 
@@ -165,9 +166,8 @@ class Worker(threading.Thread):
         except ToolError as error:
             if not self.stopping:  # an aborted call fails too
                 self.failure = error
-        except Exception as error:
-            # A thread that ends without a word would be taken for a server that did.
-            log.debug("a connection failed unexpectedly", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - a thread that ends without a word looks like a server that did
+            log.debug("a connection failed unexpectedly:\n%s", text.trace())
             message = f"unexpected {type(error).__name__} with {self.target.host}: {error}"
             self.failure = ToolError(FailureKind.TOOL_FAILED, message)
         finally:

@@ -6,6 +6,7 @@ and characters that cannot be seen. Passing twice changes nothing. The service h
 """
 
 import re
+import traceback
 import unicodedata
 from functools import lru_cache
 from ipaddress import ip_address
@@ -67,6 +68,13 @@ def passed(text: str, limit: int) -> str:
         cut = cut.partition(" ")[2] or cut
     line = _redacted(cut)
     return line if len(line) <= limit else "…" + line[1 - limit :]
+
+
+def trace() -> str:
+    """Of the exception that is being handled, for the log: instead of `exc_info`, for a traceback
+    quotes addresses and paths like any other foreign text.
+    """
+    return "\n".join(passed(line, 500) for line in traceback.format_exc().splitlines())
 
 
 @lru_cache(maxsize=1024)
