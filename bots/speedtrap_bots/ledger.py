@@ -309,7 +309,13 @@ class Ledger:
             raise LedgerAway("the ledger is not connected")
         try:
             return await self._session.execute(_request(operation, variables))
-        except (TransportError, httpx.HTTPError, OSError, TimeoutError) as error:
+        except (
+            TransportError,
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            OSError,
+            TimeoutError,
+        ) as error:
             raise _ledger_error(error, self._url) from error
 
 

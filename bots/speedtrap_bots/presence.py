@@ -97,6 +97,8 @@ class Presence:
             return SettleOutcome.UNKNOWN, str(error)
         except TimeoutError:
             return SettleOutcome.UNKNOWN, f"no end after {timeout_s:.0f} s"
+        except Exception as error:  # noqa: BLE001 - whatever the other side made a library raise
+            return SettleOutcome.UNKNOWN, f"a {type(error).__name__}"
         if self.stopped_why is not None:
             self._log.info("%s: goes on, for a test of it succeeded", self._channel.name)
             self.stopped_why = None

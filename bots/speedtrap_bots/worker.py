@@ -311,8 +311,8 @@ class Worker:
         try:
             async with asyncio.timeout(channel.timeout_s):
                 reference = await channel.look_up(claim.notice)
-        except (ChannelError, TimeoutError) as error:
-            detail = f"could not be looked up: {str(error) or 'no answer in time'}"
+        except Exception as error:  # noqa: BLE001 - whatever the other side made a library raise
+            detail = f"could not be looked up: {_in_words(error)}"
             retry_s = getattr(error, "retry_after_s", None) or self._look_again_s
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail, retry_s=retry_s)
             if isinstance(error, Unavailable) and error.stops_channel:
@@ -350,6 +350,8 @@ class Worker:
         except TimeoutError:
             detail = f"no end after {self._channel.timeout_s:.0f} s"
             await self._settle(claim, SettleOutcome.UNKNOWN, detail=detail)
+        except Exception as error:  # noqa: BLE001 - whatever the other side made a library raise
+            await self._settle(claim, SettleOutcome.UNKNOWN, detail=_in_words(error))
         else:
             sent = said if isinstance(said, Delivered) else Delivered(said)
             await self._settle(
@@ -436,3 +438,10 @@ class Worker:
 
 def _about(notice: Notice) -> dict[str, object]:
     return {"notice_id": notice.id, "reference": notice.reference, "stage": notice.stage}
+
+
+def _in_words(error: Exception) -> str:
+    """Of a channel's error its text; of any other its kind alone, for its text may hold secrets."""
+    if isinstance(error, ChannelError):
+        return str(error)
+    return "no answer in time" if isinstance(error, TimeoutError) else f"a {type(error).__name__}"

@@ -1,19 +1,22 @@
 """Before it is used, a database is prepared: by one process at a time, never by older code."""
 
 import asyncio
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 from speedtrap_graph.rules.model import Rule
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.ingest import Ingest
 from speedtrap_graph.services.plans import Plans
 from speedtrap_graph.services.rejudge import Rejudge
 from speedtrap_graph.store.database import Store, connect, prepare
-from speedtrap_graph.store.migrations import SCHEMA, SCHEMA_VERSION, NewerDatabaseError
+from speedtrap_graph.store.migrations import SCHEMA, SCHEMA_VERSION, STEPS, NewerDatabaseError
 from speedtrap_graph.store.rollups import STATES
 
 from tests.graph.rules.builders import a_plan
-from tests.lab.mongo import Mongod
+from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.runs import a_run
 
 
@@ -89,3 +92,24 @@ async def test_a_step_that_was_killed_half_way_is_done_again(store: Store) -> No
     await asyncio.gather(prepare(store), prepare(store))
     found = {row["_id"]: row["rule_key"] async for row in store["breaches"].find()}
     assert found == {"done": "UPLOAD/own", "not": "JITTER"}
+
+
+async def test_older_stops_and_limits_hold_for_every_spelling_after_an_update(
+    mongod: Mongod,
+) -> None:
+    with fresh_database(mongod) as name:
+        async with AsyncMongoClient[dict[str, Any]](mongod.uri) as client:
+            database = client[name]
+            at = datetime(2026, 3, 2, tzinfo=UTC)
+            old = "help <support@isp.example>"
+            await database[SCHEMA].insert_one({"_id": "schema", "version": 4})
+            await database["stops"].insert_one({"_id": old, "recipient": old, "at": at})
+            await database["recipients"].insert_one({"_id": old, "seq": 3, "counted": [at]})
+            await database["notices"].insert_one({"recipient": old, "recipient_key": old})
+            for _ in range(2):
+                await STEPS[5](database)
+            key = "support@isp.example"
+            assert [row["_id"] for row in await database["stops"].find().to_list()] == [key]
+            (known,) = await database["recipients"].find().to_list()
+            assert (known["_id"], len(known["counted"])) == (key, 1)
+            assert (await database["notices"].find().to_list())[0]["recipient_key"] == key

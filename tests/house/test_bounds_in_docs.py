@@ -3,14 +3,21 @@
 from pathlib import Path
 
 import pytest
+from speedtrap_bots import rendering
+from speedtrap_bots.channels import mail
+from speedtrap_graph import exporters
 from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
 from speedtrap_graph.patience import PatientHttp
 from speedtrap_graph.quotas import BYTES_PER_MINUTE
-from speedtrap_graph.services import moments, submission
+from speedtrap_graph.services import leave, moments, submission
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.unpacking import BODY_WITHIN_S
+from speedtrap_probe import command, submit, tool
+from speedtrap_probe import settings as probe_settings
+from speedtrap_probe.engine import answers, link
+from speedtrap_probe.engine import limits as limits_of_tools
 
 from speedtrap_up import visitors
 
@@ -44,6 +51,17 @@ BOUNDS: dict[str, str] = {
         f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
     ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
+    "notices to the subscriber, for each of the owner's channels": f"{leave.OWNER_PER_HOUR} an hour, {leave.OWNER_PER_DAY} a day",
+    "probe: a tool in all, unless set": f"{tool.DEADLINE_S:g} s and {tool.DEADLINE_WINDOWS:g} windows",
+    "probe: a request to the service": f"{submit.WITHIN_S:g} s",
+    "probe: a list or a page of a measuring server": f"{link.DOCUMENT_LIMIT:,} bytes, {link.REDIRECT_LIMIT} redirects",
+    "probe: an answer to a ping or an upload": f"{answers.SMALL_ANSWER_BYTES:,} bytes",
+    "probe: what a program printed": f"the last {command.OUTPUT_LIMIT:,} bytes of each stream",
+    "probe: what a server may ask to wait": f"{limits_of_tools.MOST_S / 3600:g} hours",
+    "probe: its outbox, unless set": f"{probe_settings.OUTBOX_SIZE:,} bytes, {probe_settings.OUTBOX_AGE_S // 86_400} days",
+    "an answer of a receiver of exported runs": f"{exporters.MOST_HEAD_BYTES + exporters.MOST_READ_BYTES:,} bytes, not unpacked",
+    "bots: a step of a conversation with a mail server": f"{mail.STEP_TIMEOUT_S:g} s",
+    "bots: a picture that is drawn": f"{rendering.CPU_LIMIT_S} s of processor time, {rendering.MEMORY_LIMIT_BYTES:,} bytes",
 }
 
 

@@ -201,6 +201,68 @@ RAW: dict[str, Habit] = {
 """Of a server whose address says TLS: from the first byte."""
 
 
+def at(verb: bytes, habit: Habit) -> Habit:
+    """A mail server like any other until it is told *verb*; `.` is the end of the message."""
+
+    async def mail_server(peer: Peer) -> None:
+        await peer.send(b"220 mx.isp.example ESMTP\r\n")
+        in_message = False
+        while line := await peer.reader.readline():
+            said = line.strip().upper()
+            if said[:4].strip() == verb and in_message == (verb == b"."):
+                await habit(peer)
+            if in_message and said == b".":
+                in_message = False
+            elif in_message:
+                continue
+            elif said.startswith(b"DATA"):
+                in_message = True
+                await peer.send(b"354 go on\r\n")
+                continue
+            await peer.send(b"250 2.0.0 OK\r\n")
+
+    return mail_server
+
+
+CONNACK = b"\x20\x02\x00\x00"
+MQTT: dict[str, Habit] = {
+    "takes no connection": says(b""),
+    "takes it by drops": drips(CONNACK),
+    "a packet beyond measure": says(b"\x20\xff\xff\xff\x7f", PIECE),
+    "a length without end": says(b"\x20", b"\xff" * 1000),
+    "messages without end": says(CONNACK, b"\x30\x05\x00\x01axx" * 1000),
+    "a message beyond measure": says(CONNACK + b"\x30\xff\xff\xff\x7f\x00\x01a", PIECE),
+    "acknowledges for ever": says(CONNACK, b"\x40\x02\x00\x01" * 1000),
+    "acknowledges nothing": says(CONNACK),
+    "answers pings for ever": says(CONNACK, b"\xd0\x00" * 1000),
+    "refuses": says(b"\x20\x02\x00\x05"),
+    "speaks HTTP to a client of MQTT": says(OK, PIECE),
+    "babbles at MQTT": babbles,
+}
+"""Of a broker, from the first byte."""
+LINES = b"250-PIPELINING\r\n" * 500
+SMTP: dict[str, Habit] = {
+    "never greets": says(b""),
+    "greets by drops": drips(b"220 mx.isp.example"),
+    "greets in lines without end": says(b"", b"220-welcome\r\n" * 500),
+    "greets in one line without end": says(b"220 ", b"a" * 10_000),
+    "speaks HTTP": says(OK, PIECE),
+    "extensions without end": at(b"EHLO", says(b"", LINES)),
+    "an extension without end": at(b"EHLO", says(b"250-", b"a" * 10_000)),
+    "no end of replies": at(b"MAIL", says(b"", b"250 OK\r\n" * 500)),
+    "a recipient by drops": at(b"RCPT", drips(b"250 2.1.5 OK")),
+    "a recipient by bytes": at(b"RCPT", babbles),
+    "never asks for the message": at(b"DATA", says(b"")),
+    "asks for it without end": at(b"DATA", says(b"", b"354-go\r\n" * 500)),
+    "no verdict": at(b".", says(b"")),
+    "a verdict by drops": at(b".", drips(b"250 2.0.0")),
+    "a verdict without end": at(b".", says(b"", LINES)),
+    "a verdict in one line without end": at(b".", says(b"550 ", b"a" * 10_000)),
+    "hangs up at the verdict": at(b".", resets),
+}
+"""Of a mail server, in clear text and from the first byte."""
+
+
 @dataclass(slots=True)
 class Hostile:
     """A running server: like any other for the first *after* requests."""

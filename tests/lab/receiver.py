@@ -29,6 +29,7 @@ class Receiver:
     refuses: Callable[[Posted], bool] = lambda _: False
     body: bytes = b""
     media_type: str = "application/json"
+    encoding: str = ""
 
     def answer(self, posted: Posted) -> int:
         if self.answers:
@@ -53,6 +54,8 @@ def running_receiver() -> Iterator[Receiver]:
                 self.send_header("Location", f"{receiver.url}/elsewhere")
             body = b"" if status == 204 else receiver.body
             self.send_header("Content-Type", receiver.media_type)
+            if receiver.encoding:
+                self.send_header("Content-Encoding", receiver.encoding)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -177,7 +177,7 @@ class Graph:
                 return await self._client.post(self._url, content=body, headers=headers)
         except (TimeoutError, httpx.TimeoutException):
             raise GraphAwayError("slow") from None
-        except httpx.HTTPError:
+        except (httpx.HTTPError, httpx.InvalidURL):  # of an odd Location, too
             raise GraphAwayError("unreachable") from None
 
 

@@ -1,9 +1,12 @@
 """Ways out for runs, one file each. A file has a value `EXPORTER`, and the folder is scanned."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -12,11 +15,13 @@ from typing import Generic, TypeVar
 import httpx
 from pydantic_settings import BaseSettings
 
+from speedtrap_graph.bounded import bounded
 from speedtrap_graph.services.exporting import Exporter, NotTakenError
 
 S = TypeVar("S", bound=BaseSettings)
 
 MOST_READ_BYTES = 65_536
+MOST_HEAD_BYTES = 131_072
 _LONGEST_REASON = 300
 
 
@@ -70,6 +75,24 @@ def _reason_in(body: str) -> str:
     return found if isinstance(found, str) else body[:4096]
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the authorities holds everything up, and each new attempt would do it."""
+    return httpx.create_ssl_context()
+
+
+@contextlib.asynccontextmanager
+async def posting(
+    timeout_s: float, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client for `post`: it follows nothing, and reads no more than an answer may have."""
+    client = httpx.AsyncClient(
+        timeout=httpx.Timeout(timeout_s), headers=headers, follow_redirects=False, verify=_tls()
+    )
+    async with bounded(client, MOST_HEAD_BYTES + MOST_READ_BYTES):
+        yield client
+
+
 async def post(
     client: httpx.AsyncClient,
     url: str,
@@ -79,18 +102,24 @@ async def post(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """The receiver's answer, in twice *timeout_s* at most; NotTakenError where there is none."""
+    """The receiver's answer, in twice *timeout_s* at most; NotTakenError where there is none.
+
+    It is asked for as it is. What comes compressed all the same is not read: of a few kilobytes it
+    makes as many megabytes as it likes.
+    """
     body = bytearray()
+    headers = {**(headers or {}), "Accept-Encoding": "identity"}
     try:
         async with (
             asyncio.timeout(2 * timeout_s),
             client.stream("POST", url, content=content, params=params, headers=headers) as answer,
         ):
-            async for part in answer.aiter_bytes():
-                body += part
-                if len(body) >= MOST_READ_BYTES:
+            is_plain = answer.headers.get("content-encoding", "identity") == "identity"
+            async for part in answer.aiter_raw():
+                body += part if is_plain else b""
+                if not is_plain or len(body) >= MOST_READ_BYTES:
                     break
-    except (httpx.HTTPError, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise NotTakenError(f"no answer ({type(error).__name__})") from None
     text = bytes(body[:MOST_READ_BYTES]).decode(errors="replace")
     return Answer(answer.status_code, answer.headers.get("content-type", ""), text)

@@ -18,7 +18,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind, post, secret_in
+from speedtrap_graph.exporters import ExporterKind, post, posting, secret_in
 from speedtrap_graph.rules.model import Metric
 from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
 from speedtrap_graph.services.figures import FIGURE_KEYS
@@ -79,10 +79,7 @@ class Influx:
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         if token:
             headers["Authorization"] = f"Token {token}"
-        timeout = httpx.Timeout(self.settings.influx_timeout_s)
-        async with httpx.AsyncClient(
-            timeout=timeout, headers=headers, follow_redirects=False
-        ) as client:
+        async with posting(self.settings.influx_timeout_s, headers) as client:
             yield _Writer(client, self.settings)
 
 

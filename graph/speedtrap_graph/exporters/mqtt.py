@@ -128,11 +128,13 @@ class Mqtt:
                     await publisher.begin()
                     yield publisher
                 finally:
-                    # The last will is for those who can no longer say good-bye.
-                    with contextlib.suppress(MqttError):
-                        await publisher.end()
-                    listening.cancel()
-                    await asyncio.gather(listening, return_exceptions=True)
+                    try:
+                        # The last will is for those who can no longer say good-bye.
+                        with contextlib.suppress(MqttError):
+                            await publisher.end()
+                    finally:
+                        listening.cancel()
+                        await asyncio.gather(listening, return_exceptions=True)
         except MqttError as error:
             raise NotTakenError(_told(error)) from None
 

@@ -24,7 +24,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.exporters import ExporterKind, post, secret_in
+from speedtrap_graph.exporters import ExporterKind, post, posting, secret_in
 from speedtrap_graph.services.export import named
 from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
 from speedtrap_graph.store.database import Row
@@ -83,8 +83,7 @@ class Webhook:
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator["_Post"]:
-        timeout = httpx.Timeout(self.settings.webhook_timeout_s)
-        async with httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client:
+        async with posting(self.settings.webhook_timeout_s) as client:
             yield _Post(client, self.settings)
 
 

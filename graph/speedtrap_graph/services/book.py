@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from speedtrap_graph.rules.recipients import recipient_key
 from speedtrap_graph.services.clock import Clock
 from speedtrap_graph.services.errors import NotFoundError
 from speedtrap_graph.services.leave import (
@@ -31,7 +32,7 @@ class Terms:
     """What an operator may decide about sending.
 
     Notices of `auto_approve` need no person's leave. Those of `owner_channels` go to the subscriber
-    themselves: they need no leave either, and are not counted. `digest_channels` have a digest.
+    themselves: they need no leave either, and have wider limits. `digest_channels` have a digest.
     """
 
     auto_approve: frozenset[str] = frozenset()
@@ -48,9 +49,8 @@ class Book:
     clock: Clock
     terms: Terms = Terms()
 
-    def counts(self, row: Row) -> bool:
-        """Whether this notice counts against its recipient's limits."""
-        return row["channel"] not in self.terms.owner_channels
+    def is_to_owner(self, row: Row) -> bool:
+        return row["channel"] in self.terms.owner_channels
 
     async def switched_off(self, session: Session | None = None) -> Row | None:
         """The switch, when somebody switched all sending off."""
@@ -78,7 +78,7 @@ class Book:
         if granted.status in HELD_BACK:
             fields["counted_at"] = None
         waits = granted.due_at is not None and granted.due_at > self.clock()
-        if self.counts(row) and (waits or granted.why == TOLD_IN_DIGEST):
+        if not self.is_to_owner(row) and (waits or granted.why == TOLD_IN_DIGEST):
             fields["held_back_at"] = row.get("held_back_at") or self.clock()
         last = row["steps"][-1]
         known = (last["status"], last["why"]) == (granted.status, granted.why)
@@ -95,7 +95,7 @@ class Book:
         breach = await self.breach(row["breach"], session)
         silence = await self.store["silences"].find_one({"_id": breach["probe"]}, session=session)
         stop = await self.store["stops"].find_one(
-            {"_id": row["recipient"].casefold()}, session=session
+            {"_id": recipient_key(row["recipient"])}, session=session
         )
         opening = await self.store["notices"].find_one(
             {
@@ -109,7 +109,7 @@ class Book:
         )
         return Situation(
             stage=Stage(row["stage"]),
-            counted=self.counts(row),
+            to_owner=self.is_to_owner(row),
             has_digest=row["channel"] in self.terms.digest_channels,
             breach_status=await self._standing(breach, row.get("covers", ()), session),
             stopped_at=None if stop is None else stop["at"],
@@ -127,12 +127,15 @@ class Book:
         return next(status for status in (RETRACTED, OPEN, RESOLVED) if status in found)
 
     async def _earlier(self, row: Row, session: Session) -> list[datetime]:
-        """When other counted notices went to the same recipient."""
-        wanted = {"recipient_key": row["recipient"].casefold(), "_id": {"$ne": row["_id"]}}
+        """When other notices went to the same recipient, as far as they count beside this one."""
+        key, owner = recipient_key(row["recipient"]), sorted(self.terms.owner_channels)
+        channels = row["channel"] if self.is_to_owner(row) else {"$nin": owner}
+        wanted = {"recipient_key": key, "channel": channels, "_id": {"$ne": row["_id"]}}
         found = self.store["notices"].find(wanted, {"counted_at": 1}, session=session)
         moments = [other["counted_at"] async for other in found if other.get("counted_at")]
-        recipient = {"_id": row["recipient"].casefold()}
-        known = await self.store["recipients"].find_one(recipient, session=session) or {}
+        if self.is_to_owner(row):
+            return moments
+        known = await self.store["recipients"].find_one({"_id": key}, session=session) or {}
         # Of probes that were deleted since.
         return [*moments, *known.get("counted", ())]
 
@@ -156,11 +159,11 @@ class Book:
 
     async def ensure_recipient(self, recipient: str) -> None:
         await self.store["recipients"].update_one(
-            {"_id": recipient.casefold()}, {"$setOnInsert": {"seq": 0}}, upsert=True
+            {"_id": recipient_key(recipient)}, {"$setOnInsert": {"seq": 0}}, upsert=True
         )
 
     async def bump_recipient(self, recipient: str, session: Session) -> None:
         """First in every transaction that counts: two at once cannot both be the last allowed."""
         await self.store["recipients"].update_one(
-            {"_id": recipient.casefold()}, {"$inc": {"seq": 1}}, session=session
+            {"_id": recipient_key(recipient)}, {"$inc": {"seq": 1}}, session=session
         )

@@ -131,6 +131,8 @@ class Export:
         newest = await self._newest(runs)
         try:
             await sender.send(runs, newest)
+        except (NotTakenError, PyMongoError):
+            raise
         except RefusedRunError as error:
             if len(runs) > 1:
                 # One of them: the others must not suffer for it.
@@ -145,6 +147,9 @@ class Export:
                 }
                 words = "%s: run %s is left out: %s"
                 _log.error(words, self.exporter.name, run["_id"], error, extra=facts)
+        except Exception as error:
+            # Whatever the other side made a library raise: it must not end the export.
+            raise NotTakenError(f"an unexpected {type(error).__name__}") from error
 
     async def _newest(self, runs: Sequence[Row]) -> dict[str, datetime]:
         names = list({run["probe"] for run in runs})

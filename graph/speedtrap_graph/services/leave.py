@@ -2,8 +2,11 @@
 
 How DESIGN §5's limits are applied:
 
-- They count notices of every stage, by recipient (letter case aside), over all channels. What goes
-  to the subscriber (the owner's channels) is not counted.
+- They count notices of every stage, by recipient (however the address is spelled), over all
+  channels but the owner's.
+- What goes to the subscriber (the owner's channels) has limits of its own, for each channel:
+  10 in an hour and 30 in 24 hours. A line that fails and recovers all the time, or a probe key that
+  invents it, does not make a telephone ring all night.
 - A notice counts from the moment it is claimed for sending, unknown outcomes included; one that
   certainly never left the house (refused, unavailable) does not count.
 - At most 1 in 24 hours, at most 2 in 7 days, and 72 hours after each before the next: the last to
@@ -25,6 +28,30 @@ PER_WEEK = 2
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 COOL_DOWN = timedelta(hours=72)
+HOUR = timedelta(hours=1)
+OWNER_PER_HOUR = 10
+OWNER_PER_DAY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many notices to one recipient in a time, and how a person is told of it."""
+
+    most: int
+    span: timedelta
+    why: str
+
+
+LIMITS = (
+    Limit(1, COOL_DOWN, "cool-down: 72 hours between two notices to one recipient"),
+    Limit(PER_DAY, DAY, "limit: 1 notice a day to one recipient"),
+    Limit(PER_WEEK, WEEK, "limit: 2 notices a week to one recipient"),
+)
+OWNER_LIMITS = (
+    Limit(OWNER_PER_HOUR, HOUR, f"limit: {OWNER_PER_HOUR} notices an hour to the subscriber"),
+    Limit(OWNER_PER_DAY, DAY, f"limit: {OWNER_PER_DAY} notices a day to the subscriber"),
+)
+"""For each of the owner's channels. Four rules that break and recover at once stay below both."""
 
 
 class Stage(StrEnum):
@@ -63,15 +90,15 @@ TOLD_IN_DIGEST = "the limits hold this back: the weekly digest tells of it"
 class Situation:
     """What is known about a notice that wants to go out.
 
-    `breach_status` is recomputed from the stored runs. `counted` is False for what goes to the
+    `breach_status` is recomputed from the stored runs. `to_owner`: it goes to the
     subscriber. `has_digest`: the channel has a weekly digest. `stopped_at` is when this recipient
     asked for no more. `opening` is the status of the same breach's OPENING to the same recipient by
-    the same channel. `earlier` are the moments at which other counted notices went to this
-    recipient.
+    the same channel. `earlier` are the moments at which other notices went to this
+    recipient, as far as they count against the same limits.
     """
 
     stage: Stage
-    counted: bool
+    to_owner: bool
     has_digest: bool
     breach_status: str
     stopped_at: datetime | None
@@ -97,12 +124,13 @@ def leave(situation: Situation) -> Leave:
     if situation.stage is Stage.RECOVERY and situation.opening in IN_FLIGHT:
         why = "waits until its opening notice has gone out"
         return Leave(NoticeStatus.APPROVED, situation.now, why)
-    if situation.counted:
-        wait = earliest_moment(situation.earlier)
-        if wait is not None and wait[0] > situation.now:
-            if situation.stage is Stage.RECOVERY and situation.has_digest:
-                return Leave(NoticeStatus.SUPPRESSED, None, TOLD_IN_DIGEST)
-            return Leave(NoticeStatus.APPROVED, *wait)
+    limits = OWNER_LIMITS if situation.to_owner else LIMITS
+    wait = earliest_moment(situation.earlier, limits)
+    if wait is not None and wait[0] > situation.now:
+        has_digest = situation.has_digest and not situation.to_owner
+        if situation.stage is Stage.RECOVERY and has_digest:
+            return Leave(NoticeStatus.SUPPRESSED, None, TOLD_IN_DIGEST)
+        return Leave(NoticeStatus.APPROVED, *wait)
     return Leave(NoticeStatus.DUE, situation.now, None)
 
 
@@ -119,17 +147,15 @@ def held_back(situation: Situation) -> Leave | None:
     return None
 
 
-def earliest_moment(earlier: Sequence[datetime]) -> tuple[datetime, str] | None:
+def earliest_moment(
+    earlier: Sequence[datetime], limits: Sequence[Limit]
+) -> tuple[datetime, str] | None:
     """From when the recipient may be written to again, and the limit that says so."""
     past = sorted(earlier, reverse=True)
     waits = [
-        (past[limit - 1] + span, why)
-        for limit, span, why in (
-            (1, COOL_DOWN, "cool-down: 72 hours between two notices to one recipient"),
-            (PER_DAY, DAY, "limit: 1 notice a day to one recipient"),
-            (PER_WEEK, WEEK, "limit: 2 notices a week to one recipient"),
-        )
-        if len(past) >= limit
+        (past[limit.most - 1] + limit.span, limit.why)
+        for limit in limits
+        if len(past) >= limit.most
     ]
     return max(waits, default=None, key=lambda wait: wait[0])
 

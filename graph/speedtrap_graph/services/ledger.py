@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from speedtrap_graph.rules.recipients import recipient_key
 from speedtrap_graph.services.book import SENDING_SWITCH
 from speedtrap_graph.services.channels import obstacle, unable
 from speedtrap_graph.services.errors import BadInputError, ConflictError
@@ -56,7 +57,7 @@ class Ledger(Sending):
                 "probe": breach["probe"],
                 "reference": breach["reference"],
                 **content,
-                "recipient_key": draft.recipient.casefold(),
+                "recipient_key": recipient_key(draft.recipient),
                 "covers": list(draft.covers),
                 "status": NoticeStatus.PLANNED.value,
                 "planned_at": self.clock(),
@@ -151,10 +152,10 @@ class Ledger(Sending):
 
     async def stop(self, recipient: str, reason: str, by: str) -> StopDocument:
         """This recipient wants no more, ever, through any channel. What waits is taken out."""
-        why, key = _reason(reason), recipient.strip().casefold()
+        why, key = _reason(reason), recipient_key(recipient)
         if not 1 <= len(key) <= 320:
             raise BadInputError("recipient must have 1 to 320 characters", field="recipient")
-        await self.ensure_recipient(key)
+        await self.ensure_recipient(recipient)
 
         async def work(session: Session) -> None:
             await self.bump_recipient(key, session)
@@ -212,7 +213,7 @@ class Ledger(Sending):
     async def _last_digest(self, draft: NoticeDraft, session: Session) -> Row | None:
         wanted = {
             "channel": draft.channel,
-            "recipient": draft.recipient,
+            "recipient_key": recipient_key(draft.recipient),
             "stage": Stage.DIGEST.value,
             "planned_at": {"$gt": self.clock() - DIGEST_EVERY},
             # What one that was withdrawn told of is free for another.

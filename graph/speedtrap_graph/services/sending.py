@@ -82,7 +82,7 @@ class Sending(Book):
                 row,
                 entry,
                 lease=self.terms.sending_lease,
-                counted=self.counts(row),
+                counted=True,
                 session=session,
             )
             return True
@@ -155,7 +155,7 @@ class Sending(Book):
                 row,
                 step(self.clock(), worker, NoticeStatus.CLAIMED, None),
                 lease=self.terms.claim_lease,
-                counted=self.counts(row),
+                counted=True,
                 worker=worker,
                 session=session,
             )

@@ -12,13 +12,15 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from speedtrap_graph.rules.recipients import recipient_key
+
 Row = dict[str, Any]
 Database = AsyncDatabase[Row]
 
 SCHEMA = "schema"
 RESTORING = "restoring"
 """There while a restore puts its collections in the place of those that were."""
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of the documents, as the last of `STEPS` leaves them."""
 LEASE_MS = 60_000
 _RENEW_S = 15.0
@@ -51,7 +53,32 @@ async def _judge_again(database: Database) -> None:
     await database["standard_versions"].update_one({"_id": "*"}, {"$inc": {"seq": 1}}, upsert=True)
 
 
-STEPS: Mapping[int, Step] = {2: _key_breaches_by_rule, 3: _roll_up_for_good, 4: _judge_again}
+async def _one_key_a_recipient(database: Database) -> None:
+    """Version 5: STOP and the limits hold for a recipient, however the address is spelled."""
+    for written in await database["notices"].distinct("recipient"):
+        key = recipient_key(written)
+        other = {"recipient": written, "recipient_key": {"$ne": key}}
+        await database["notices"].update_many(other, {"$set": {"recipient_key": key}})
+    for row in await database["stops"].find().to_list():
+        if (key := recipient_key(row["_id"])) != row["_id"]:
+            kept = {"$setOnInsert": {name: row[name] for name in row if name != "_id"}}
+            await database["stops"].update_one({"_id": key}, kept, upsert=True)
+            await database["stops"].delete_one({"_id": row["_id"]})
+    for row in await database["recipients"].find().to_list():
+        if (key := recipient_key(row["_id"])) != row["_id"]:
+            joined = {"$addToSet": {"counted": {"$each": row.get("counted", [])}}}
+            await database["recipients"].update_one(
+                {"_id": key}, {**joined, "$inc": {"seq": 1}}, upsert=True
+            )
+            await database["recipients"].delete_one({"_id": row["_id"]})
+
+
+STEPS: Mapping[int, Step] = {
+    2: _key_breaches_by_rule,
+    3: _roll_up_for_good,
+    4: _judge_again,
+    5: _one_key_a_recipient,
+}
 """What leads to each version from the one before. Version 1 had none on record."""
 
 

@@ -1,11 +1,18 @@
 """What people decide, what is looked up, what the limits hold back, and what must never go out."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from speedtrap_graph.services.errors import BadInputError, ConflictError
-from speedtrap_graph.services.leave import Stage
+from speedtrap_graph.services.leave import (
+    OWNER_LIMITS,
+    OWNER_PER_DAY,
+    OWNER_PER_HOUR,
+    RECOVERED_FIRST,
+    Stage,
+    earliest_moment,
+)
 from speedtrap_graph.services.ledger import Claim
 from speedtrap_graph.services.settling import Settlement, SettleOutcome
 from speedtrap_graph.store.database import Store
@@ -270,20 +277,77 @@ async def test_a_reminder_follows_a_sent_opening_only_while_the_line_is_down(pos
     assert await status_of(reminder.id) == "SUPPRESSED"
 
 
-async def test_the_subscriber_is_told_at_once_and_without_limit(post: Post) -> None:
-    post.owner_channels = frozenset({"apprise"})
-    for _ in range(3):
-        breach = await post.slow()
-        told = await post.ledger.plan(
-            a_draft(breach, channel="apprise", recipient="subscriber"), "bot"
-        )
-        assert told.status == "DUE"
-        claim = await post.claimed("apprise")
+async def told(post: Post, channel: str = "apprise") -> str:
+    """Of one more breach, which then ends; the status that its opening to the subscriber had."""
+    breach = await post.slow()
+    draft = a_draft(breach, channel=channel, recipient="subscriber")
+    notice = await post.ledger.plan(draft, "bot")
+    if notice.status == "DUE":
+        claim = await post.claimed(channel)
         assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
         await post.ledger.settle(claim.notice.id, claim.fence, SENT, "bot")
-        await post.good()
+    await post.good()
+    return notice.status
+
+
+async def test_the_subscriber_is_told_at_once_but_not_all_night(post: Post) -> None:
+    """A probe's key can invent a line that breaks and recovers thirty times a minute."""
+    post.owner_channels = frozenset({"apprise", "webhook"})
+    post.line.clock.advance(days=30)
+    statuses = [await told(post) for _ in range(OWNER_PER_HOUR + 1)]
+    assert statuses == ["DUE"] * OWNER_PER_HOUR + ["APPROVED"]
+    held = await NoticeDocument.find({"status": "SUPPRESSED"}).to_list()
+    assert [one.steps[-1].why for one in held] == [RECOVERED_FIRST]
+    assert await told(post, "webhook") == "DUE", "each channel has its own limit"
+
+    post.line.clock.advance(hours=1)
+    assert await told(post) == "DUE"
+
+
+def test_the_subscriber_is_told_thirty_times_a_day_at_most() -> None:
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    earlier = [start + timedelta(minutes=7 * n) for n in range(OWNER_PER_DAY)]
+    wait = earliest_moment(earlier, OWNER_LIMITS)
+    assert wait is not None
+    assert wait[0] == start + timedelta(days=1)
+    wait = earliest_moment(earlier[: OWNER_PER_DAY - 1], OWNER_LIMITS)
+    assert wait is not None
+    assert wait[0] < earlier[OWNER_PER_DAY - 1]
+
+
+async def test_what_the_subscriber_was_told_does_not_hold_back_the_letter(post: Post) -> None:
+    post.owner_channels = frozenset({"apprise"})
+    breach = await post.slow()
+    await post.ledger.plan(a_draft(breach, channel="apprise", recipient=DESK), "bot")
+    claim = await post.claimed("apprise")
+    assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
+    await post.ledger.settle(claim.notice.id, claim.fence, SENT, "bot")
+    assert (await post.approved(breach)).status == "DUE"
+
+
+async def test_only_a_configured_subscriber_is_written_to(post: Post) -> None:
+    post.owner_channels = frozenset({"apprise"})
     nobody = await post.ledger.plan(a_draft(await post.slow(), channel="apprise", recipient=""), "")
-    assert nobody.status == "PLANNED", "only a configured recipient is written to"
+    assert nobody.status == "PLANNED"
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["SUPPORT@isp.example", "Help <support@ISP.example>", "support+1@isp.example.",
+     "mailto:support@isp.example", '"support"@isp.example', "\uff53upport@isp.example"],
+)  # fmt: skip
+async def test_stop_and_the_limits_hold_however_the_address_is_spelled(
+    post: Post, spelled: str
+) -> None:
+    await post.sent(await post.slow())
+    await post.good()
+    second = await post.approved(await post.slow(), recipient=spelled)
+    assert second.status == "APPROVED"
+    assert "cool-down" in (second.steps[-1].why or "")
+    await post.ledger.stop(spelled, "answered STOP", "operator")
+    assert await status_of(second.id) == "SUPPRESSED"
+    third = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    assert third.status == "SUPPRESSED"
 
 
 async def test_a_decision_needs_a_reason(post: Post) -> None:
