@@ -51,17 +51,29 @@ BOUNDS: dict[str, str] = {
         f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
     ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
-    "notices to the subscriber, for each of the owner's channels": f"{leave.OWNER_PER_HOUR} an hour, {leave.OWNER_PER_DAY} a day",
-    "probe: a tool in all, unless set": f"{tool.DEADLINE_S:g} s and {tool.DEADLINE_WINDOWS:g} windows",
+    "notices to the subscriber, for each of the owner's channels": (
+        f"{leave.OWNER_PER_HOUR} an hour, {leave.OWNER_PER_DAY} a day"
+    ),
+    "probe: a tool in all, unless set": (
+        f"{tool.DEADLINE_S:g} s and {tool.DEADLINE_WINDOWS:g} windows"
+    ),
     "probe: a request to the service": f"{submit.WITHIN_S:g} s",
-    "probe: a list or a page of a measuring server": f"{link.DOCUMENT_LIMIT:,} bytes, {link.REDIRECT_LIMIT} redirects",
+    "probe: a list or a page of a measuring server": (
+        f"{link.DOCUMENT_LIMIT:,} bytes, {link.REDIRECT_LIMIT} redirects"
+    ),
     "probe: an answer to a ping or an upload": f"{answers.SMALL_ANSWER_BYTES:,} bytes",
     "probe: what a program printed": f"the last {command.OUTPUT_LIMIT:,} bytes of each stream",
     "probe: what a server may ask to wait": f"{limits_of_tools.MOST_S / 3600:g} hours",
-    "probe: its outbox, unless set": f"{probe_settings.OUTBOX_SIZE:,} bytes, {probe_settings.OUTBOX_AGE_S // 86_400} days",
-    "an answer of a receiver of exported runs": f"{exporters.MOST_HEAD_BYTES + exporters.MOST_READ_BYTES:,} bytes, not unpacked",
+    "probe: its outbox, unless set": (
+        f"{probe_settings.OUTBOX_SIZE:,} bytes, {probe_settings.OUTBOX_AGE_S // 86_400} days"
+    ),
+    "an answer of a receiver of exported runs": (
+        f"{exporters.MOST_HEAD_BYTES + exporters.MOST_READ_BYTES:,} bytes, not unpacked"
+    ),
     "bots: a step of a conversation with a mail server": f"{mail.STEP_TIMEOUT_S:g} s",
-    "bots: a picture that is drawn": f"{rendering.CPU_LIMIT_S} s of processor time, {rendering.MEMORY_LIMIT_BYTES:,} bytes",
+    "bots: a picture that is drawn": (
+        f"{rendering.CPU_LIMIT_S} s of processor time, {rendering.MEMORY_LIMIT_BYTES:,} bytes"
+    ),
 }
 
 
