@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from speedtrap_bots import bounded as to_bots
 from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
@@ -11,6 +12,7 @@ from speedtrap_graph.quotas import BYTES_PER_MINUTE
 from speedtrap_graph.services import moments, submission
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.unpacking import BODY_WITHIN_S
+from speedtrap_web import bounded as to_web
 
 from speedtrap_up import visitors
 
@@ -44,6 +46,9 @@ BOUNDS: dict[str, str] = {
         f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
     ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
+    "graph's answer to the page, to a bot": (
+        f"{to_web.LARGEST_ANSWER_BYTES:,} bytes, {to_bots.LARGEST_ANSWER_BYTES:,} bytes"
+    ),
 }
 
 
