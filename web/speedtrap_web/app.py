@@ -35,6 +35,7 @@ from speedtrap_web import (
 )
 from speedtrap_web import site as web
 from speedtrap_web.bounded import bounded
+from speedtrap_web.ended import EndedSessions
 from speedtrap_web.graph import Graph
 from speedtrap_web.links import Links
 from speedtrap_web.security import SameOriginOnly, SecurityHeaders
@@ -97,7 +98,7 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
                     settings.key.get_secret_value(),
                     settings.graph_timeout_s,
                 ),
-                sessions=Sessions(secret),
+                sessions=Sessions(secret, EndedSessions(settings.ended_sessions_file)),
                 throttle=Throttle(),
                 links=Links(secret),
                 templates=web.environment(),
