@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from speedtrap_bots import bounded as to_bots
+from speedtrap_graph import logs
 from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
@@ -40,6 +41,12 @@ BOUNDS: dict[str, str] = {
     "requests of one key that are still arriving": str(MOST_BODIES),
     "`speedtrap up`: a request's head, its body": (
         f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
+    ),
+    "`speedtrap up`: a request's head, requests in a row that wait": (
+        f"{PatientHttp.most_head_bytes:,} bytes, {PatientHttp.most_pipelined}"
+    ),
+    "records that one place in the code writes into a log": (
+        f"{logs.MOST_ALIKE} a minute, then a count"
     ),
     "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
     "`speedtrap up`: requests of one address": (
