@@ -9,7 +9,7 @@ from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
 from speedtrap_graph.patience import PatientHttp
-from speedtrap_graph.quotas import BYTES_PER_MINUTE
+from speedtrap_graph.quotas import BYTES_PER_MINUTE, CPU_S_PER_MINUTE
 from speedtrap_graph.services import moments, submission
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.unpacking import BODY_WITHIN_S
@@ -38,6 +38,9 @@ BOUNDS: dict[str, str] = {
     "bytes that a measurement may claim": f"{submission.MAX_BYTES:,}",
     "a run's start": f"the years {moments.FIRST_YEAR} to {moments.LAST_YEAR}",
     "what a probe's key may send": f"{BYTES_PER_MINUTE[Role.PROBE]:,} bytes a minute",
+    "processor time a minute of a probe's key, of any other": (
+        f"{CPU_S_PER_MINUTE[Role.PROBE]:g} s, {CPU_S_PER_MINUTE[Role.VIEWER]:g} s"
+    ),
     "requests of one key that are still arriving": str(MOST_BODIES),
     "`speedtrap up`: a request's head, its body": (
         f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
