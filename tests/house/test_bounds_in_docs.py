@@ -26,14 +26,14 @@ BOUNDS: dict[str, str] = {
         f"{limits.MAX_TOKENS:,}, {limits.MAX_DEPTH}, {limits.MAX_FIELDS:,}, {limits.MAX_ALIASES}"
     ),
     "selections that ask again for what was asked for already": str(limits.MAX_REPEATED),
-    "its variables": str(limits.MAX_VARIABLES),
+    "its variables, items of a list among them": f"{limits.MAX_VARIABLES}, {limits.MAX_ITEMS:,}",
     "documents that it may read, as estimated beforehand": f"{DEFAULTS.max_cost:,}",
     "errors in an answer": str(limits.MAX_ERRORS),
     "documents kept parsed, and their length": (
         f"{limits.MAX_CACHED} of {limits.CACHED_CHARS:,} characters"
     ),
-    "runs in a batch, measurements in a run": (
-        f"{submission.MAX_BATCH}, {submission.MAX_MEASUREMENTS}"
+    "runs in a batch, measurements in a run, values in a run": (
+        f"{submission.MAX_BATCH}, {submission.MAX_MEASUREMENTS}, {submission.MAX_VALUES:,}"
     ),
     "bytes that a measurement may claim": f"{submission.MAX_BYTES:,}",
     "a run's start": f"the years {moments.FIRST_YEAR} to {moments.LAST_YEAR}",
