@@ -26,6 +26,7 @@ BOUNDS: dict[str, str] = {
         f"{limits.MAX_TOKENS:,}, {limits.MAX_DEPTH}, {limits.MAX_FIELDS:,}, {limits.MAX_ALIASES}"
     ),
     "selections that ask again for what was asked for already": str(limits.MAX_REPEATED),
+    "values in a request's JSON": f"{limits.MAX_JSON_VALUES:,}",
     "its variables, items of a list among them": f"{limits.MAX_VARIABLES}, {limits.MAX_ITEMS:,}",
     "documents that it may read, as estimated beforehand": f"{DEFAULTS.max_cost:,}",
     "errors in an answer": str(limits.MAX_ERRORS),

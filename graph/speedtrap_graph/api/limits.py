@@ -51,6 +51,8 @@ MAX_ITEMS = 1_000
 MAX_REPEATED = 50
 """Selections that ask again for what is asked for already: each is compared with all the others."""
 MAX_QUERY_CHARS = 65_536
+MAX_JSON_VALUES = 200_000
+"""Of a request: objects of them hold up everybody while they are made, a microsecond each."""
 MAX_ERRORS = 5
 CACHED_CHARS = 4_096
 """Longer documents are parsed and validated each time: a parsed one takes sixty times its text."""
@@ -187,7 +189,9 @@ def _check_trust(text: str | None, role: Role, documents: TrustedDocuments | Non
 
 def _check_items(variables: Mapping[str, object]) -> None:
     for name, value in variables.items():
-        inner = [*value.values()] if isinstance(value, dict) and len(value) <= MAX_ITEMS else []
+        inner: list[object] = []
+        if isinstance(value, dict | list) and len(value) <= MAX_ITEMS:
+            inner = [*value.values()] if isinstance(value, dict) else value
         for part in (value, *inner):
             if isinstance(part, dict | list) and len(part) > MAX_ITEMS:
                 message = f"at most {MAX_ITEMS} items, not {len(part)}"

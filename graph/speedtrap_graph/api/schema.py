@@ -31,7 +31,13 @@ from strawberry.types.graphql import OperationType
 
 from speedtrap_graph.api.context import Context, Services
 from speedtrap_graph.api.errors import public
-from speedtrap_graph.api.limits import EXTENSIONS, MAX_ERRORS, MAX_QUERY_CHARS, Limits
+from speedtrap_graph.api.limits import (
+    EXTENSIONS,
+    MAX_ERRORS,
+    MAX_JSON_VALUES,
+    MAX_QUERY_CHARS,
+    Limits,
+)
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
 from speedtrap_graph.api.roles import enforce
@@ -44,6 +50,9 @@ from speedtrap_graph.socket import SERVICE_RESTART, is_going
 from speedtrap_graph.trusted import TrustedDocuments, UnknownDocumentError
 
 MAX_ID_CHARS = 100
+_TOO_MANY_VALUES = (
+    f"The request holds more than {MAX_JSON_VALUES:,} values; send fewer runs at a time"
+)
 _TOO_LONG = f"The text of the query is longer than {MAX_QUERY_CHARS} characters"
 
 
@@ -139,6 +148,11 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
         """A mistake in one operation is told, and does not end the others on its socket."""
 
 
+def _values_in(data: str | bytes) -> int:
+    """At most so many, without reading the JSON: all but the first of a kind have a comma."""
+    return data.count(",") if isinstance(data, str) else data.count(b",")
+
+
 def _wrong_in(message: object) -> str | None:
     """What is wrong with the shape of a message, in words that fit into a close frame."""
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -212,12 +226,16 @@ class GraphQLView(GraphQL[Context, None]):
         Numbers of thousands of digits, nests of hundreds of levels and halves of characters, which
         can be neither stored nor answered, are no good to this parser either.
         """
+        if _values_in(data) > MAX_JSON_VALUES:
+            raise json.JSONDecodeError(_TOO_MANY_VALUES, "", 0)
         try:
             return from_json(data.removeprefix(BOM_UTF8) if isinstance(data, bytes) else data)
         except ValueError as error:
             raise json.JSONDecodeError("JSON that nobody would write", "", 0) from error
 
     def parse_json(self, data: str | bytes) -> object:
+        if _values_in(data) > MAX_JSON_VALUES:
+            raise HTTPException(413, _TOO_MANY_VALUES)
         body = super().parse_json(data)
         if not isinstance(body, dict):
             raise HTTPException(400, "The body must be a JSON object with a query")
