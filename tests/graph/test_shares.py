@@ -137,8 +137,10 @@ async def test_a_probe_at_full_tilt_takes_its_share_and_others_are_served(
     mongod: Mongod, database_name: str, tmp_path: Path
 ) -> None:
     """Until its quota refuses: the disk and the log it takes, and the answers to another key."""
-    quota = {"SPEEDTRAP_GRAPH_REQUESTS_PER_MINUTE": f"probe={BATCHES}"}
-    with running_service(mongod, database_name, tmp_path, **quota) as service:
+    quota = f"probe={BATCHES}"
+    with running_service(
+        mongod, database_name, tmp_path, SPEEDTRAP_GRAPH_REQUESTS_PER_MINUTE=quota
+    ) as service:
         log_bytes = service.log.stat().st_size
         alone = await answer_times(service.base_url, service.keys["viewer"], 60)
         full_tilt = asyncio.create_task(
