@@ -63,6 +63,7 @@ CMD ["speedtrap-graph", "serve"]
 
 FROM runtime AS web
 COPY --from=web-build /opt/speedtrap /opt/speedtrap
+RUN mkdir -p /var/lib/speedtrap/web && chown -R speedtrap:speedtrap /var/lib/speedtrap
 EXPOSE 8000
 CMD ["speedtrap-web", "serve"]
 

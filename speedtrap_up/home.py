@@ -52,6 +52,10 @@ class Home:
         return self.folder / "keys" / "session_secret"
 
     @property
+    def ended_sessions(self) -> Path:
+        return self.folder / "keys" / "ended_sessions"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report.csv"
 

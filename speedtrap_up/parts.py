@@ -93,6 +93,7 @@ def _service(wishes: Wishes) -> Part:
             "SPEEDTRAP_WEB_GRAPH_URL": wishes.address,
             "SPEEDTRAP_WEB_KEY_FILE": str(home.key("web")),
             "SPEEDTRAP_WEB_SESSION_SECRET_FILE": str(home.session_secret),
+            "SPEEDTRAP_WEB_ENDED_SESSIONS_FILE": str(home.ended_sessions),
         }
         if not wishes.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
             access = embedded.access(home.folder / "mongo")

@@ -19,6 +19,7 @@ from gql.transport.websockets import WebsocketsTransport
 from pydantic import ValidationError
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from speedtrap_bots.bounded import bounded
 from speedtrap_bots.content import Content
 from speedtrap_bots.errors import LedgerAway, LedgerError, LedgerFailed, LedgerRefused
 from speedtrap_bots.model import (
@@ -38,6 +39,7 @@ from speedtrap_bots.model import (
 
 REQUEST_TIMEOUT_S = 15.0
 PING_EVERY_S = 20.0
+LARGEST_EVENT_BYTES = 2**20
 WINDOW_HOURS = 24
 """How far around a breach the letter shows the other runs."""
 REPORT_BEFORE = timedelta(days=30)
@@ -87,7 +89,11 @@ class Ledger:
 
     async def __aenter__(self) -> Self:
         transport = HTTPXAsyncTransport(
-            self._url, headers=self._headers, timeout=REQUEST_TIMEOUT_S, follow_redirects=False
+            self._url,
+            headers=self._headers,
+            timeout=REQUEST_TIMEOUT_S,
+            follow_redirects=False,
+            event_hooks=bounded(),
         )
         client = Client(transport=transport, execute_timeout=REQUEST_TIMEOUT_S)
         self._session = await self._stack.enter_async_context(client)
@@ -288,6 +294,7 @@ class Ledger:
             ping_interval=PING_EVERY_S,
             pong_timeout=PING_EVERY_S / 2,
             close_timeout=1,
+            connect_args={"max_size": LARGEST_EVENT_BYTES, "compression": None},
         )
         try:
             async with Client(transport=transport) as session:
@@ -308,7 +315,10 @@ class Ledger:
         if self._session is None:
             raise LedgerAway("the ledger is not connected")
         try:
-            return await self._session.execute(_request(operation, variables))
+            answer = await self._session.execute(_request(operation, variables))
+        except (TypeError, LookupError, AssertionError, RecursionError):
+            # gql takes for granted that an answer is an object and its errors a list.
+            raise LedgerAway(f"{self._url} answered what is no GraphQL response") from None
         except (
             TransportError,
             httpx.HTTPError,
@@ -317,6 +327,9 @@ class Ledger:
             TimeoutError,
         ) as error:
             raise _ledger_error(error, self._url) from error
+        if not isinstance(answer, dict):
+            raise LedgerAway(f"{self._url} answered without data")
+        return answer
 
 
 def _ledger_error(error: Exception, url: str) -> LedgerError:
@@ -351,7 +364,9 @@ def _http_status(error: Exception) -> int | None:
 
 
 def _query_error(error: TransportQueryError) -> LedgerError:
-    first: Mapping[str, Any] = error.errors[0] if error.errors else {}
+    first = error.errors[0] if isinstance(error.errors, list) and error.errors else None
+    if not isinstance(first, dict) or not isinstance(first.get("extensions") or {}, dict):
+        return LedgerAway("graph answered with an error that is none of GraphQL")
     code = str((first.get("extensions") or {}).get("code", ""))
     message = str(first.get("message", "the query failed"))
     if code == "INTERNAL":

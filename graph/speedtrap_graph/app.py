@@ -22,7 +22,7 @@ from speedtrap_graph.exporters import configured
 from speedtrap_graph.gate import Gate
 from speedtrap_graph.metrics.scrape import Scrape
 from speedtrap_graph.metrics.view import MetricsView
-from speedtrap_graph.quotas import Quotas
+from speedtrap_graph.quotas import Quotas, meter_tasks
 from speedtrap_graph.services.book import Terms
 from speedtrap_graph.services.browse import Browse
 from speedtrap_graph.services.clock import system_clock
@@ -97,6 +97,7 @@ def create_app(settings: GraphSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        meter_tasks(asyncio.get_running_loop())
         store = connect(settings.uri, settings.database, settings.username, settings.password)
         try:
             await prepare(store)

@@ -17,6 +17,7 @@ from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
 from speedtrap_graph.exporters import configured
 from speedtrap_graph.garbage import look_seldom
+from speedtrap_graph.patience import PatientHttpBehindGateway
 from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
 from speedtrap_graph.socket import PatientSocket
 from speedtrap_graph.store.database import Store
@@ -64,6 +65,7 @@ def serve(
         create_app(settings),
         host=host or settings.host,
         port=settings.port if port is None else port,
+        http=PatientHttpBehindGateway,
         ws=PatientSocket,
         # Events are short, and to pack them took a tenth of the time of telling them.
         ws_per_message_deflate=False,

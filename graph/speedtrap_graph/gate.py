@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from speedtrap_graph.api.errors import public
 from speedtrap_graph.callers import Caller, Callers
-from speedtrap_graph.quotas import Quotas, rate_limited
+from speedtrap_graph.quotas import Quotas, metered, rate_limited
 from speedtrap_graph.services.clock import system_clock
 from speedtrap_graph.services.sightings import Sightings
 from speedtrap_graph.unpacking import BODY_WITHIN_S, BadGzipError, TooLargeError, Unpacking
@@ -64,9 +64,10 @@ class Gate:
             return
         inner = {**scope, "state": {**scope.get("state", {}), "caller": caller}}
         if scope["type"] == "http":
-            await self._limited(inner, receive, send)
+            work = self._limited(inner, receive, send)
         else:
-            await self._while_known(caller, headers, inner, receive, send)
+            work = self._while_known(caller, headers, inner, receive, send)
+        await metered(work, lambda seconds: self.quotas.charge_cpu(caller, seconds))
 
     async def _while_known(
         self, caller: Caller, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send

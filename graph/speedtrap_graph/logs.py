@@ -4,8 +4,10 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 from pydantic import BeforeValidator
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -57,11 +59,64 @@ class JsonLines(JsonFormatter):
         return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line)
 
 
+MOST_ALIKE = 10
+"""Records from one place in the code that are written in a minute; the others are counted."""
+_WINDOW_S = 60.0
+Place = tuple[str, int, str, int, str]
+
+
+@dataclass
+class Repeats:
+    """Which records are written, so that nobody can fill a disk by what makes us write a line."""
+
+    now: Callable[[], float] = time.monotonic
+    _windows: dict[Place, tuple[float, int, str]] = field(default_factory=dict)
+
+    def may_pass(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        # Not by its text, which others may choose: by where it comes from.
+        place = (record.name, record.levelno, record.pathname, record.lineno, str(kind))
+        begun, count, message = self._windows.get(place, (self.now(), 0, record.getMessage()))
+        self._windows[place] = (begun, count + 1, message)
+        return count < MOST_ALIKE
+
+    def ended(self, *, at_once: bool = False) -> Iterator[logging.LogRecord]:
+        """How many were not written, of each place whose minute is over."""
+        before = self.now() - _WINDOW_S
+        for place, (begun, count, message) in list(self._windows.items()):
+            if not at_once and begun > before:
+                continue
+            del self._windows[place]
+            if count > MOST_ALIKE:
+                name, level, path, line, _ = place
+                words, more = "%d more within a minute like: %s", count - MOST_ALIKE
+                yield logging.LogRecord(name, level, path, line, words, (more, message[:200]), None)
+
+
+class SparingHandler(logging.StreamHandler[TextIO]):
+    """Writes what `Repeats` lets pass, and the counts of the rest."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._repeats = Repeats()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for count in self._repeats.ended():
+            super().emit(count)
+        if self._repeats.may_pass(record):
+            super().emit(record)
+
+    def close(self) -> None:
+        for count in self._repeats.ended(at_once=True):
+            super().emit(count)
+        super().close()
+
+
 def set_up(form: str, level: str) -> None:
     """For this whole process. The level is that of our own words: what libraries say at DEBUG has
     headers in it, and with them keys.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = SparingHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else OneLine(TEXT))
     logging.basicConfig(level=max(logging.INFO, _number(level)), handlers=[handler])
     logging.getLogger(OWN).setLevel(level)

@@ -8,12 +8,21 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 SERVICE_RESTART = 1012
 """The code of a close that means: come back, to this copy or another one (IANA's registry)."""
+INVALID_DATA = 1007
 _GOING = "speedtrap.going"
 
 
 def is_going(scope: Mapping[str, Any]) -> bool:
     """Whether this socket's end was announced because the process has been asked to end."""
     return _GOING in scope.get("extensions", ())
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class PatientSocket(WebSocketsSansIOProtocol):
@@ -39,6 +48,24 @@ class PatientSocket(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         self.scope["extensions"][_GOING] = {}
         self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            super().data_received(data)
+        except UnicodeError:
+            # uvicorn takes a request's path for ASCII.
+            self.logger.warning("Invalid WebSocket request received.")
+            self.transport.abort()
+
+    def send_receive_event_to_app(self) -> None:
+        """uvicorn writes a traceback for text that is no UTF-8."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.logger.warning("Invalid WebSocket message received.")
+            self.conn.send_close(INVALID_DATA)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
 
     def pause_writing(self) -> None:
         """The buffer is full: the clock starts."""

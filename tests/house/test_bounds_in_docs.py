@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
+from speedtrap_bots import bounded as to_bots
 from speedtrap_bots import rendering
 from speedtrap_bots.channels import mail
-from speedtrap_graph import exporters
+from speedtrap_graph import exporters, logs
 from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
 from speedtrap_graph.patience import PatientHttp
-from speedtrap_graph.quotas import BYTES_PER_MINUTE
+from speedtrap_graph.quotas import BYTES_PER_MINUTE, CPU_S_PER_MINUTE
 from speedtrap_graph.services import leave, moments, submission
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.unpacking import BODY_WITHIN_S
@@ -18,6 +19,7 @@ from speedtrap_probe import command, submit, tool
 from speedtrap_probe import settings as probe_settings
 from speedtrap_probe.engine import answers, link
 from speedtrap_probe.engine import limits as limits_of_tools
+from speedtrap_web import bounded as to_web
 
 from speedtrap_up import visitors
 
@@ -30,21 +32,31 @@ BOUNDS: dict[str, str] = {
         f"{limits.MAX_TOKENS:,}, {limits.MAX_DEPTH}, {limits.MAX_FIELDS:,}, {limits.MAX_ALIASES}"
     ),
     "selections that ask again for what was asked for already": str(limits.MAX_REPEATED),
-    "its variables": str(limits.MAX_VARIABLES),
+    "values in a request's JSON": f"{limits.MAX_JSON_VALUES:,}",
+    "its variables, items of a list among them": f"{limits.MAX_VARIABLES}, {limits.MAX_ITEMS:,}",
     "documents that it may read, as estimated beforehand": f"{DEFAULTS.max_cost:,}",
     "errors in an answer": str(limits.MAX_ERRORS),
     "documents kept parsed, and their length": (
         f"{limits.MAX_CACHED} of {limits.CACHED_CHARS:,} characters"
     ),
-    "runs in a batch, measurements in a run": (
-        f"{submission.MAX_BATCH}, {submission.MAX_MEASUREMENTS}"
+    "runs in a batch, measurements in a run, values in a run": (
+        f"{submission.MAX_BATCH}, {submission.MAX_MEASUREMENTS}, {submission.MAX_VALUES:,}"
     ),
     "bytes that a measurement may claim": f"{submission.MAX_BYTES:,}",
     "a run's start": f"the years {moments.FIRST_YEAR} to {moments.LAST_YEAR}",
     "what a probe's key may send": f"{BYTES_PER_MINUTE[Role.PROBE]:,} bytes a minute",
+    "processor time a minute of a probe's key, of any other": (
+        f"{CPU_S_PER_MINUTE[Role.PROBE]:g} s, {CPU_S_PER_MINUTE[Role.VIEWER]:g} s"
+    ),
     "requests of one key that are still arriving": str(MOST_BODIES),
     "`speedtrap up`: a request's head, its body": (
         f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
+    ),
+    "`speedtrap up`: a request's head, requests in a row that wait": (
+        f"{PatientHttp.most_head_bytes:,} bytes, {PatientHttp.most_pipelined}"
+    ),
+    "records that one place in the code writes into a log": (
+        f"{logs.MOST_ALIKE} a minute, then a count"
     ),
     "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
     "`speedtrap up`: requests of one address": (
@@ -73,6 +85,9 @@ BOUNDS: dict[str, str] = {
     "bots: a step of a conversation with a mail server": f"{mail.STEP_TIMEOUT_S:g} s",
     "bots: a picture that is drawn": (
         f"{rendering.CPU_LIMIT_S} s of processor time, {rendering.MEMORY_LIMIT_BYTES:,} bytes"
+    ),
+    "graph's answer to the page, to a bot": (
+        f"{to_web.LARGEST_ANSWER_BYTES:,} bytes, {to_bots.LARGEST_ANSWER_BYTES:,} bytes"
     ),
 }
 

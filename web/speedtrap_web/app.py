@@ -34,6 +34,8 @@ from speedtrap_web import (
     sending,
 )
 from speedtrap_web import site as web
+from speedtrap_web.bounded import bounded
+from speedtrap_web.ended import EndedSessions
 from speedtrap_web.graph import Graph
 from speedtrap_web.links import Links
 from speedtrap_web.security import SameOriginOnly, SecurityHeaders
@@ -86,7 +88,9 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         timeout = httpx.Timeout(settings.graph_timeout_s)
         # Settings say where graph is; a proxy of the environment must not see its keys.
-        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=timeout, trust_env=False, event_hooks=bounded()
+        ) as client:
             app.state.site = web.Site(
                 graph=Graph(
                     client,
@@ -94,7 +98,7 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
                     settings.key.get_secret_value(),
                     settings.graph_timeout_s,
                 ),
-                sessions=Sessions(secret),
+                sessions=Sessions(secret, EndedSessions(settings.ended_sessions_file)),
                 throttle=Throttle(),
                 links=Links(secret),
                 templates=web.environment(),

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
+
+from speedtrap_web.bounded import OversizedAnswerError
 
 OPERATIONS_DIR = Path(__file__).parent / "operations"
 _SPREAD = re.compile(r"\.\.\.(\w+)")
@@ -177,6 +180,8 @@ class Graph:
                 return await self._client.post(self._url, content=body, headers=headers)
         except (TimeoutError, httpx.TimeoutException):
             raise GraphAwayError("slow") from None
+        except OversizedAnswerError:
+            raise GraphAwayError("shape") from None
         except (httpx.HTTPError, httpx.InvalidURL):  # of an odd Location, too
             raise GraphAwayError("unreachable") from None
 
@@ -185,22 +190,30 @@ def _data(response: httpx.Response) -> dict[str, Any]:
     if response.status_code in {401, 403}:
         raise KeyRefusedError("the key was refused")
     try:
-        answer = response.json()
+        # Unlike the standard library's it takes neither nests without end nor half characters.
+        answer = from_json(response.content)
     except ValueError:
         raise GraphAwayError("status", str(response.status_code)) from None
     if not isinstance(answer, dict):
         raise GraphAwayError("shape")
     errors = answer.get("errors")
     if errors:
-        raise _error(errors[0])
+        raise _first_of(errors)
     data = answer.get("data")
     if response.status_code != 200 or not isinstance(data, dict):
         raise GraphAwayError("status", str(response.status_code))
     return data
 
 
-def _error(first: Mapping[str, Any]) -> GraphError:
-    extensions = first.get("extensions") or {}
+def _first_of(errors: object) -> GraphError:
+    first = errors[0] if isinstance(errors, list) else None
+    extensions = first.get("extensions") or {} if isinstance(first, dict) else None
+    if not isinstance(first, dict) or not isinstance(extensions, dict):
+        return GraphAwayError("shape")
+    return _error(first, extensions)
+
+
+def _error(first: Mapping[str, Any], extensions: Mapping[str, Any]) -> GraphError:
     code = str(extensions.get("code", ""))
     message = str(first.get("message", "no reason was given"))
     if code in {"FORBIDDEN", "UNAUTHENTICATED"}:

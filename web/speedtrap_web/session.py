@@ -1,19 +1,23 @@
 """Who is logged in: the caller's own key, sealed in a cookie that only this service can open.
 
-Nothing is kept here, so any copy of the service can serve any session, and a key that is revoked
-ends its sessions at the next question, because graph is asked with that very key.
+Sessions are not kept here, so any copy of the service can serve any of them, and a key that is
+revoked ends its sessions at the next question, because graph is asked with that very key. What is
+kept is which sessions were ended by logging out.
 """
 
 import base64
 import hashlib
 import json
 import re
+import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet, InvalidToken
 from starlette.requests import Request
 from starlette.responses import Response
+
+from speedtrap_web.ended import EndedSessions
 
 LIFETIME_S = 12 * 3600
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*")
@@ -23,12 +27,14 @@ _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*")
 class Session:
     name: str
     key: str
+    id: str = field(default="", compare=False)
 
 
 class Sessions:
     """Seals and opens the cookie."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, ended: EndedSessions | None = None) -> None:
+        self._ended = ended or EndedSessions()
         digest = hashlib.sha256(b"speedtrap web session\0" + secret.encode()).digest()
         self._fernet = Fernet(base64.urlsafe_b64encode(digest))
 
@@ -40,12 +46,13 @@ class Sessions:
             opened = json.loads(self._fernet.decrypt(sealed.encode(), ttl=LIFETIME_S))
         except InvalidToken:
             return None
-        return Session(name=opened["name"], key=opened["key"])
+        # The id is sealed in: the text of a cookie can be spelled in several ways.
+        session = Session(opened["name"], opened["key"], str(opened.get("id", "")))
+        return None if not session.id or session.id in self._ended else session
 
     def begin(self, request: Request, response: Response, session: Session) -> None:
-        sealed = self._fernet.encrypt(
-            json.dumps({"name": session.name, "key": session.key}).encode()
-        )
+        told = {"name": session.name, "key": session.key, "id": secrets.token_hex(16)}
+        sealed = self._fernet.encrypt(json.dumps(told).encode())
         response.set_cookie(
             _cookie_name(request),
             sealed.decode(),
@@ -57,6 +64,10 @@ class Sessions:
         )
 
     def end(self, request: Request, response: Response) -> None:
+        """For this browser, and for whoever has a copy of its cookie."""
+        session = self.of(request)
+        if session is not None:
+            self._ended.add(session.id, time.time() + LIFETIME_S)
         response.delete_cookie(
             _cookie_name(request), path="/", secure=_is_tls(request), httponly=True, samesite="lax"
         )

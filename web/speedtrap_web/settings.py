@@ -42,6 +42,11 @@ class WebSettings(LogSettings):
     session_secret_file: Path | None = Field(
         default=None, description="A file that holds the session secret."
     )
+    ended_sessions_file: Path | None = Field(
+        default=None,
+        description="Where logouts are kept for the 12 hours in which a copied cookie would work; "
+        "copies may share it. Without one, they are forgotten when the process ends.",
+    )
     host: str = Field(default="127.0.0.1", description="The address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="The port to listen on.")
     graph_timeout_s: float = Field(

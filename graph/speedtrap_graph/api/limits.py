@@ -1,10 +1,12 @@
 """What a document may look like, what an operation may cost, and how both are held to it."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from graphql import (
     ASTValidationRule,
@@ -18,6 +20,7 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     get_operation_ast,
+    parse,
     validate,
 )
 from strawberry.extensions import (
@@ -25,6 +28,7 @@ from strawberry.extensions import (
     ParserCache,
     SchemaExtension,
 )
+from strawberry.types import ExecutionContext
 
 from speedtrap_graph.api.cost import estimate
 from speedtrap_graph.callers import Role
@@ -34,15 +38,21 @@ from speedtrap_graph.trusted import TrustedDocuments, UntrustedDocumentError
 if TYPE_CHECKING:
     from speedtrap_graph.api.context import Context
 
+T = TypeVar("T")
+
 MAX_TOKENS = 2000
 MAX_DEPTH = 15
 """Just enough for the introspection that clients send."""
 MAX_FIELDS = 1000
 MAX_ALIASES = 30
 MAX_VARIABLES = 100
+MAX_ITEMS = 1_000
+"""Of a list or an object among the variables: GraphQL looks at each of them, twice."""
 MAX_REPEATED = 50
 """Selections that ask again for what is asked for already: each is compared with all the others."""
 MAX_QUERY_CHARS = 65_536
+MAX_JSON_VALUES = 200_000
+"""Of a request: objects of them hold up everybody while they are made, a microsecond each."""
 MAX_ERRORS = 5
 CACHED_CHARS = 4_096
 """Longer documents are parsed and validated each time: a parsed one takes sixty times its text."""
@@ -156,6 +166,7 @@ class Admission(SchemaExtension):
             variables = execution.variables or {}
             if len(variables) > MAX_VARIABLES:
                 raise _refused(f"at most {MAX_VARIABLES} variables, not {len(variables)}")
+            _check_items(variables)
             schema = execution.schema._schema  # noqa: SLF001 - Strawberry's own extensions do so
             cost = estimate(schema, document, operation, variables)
             _check_introspection(cost.introspection, context.caller.role)
@@ -174,6 +185,17 @@ def _check_trust(text: str | None, role: Role, documents: TrustedDocuments | Non
                 allowed=[role.value for role in Role if role is not Role.VIEWER],
             )
         )
+
+
+def _check_items(variables: Mapping[str, object]) -> None:
+    for name, value in variables.items():
+        inner: list[object] = []
+        if isinstance(value, dict | list) and len(value) <= MAX_ITEMS:
+            inner = [*value.values()] if isinstance(value, dict) else value
+        for part in (value, *inner):
+            if isinstance(part, dict | list) and len(part) > MAX_ITEMS:
+                message = f"at most {MAX_ITEMS} items, not {len(part)}"
+                raise _refusal(BadInputError(message, field=name))
 
 
 def _check_introspection(field: str | None, role: Role) -> None:
@@ -217,18 +239,38 @@ class _Parsed(ParserCache):
     def __init__(self) -> None:
         super().__init__(maxsize=MAX_CACHED)
 
-    def on_parse(self) -> Iterator[None]:
+    async def on_parse(self) -> AsyncIterator[None]:  # type: ignore[override] # both are known
         # What cannot be parsed is left to Strawberry, which parses it again and tells the caller:
         # an error from here would end an operation on a socket without a word.
         execution = self.execution_context
-        if len(execution.query or "") > CACHED_CHARS:
-            yield
-            return
+        text = execution.query or ""
         with contextlib.suppress(GraphQLError, RecursionError):
-            execution.graphql_document = self.cached_parse_document(
-                execution.query, **execution.parse_options
-            )
+            if len(text) > CACHED_CHARS:
+                read = partial(parse, text, **execution.parse_options)
+                execution.graphql_document = await _aside(read, execution)
+            else:
+                execution.graphql_document = self.cached_parse_document(
+                    text, **execution.parse_options
+                )
         yield
+
+
+async def _aside(work: Callable[[], T], execution: ExecutionContext) -> T:
+    """In another thread, charged to the caller: it would hold up everybody else's answers."""
+    spent_s = [0.0]
+
+    def timed() -> T:
+        begun = time.thread_time()
+        try:
+            return work()
+        finally:
+            spent_s[0] = time.thread_time() - begun
+
+    context = cast("Context", execution.context)
+    try:
+        return await asyncio.to_thread(timed)
+    finally:
+        context.quotas.charge_cpu(context.caller, spent_s[0])
 
 
 Rules = tuple[type[ASTValidationRule], ...]
@@ -243,15 +285,18 @@ _errors_of_known = lru_cache(maxsize=MAX_CACHED)(_errors_of)
 
 
 class _Validated(SchemaExtension):
-    def on_validate(self) -> Iterator[None]:
+    async def on_validate(self) -> AsyncIterator[None]:
         execution = self.execution_context
         document = execution.graphql_document
         if document is not None and execution.pre_execution_errors is None:
-            is_short = len(execution.query or "") <= CACHED_CHARS
             schema = execution.schema._schema  # noqa: SLF001 - Strawberry's own extensions do so
-            find = _errors_of_known if is_short else _errors_of
+            rules = execution.validation_rules
+            if len(execution.query or "") <= CACHED_CHARS:
+                found = _errors_of_known(schema, document, rules)
+            else:
+                found = await _aside(partial(_errors_of, schema, document, rules), execution)
             # A copy: what is told is written over what was found.
-            execution.pre_execution_errors = [*find(schema, document, execution.validation_rules)]
+            execution.pre_execution_errors = [*found]
         yield
 
 

@@ -22,13 +22,22 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
     Operation,
 )
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    Message,
+    SubscribeMessage,
+)
 from strawberry.types import ExecutionContext
 from strawberry.types.graphql import OperationType
 
 from speedtrap_graph.api.context import Context, Services
 from speedtrap_graph.api.errors import public
-from speedtrap_graph.api.limits import EXTENSIONS, MAX_ERRORS, MAX_QUERY_CHARS, Limits
+from speedtrap_graph.api.limits import (
+    EXTENSIONS,
+    MAX_ERRORS,
+    MAX_JSON_VALUES,
+    MAX_QUERY_CHARS,
+    Limits,
+)
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
 from speedtrap_graph.api.roles import enforce
@@ -40,6 +49,10 @@ from speedtrap_graph.services.errors import BadInputError, TooSlowError
 from speedtrap_graph.socket import SERVICE_RESTART, is_going
 from speedtrap_graph.trusted import TrustedDocuments, UnknownDocumentError
 
+MAX_ID_CHARS = 100
+_TOO_MANY_VALUES = (
+    f"The request holds more than {MAX_JSON_VALUES:,} values; send fewer runs at a time"
+)
 _TOO_LONG = f"The text of the query is longer than {MAX_QUERY_CHARS} characters"
 
 
@@ -85,6 +98,13 @@ enforce(SCHEMA._schema)  # noqa: SLF001 - Strawberry has no public way to all fi
 
 
 class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
+    async def handle_message(self, message: Message) -> None:
+        """Strawberry trusts the shape of a message; one of another shape ends the socket."""
+        if wrong := _wrong_in(message):
+            await self.handle_invalid_message(wrong)
+        else:
+            await super().handle_message(message)
+
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Operations on a socket count like requests: the door sees only its opening."""
         wait_s = self.context.quotas.take(self.context.caller)
@@ -126,6 +146,30 @@ class _Socket(BaseGraphQLTransportWSHandler[Context, None]):
     @staticmethod
     def _get_pre_execution_close_reason(error: GraphQLError) -> None:
         """A mistake in one operation is told, and does not end the others on its socket."""
+
+
+def _values_in(data: str | bytes) -> int:
+    """At most so many, without reading the JSON: all but the first of a kind have a comma."""
+    return data.count(",") if isinstance(data, str) else data.count(b",")
+
+
+def _wrong_in(message: object) -> str | None:
+    """What is wrong with the shape of a message, in words that fit into a close frame."""
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return "A message must be an object with a type"
+    if message["type"] not in {"subscribe", "complete"}:
+        return None if len(message["type"]) <= MAX_ID_CHARS else "Unknown message type"
+    key = message.get("id")
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_ID_CHARS:
+        return f"id must be text of 1 to {MAX_ID_CHARS} characters"
+    payload = message.get("payload") if message["type"] == "subscribe" else {}
+    if not isinstance(payload, dict):
+        return "payload must be an object"
+    kinds = {"query": str, "variables": dict, "operationName": str, "extensions": dict}
+    for name, kind in kinds.items():
+        if payload.get(name) is not None and not isinstance(payload[name], kind):
+            return f"{name} must be {'text' if kind is str else 'an object'}"
+    return None
 
 
 def _answer_of(operation: Operation[Context, None]) -> asyncio.Task[None] | None:
@@ -182,12 +226,16 @@ class GraphQLView(GraphQL[Context, None]):
         Numbers of thousands of digits, nests of hundreds of levels and halves of characters, which
         can be neither stored nor answered, are no good to this parser either.
         """
+        if _values_in(data) > MAX_JSON_VALUES:
+            raise json.JSONDecodeError(_TOO_MANY_VALUES, "", 0)
         try:
             return from_json(data.removeprefix(BOM_UTF8) if isinstance(data, bytes) else data)
         except ValueError as error:
             raise json.JSONDecodeError("JSON that nobody would write", "", 0) from error
 
     def parse_json(self, data: str | bytes) -> object:
+        if _values_in(data) > MAX_JSON_VALUES:
+            raise HTTPException(413, _TOO_MANY_VALUES)
         body = super().parse_json(data)
         if not isinstance(body, dict):
             raise HTTPException(400, "The body must be a JSON object with a query")

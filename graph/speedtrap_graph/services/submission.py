@@ -27,6 +27,8 @@ from speedtrap_graph.store.database import Row
 
 MAX_BATCH = 500
 MAX_MEASUREMENTS = 32
+MAX_VALUES = 2_000
+"""Of a run, counted before it is checked: of unknown fields each would become an error first."""
 FUTURE_SKEW = timedelta(minutes=5)
 """A probe's clock may be ahead by this much before its run is refused."""
 _FUTURE = "lies in the future: check the probe's clock"
@@ -194,6 +196,10 @@ def validate(
     good: list[tuple[int, Row]] = []
     bad: list[Rejection] = []
     for index, raw in enumerate(raw_runs):
+        if not _is_small(raw):
+            too_many = "run", f"holds more than {MAX_VALUES} values"
+            bad.append(Rejection(_submitted_id(raw), index, *too_many))
+            continue
         try:
             row = _row(_checked(raw))
         except ValidationError:
@@ -205,6 +211,19 @@ def validate(
         else:
             bad.append(Rejection(_submitted_id(raw), index, *wrong))
     return good, bad
+
+
+def _is_small(raw: object) -> bool:
+    left, parts = MAX_VALUES, [raw]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict | list):
+            left -= len(part)
+            if left < 0:
+                return False
+            inner = part.values() if isinstance(part, dict) else part
+            parts += [one for one in inner if isinstance(one, dict | list)]
+    return True
 
 
 def _checked(raw: object) -> SubmittedRun:
