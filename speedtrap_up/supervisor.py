@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from speedtrap_up.errors import UpError
+from speedtrap_up.logfile import LogFile
 
 Say = Callable[[str, str], None]
 """Receives a part's name and one line for the terminal."""
@@ -27,7 +27,6 @@ ATTEMPTS_TO_START = 6
 longer than a mongod that lost its supervisor needs to let go of the data folder."""
 USAGE = 2
 """The exit code of a part whose settings are wrong: trying again would not help."""
-LOG_BYTES = 5_000_000
 LONGEST_LINE = 1 << 16
 
 _PR_SET_PDEATHSIG = 1
@@ -193,11 +192,10 @@ class Supervisor:
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
         )
         try:
-            with self._open_log(part) as log:
+            with LogFile(self._log(part)) as log:
                 while line := await _line(reader):
                     text = line.decode("utf-8", "replace").rstrip()
-                    log.write(text + "\n")
-                    log.flush()
+                    log.write(text)
                     part.last_lines.append(text)
                     if not part.quiet:
                         self._say(part.name, text)
@@ -255,12 +253,6 @@ class Supervisor:
 
     def _log(self, part: Part) -> Path:
         return self._logs / f"{part.name}.log"
-
-    def _open_log(self, part: Part) -> TextIO:
-        log = self._log(part)
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
-        return log.open("a", encoding="utf-8")
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -11,7 +11,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
-from speedtrap_graph import care, logs
+from speedtrap_graph import care, descriptors, logs
 from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
@@ -60,6 +60,7 @@ def serve(
     _check_keys(settings.keys_file)
     _check_database(settings)
     look_seldom()
+    descriptors.raise_limit()
     uvicorn.run(
         create_app(settings),
         host=host or settings.host,

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,9 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OWN = "speedtrap_graph"
 CHATTY = ("httpx", "httpcore", "pymongo")
 """A line for every request, with its address, or for every wait, which we tell in our own words."""
+_SERVERS = ("uvicorn.error", "asyncio", "websockets.server")
+_EVERY_S = 60.0
+_KINDS_KEPT = 100
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPES = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
 
@@ -57,12 +61,52 @@ class JsonLines(JsonFormatter):
         return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line)
 
 
+class Counted(logging.Filter):
+    """What the HTTP server says of requests that break its rules is up to whoever sends them: one
+    line of a kind in a while, and with the next one how many there were.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name not in _SERVERS or record.levelno < logging.WARNING:
+            return True
+        kind = (record.name, str(record.msg).partition("\n")[0])
+        since, left_out = self._seen.pop(kind, (-_EVERY_S, 0))
+        if self._now() - since < _EVERY_S:
+            self._seen[kind] = (since, left_out + 1)
+            return False
+        self._seen[kind] = (self._now(), 0)
+        if len(self._seen) > _KINDS_KEPT:
+            del self._seen[next(iter(self._seen))]
+        _shorten(record, left_out)
+        return True
+
+
+def _shorten(record: logging.LogRecord, left_out: int) -> None:
+    """The first line of its message, and of a traceback where it ends. Only what our own code
+    raised is told at length: a stranger has no part in that.
+    """
+    words = record.getMessage().partition("\n")[0]
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and not words.startswith("Exception in ASGI application"):
+        words += f" ({type(error).__name__})"
+        record.exc_info = record.exc_text = None
+    if left_out:
+        words += f" (and {left_out} more like it since it was last said)"
+    record.msg, record.args = words, ()
+
+
 def set_up(form: str, level: str) -> None:
     """For this whole process. The level is that of our own words: what libraries say at DEBUG has
     headers in it, and with them keys.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else OneLine(TEXT))
+    handler.addFilter(Counted())
     logging.basicConfig(level=max(logging.INFO, _number(level)), handlers=[handler])
     logging.getLogger(OWN).setLevel(level)
     for name in CHATTY:

@@ -12,7 +12,7 @@ from speedtrap_graph.services import moments, submission
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.unpacking import BODY_WITHIN_S
 
-from speedtrap_up import visitors
+from speedtrap_up import logfile, visitors
 
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 DEFAULTS = GraphSettings(callers="gateway")
@@ -42,6 +42,9 @@ BOUNDS: dict[str, str] = {
     "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
     "`speedtrap up`: requests of one address": (
         f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
+    ),
+    "`speedtrap up`: the log of each part": (
+        f"{1 + logfile.OLDER_FILES} files of {logfile.MOST_BYTES:,} bytes"
     ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
 }
