@@ -5,7 +5,7 @@ Only the supervisor holds it open, never a part: it can be renamed on every syst
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Literal, Self, TextIO
 
 MOST_BYTES = 5_000_000
 OLDER_FILES = 2
@@ -57,7 +57,7 @@ class LogFile:
                 if newer.exists():
                     newer.replace(self._older(number))
         except OSError:
-            # On Windows a file that somebody looks at cannot be renamed. The bound holds all the same.
+            # On Windows a file that somebody looks at cannot be renamed. The bound holds anyway.
             self._open("w")
         else:
             self._open("a")
@@ -65,9 +65,9 @@ class LogFile:
     def _older(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
-    def _open(self, mode: str) -> None:
+    def _open(self, mode: Literal["a", "w"]) -> None:
         try:
-            # Its lines end as the part ended them, on every system: `_bytes` counts what is written.
+            # The same line ends on every system: `_bytes` counts what is written.
             self._stream = self._path.open(mode, encoding="utf-8", newline="\n")
             self._bytes = self._path.stat().st_size
         except OSError:

@@ -55,6 +55,8 @@ class Part:
     quiet: bool = False
     """Its lines go to its log only, not to the terminal."""
     stop_timeout_s: float = 15.0
+    advice: str = ""
+    """What to do where it does not start at all."""
 
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
     was_ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -126,7 +128,7 @@ class Supervisor:
             hopeless = why == f"exit {USAGE}"
             if hopeless or (not part.was_ready.is_set() and attempts >= self.attempts_to_start):
                 raise UpError(
-                    f"{part.name} does not start: {why}. "
+                    f"{part.name} does not start: {why}. {part.advice}"
                     f"The end of {self._log(part)}:\n" + "\n".join(part.last_lines)
                 )
             if time.monotonic() - started > STEADY_S:

@@ -18,7 +18,7 @@ from speedtrap_graph.callers import KeyFile, KeyFileError
 from speedtrap_graph.exporters import configured
 from speedtrap_graph.garbage import look_seldom
 from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
-from speedtrap_graph.socket import PatientSocket
+from speedtrap_graph.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.store.database import Store
 
 S = TypeVar("S")
@@ -68,7 +68,7 @@ def serve(
         ws=PatientSocket,
         # Events are short, and to pack them took a tenth of the time of telling them.
         ws_per_message_deflate=False,
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=min(settings.max_body_bytes, MOST_MESSAGE_BYTES),
         ws_ping_interval=settings.socket_patience_s,
         ws_ping_timeout=settings.socket_patience_s,
         server_header=False,

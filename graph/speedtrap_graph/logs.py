@@ -19,7 +19,7 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OWN = "speedtrap_graph"
 CHATTY = ("httpx", "httpcore", "pymongo")
 """A line for every request, with its address, or for every wait, which we tell in our own words."""
-_SERVERS = ("uvicorn.error", "asyncio", "websockets.server")
+_SERVERS = ("uvicorn.error", "asyncio", "websockets.server", "strawberry.ws.task")
 _EVERY_S = 60.0
 _KINDS_KEPT = 100
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from speedtrap_graph import socket
 from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
@@ -39,6 +40,18 @@ BOUNDS: dict[str, str] = {
     "`speedtrap up`: a request's head, its body": (
         f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
     ),
+    "`speedtrap up`: the bytes of a head, requests ahead of their answers": (
+        f"{PatientHttp.most_head_bytes:,}, {PatientHttp.most_pipelined}"
+    ),
+    "`speedtrap up`: an answer of which nothing is taken": f"{PatientHttp.taken_within_s:g} s",
+    "a message on a socket, its pieces": (
+        f"{socket.MOST_MESSAGE_BYTES:,} bytes, {socket.MOST_PIECES:,}"
+    ),
+    "messages and pings on a socket": (
+        f"{socket.MOST_FRAMES} at once, {socket.FRAMES_PER_S:g} a second"
+    ),
+    "a socket's handshake": f"{socket.HANDSHAKE_WITHIN_S:g} s",
+    "`speedtrap up`: requests of one address for `/speed/`": f"{visitors.MOST_MEASURING} at a time",
     "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
     "`speedtrap up`: requests of one address": (
         f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"

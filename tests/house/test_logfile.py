@@ -55,14 +55,18 @@ async def test_a_part_that_never_stops_talking_fills_no_disk(tmp_path: Path) -> 
         await asyncio.sleep(0.02)
     supervisor.stop()
     await running
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 15_000_000
+    assert size_of(tmp_path) <= 15_000_000
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def a_record(
     words: str, *arguments: object, name: str = "uvicorn.error", error: Exception | None = None
 ) -> logging.LogRecord:
     about = (type(error), error, None) if error else None
-    return logging.LogRecord(name, logging.WARNING, "", 0, words, arguments, about)  # type: ignore[arg-type] # as logging itself does
+    return logging.LogRecord(name, logging.WARNING, "", 0, words, arguments, about)
 
 
 def test_what_strangers_have_the_server_say_is_counted_instead_of_repeated() -> None:
