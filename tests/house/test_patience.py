@@ -48,7 +48,7 @@ async def echo(request: Request) -> Response:
 
 
 async def slow(request: Request) -> Response:
-    while not await request.is_disconnected():
+    while not await request.is_disconnected():  # noqa: ASYNC110 - it tells no event
         await asyncio.sleep(0.02)
     return PlainTextResponse("late")
 
