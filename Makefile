@@ -32,7 +32,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench fuzz bench-bots bench-probe shots dist sbom format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench fuzz walk bench-bots bench-probe shots dist sbom format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 fuzz: $(VENV)/.dev ## ten minutes (or SECONDS=…) of operations that nobody would think of, 1,000 hostile servers
 	SPEEDTRAP_FUZZ_SECONDS=$(or $(SECONDS),600) SPEEDTRAP_FUZZ_SERVERS=$(or $(SERVERS),1000) \
 	  $(PY) -m pytest -o timeout=0 tests/graph/test_fuzz.py tests/probe/test_fuzz.py $(ARGS)
+
+walk: $(VENV)/.dev ## `up` with every single file of its data folder lost, empty, cut in half, of another owner (root)
+	$(PY) -m pytest -o python_files='walk_*.py' -o python_functions='walk_*' -o timeout=0 -s -q tests/house/walk_data_folder.py $(ARGS)
 
 bench-probe: $(VENV)/.dev test-tools ## accuracy and cost of the probe, in network namespaces (root)
 	$(PY) -m tests.bench.bench_probe $(ARGS)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
+from pymongo.errors import PyMongoError
 from speedtrap_graph import care, embedded
 from speedtrap_graph.settings import StoreSettings
 
@@ -41,7 +42,14 @@ def _work(home: Home, work: Callable[[], None], *, may_begin: bool = False) -> N
         else:
             database.with_mongod(home, os.environ, work)
     except care.CareError as error:
-        raise UpError(str(error)) from error
+        words = str(error)
+        if isinstance(error.__cause__, PyMongoError | ConnectionError) and not _is_elsewhere(
+            os.environ
+        ):
+            # It opened, and then could not read or write something.
+            words += f"; {home.folder / 'logs' / 'mongod.log'} may say why. "
+            words += embedded.what_to_do(home.folder / "mongo")
+        raise UpError(words) from error
 
 
 def _is_elsewhere(environ: Mapping[str, str]) -> bool:

@@ -66,7 +66,8 @@ def mongod(
         except embedded.EmbeddedError as error:
             raise UpError(str(error)) from error
 
-    part = Part("mongod", command, ready, quiet=True, stop_timeout_s=30)
+    advice = embedded.what_to_do(home.folder / "mongo") + ". "
+    part = Part("mongod", command, ready, quiet=True, stop_timeout_s=30, advice=advice)
     return part
 
 

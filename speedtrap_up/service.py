@@ -10,7 +10,7 @@ import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NoReturn
 
 import uvicorn
@@ -21,13 +21,14 @@ from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.garbage import look_seldom
 from speedtrap_graph.patience import PatientHttp
 from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
-from speedtrap_graph.socket import PatientSocket
+from speedtrap_graph.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.store.database import connect
 from speedtrap_graph.store.migrations import HalfRestoredError, NewerDatabaseError, check_version
 from speedtrap_web.app import create_app as create_web
 from speedtrap_web.settings import LogSettings as WebLogSettings
 from speedtrap_web.settings import WebSettings
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from speedtrap_up.hosts import KnownHosts
@@ -52,13 +53,18 @@ def compose(graph: Starlette, web: Starlette) -> ASGIApp:
 
     lifespan = Starlette(lifespan=both)
 
+    async def until_gone(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        # Whoever hangs up while a body is read is no mistake of ours that needs a traceback.
+        with suppress(ClientDisconnect):
+            await app(scope, receive, send)
+
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await lifespan(scope, receive, send)
         elif scope["path"] in GRAPH_PATHS:
-            await graph(scope, receive, send)
+            await until_gone(graph, scope, receive, send)
         else:
-            await web(scope, receive, send)
+            await until_gone(web, scope, receive, send)
 
     return dispatch
 
@@ -128,7 +134,7 @@ def main() -> None:
         http=PatientHttp,
         ws=PatientSocket,
         ws_per_message_deflate=False,
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=min(settings.max_body_bytes, MOST_MESSAGE_BYTES),
         ws_ping_interval=settings.socket_patience_s,
         ws_ping_timeout=settings.socket_patience_s,
         timeout_graceful_shutdown=settings.longest_stop_s,

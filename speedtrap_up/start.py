@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from speedtrap_graph import keyfile
+from speedtrap_graph import descriptors, keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
@@ -54,6 +54,8 @@ def start(wanted: Wanted, environ: Mapping[str, str]) -> None:
 def _start(wanted: Wanted, environ: Mapping[str, str], wish: Wish, terminal: Terminal) -> None:
     home = wanted.home
     home.make()
+    # Its parts inherit it.
+    descriptors.raise_limit()
     with home.held(wanted.address), _listen(wanted.host, wanted.port) as listening:
         name = home.probe_name(environ.get("SPEEDTRAP_PROBE_NAME"))
         for line in home.ensure_keys(name):

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from speedtrap_up.errors import UpError
+from speedtrap_up.logfile import LogFile
 
 Say = Callable[[str, str], None]
 """Receives a part's name and one line for the terminal."""
@@ -27,7 +27,6 @@ ATTEMPTS_TO_START = 6
 longer than a mongod that lost its supervisor needs to let go of the data folder."""
 USAGE = 2
 """The exit code of a part whose settings are wrong: trying again would not help."""
-LOG_BYTES = 5_000_000
 LONGEST_LINE = 1 << 16
 
 _PR_SET_PDEATHSIG = 1
@@ -56,6 +55,8 @@ class Part:
     quiet: bool = False
     """Its lines go to its log only, not to the terminal."""
     stop_timeout_s: float = 15.0
+    advice: str = ""
+    """What to do where it does not start at all."""
 
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
     was_ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -127,7 +128,7 @@ class Supervisor:
             hopeless = why == f"exit {USAGE}"
             if hopeless or (not part.was_ready.is_set() and attempts >= self.attempts_to_start):
                 raise UpError(
-                    f"{part.name} does not start: {why}. "
+                    f"{part.name} does not start: {why}. {part.advice}"
                     f"The end of {self._log(part)}:\n" + "\n".join(part.last_lines)
                 )
             if time.monotonic() - started > STEADY_S:
@@ -193,11 +194,10 @@ class Supervisor:
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
         )
         try:
-            with self._open_log(part) as log:
+            with LogFile(self._log(part)) as log:
                 while line := await _line(reader):
                     text = line.decode("utf-8", "replace").rstrip()
-                    log.write(text + "\n")
-                    log.flush()
+                    log.write(text)
                     part.last_lines.append(text)
                     if not part.quiet:
                         self._say(part.name, text)
@@ -255,12 +255,6 @@ class Supervisor:
 
     def _log(self, part: Part) -> Path:
         return self._logs / f"{part.name}.log"
-
-    def _open_log(self, part: Part) -> TextIO:
-        log = self._log(part)
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
-        return log.open("a", encoding="utf-8")
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -11,7 +11,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
-from speedtrap_graph import care, logs
+from speedtrap_graph import care, descriptors, logs
 from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app
 from speedtrap_graph.callers import KeyFile, KeyFileError
@@ -19,7 +19,7 @@ from speedtrap_graph.exporters import configured
 from speedtrap_graph.garbage import look_seldom
 from speedtrap_graph.patience import PatientHttpBehindGateway
 from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
-from speedtrap_graph.socket import PatientSocket
+from speedtrap_graph.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.store.database import Store
 
 S = TypeVar("S")
@@ -61,6 +61,7 @@ def serve(
     _check_keys(settings.keys_file)
     _check_database(settings)
     look_seldom()
+    descriptors.raise_limit()
     uvicorn.run(
         create_app(settings),
         host=host or settings.host,
@@ -69,7 +70,7 @@ def serve(
         ws=PatientSocket,
         # Events are short, and to pack them took a tenth of the time of telling them.
         ws_per_message_deflate=False,
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=min(settings.max_body_bytes, MOST_MESSAGE_BYTES),
         ws_ping_interval=settings.socket_patience_s,
         ws_ping_timeout=settings.socket_patience_s,
         server_header=False,

@@ -142,7 +142,7 @@ def settle(mongod: Mongod, alive: Callable[[], bool], timeout_s: float = 90) -> 
     port mongod first asks its old address whether it lives there, for 30 s where somebody
     listens and does not answer.
     """
-    patience = _Patience(alive, time.monotonic() + timeout_s, mongod.folder / "db")
+    patience = _Patience(alive, time.monotonic() + timeout_s, mongod.folder)
     try:
         _settle(mongod, patience)
     except PyMongoError as error:
@@ -155,14 +155,13 @@ class _Patience:
 
     alive: Callable[[], bool]
     deadline: float
-    database: Path
+    folder: Path
 
     def wait(self, what: str) -> None:
         """Waits a moment, or raises with *what* did not happen."""
         if not self.alive():
             raise EmbeddedError(
-                f"mongod ended before it {what}; its log says why. {self.database} is as it was: "
-                "mend it, or begin with another --data-dir and `speedtrap restore` a backup there"
+                f"mongod ended before it {what}; its log says why. {what_to_do(self.folder)}"
             )
         if time.monotonic() > self.deadline:
             raise EmbeddedError(f"mongod runs, and after a long while it has not yet {what}")
@@ -222,6 +221,15 @@ def _begin(mongod: Mongod, root_password: str, patience: _Patience) -> None:
             "taken up again: start once more, and it is set aside there as db.unfinished-… and a "
             "new one begun"
         ) from error
+
+
+def what_to_do(folder: Path) -> str:
+    """Where mongod does not open the database in *folder*: nothing of it is ever taken away."""
+    return (
+        f"{folder / 'db'} is as it was: put its files back as from a copy of the folder (those of "
+        "another owner: give them to the user who runs speedtrap), or begin with another "
+        "--data-dir and `speedtrap restore` a backup there"
+    )
 
 
 def check_libraries(executable: Path) -> None:

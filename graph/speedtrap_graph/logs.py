@@ -20,6 +20,7 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OWN = "speedtrap_graph"
 CHATTY = ("httpx", "httpcore", "pymongo")
 """A line for every request, with its address, or for every wait, which we tell in our own words."""
+_SERVERS = ("uvicorn.error", "asyncio", "websockets.server", "strawberry.ws.task")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPES = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
 
@@ -112,12 +113,29 @@ class SparingHandler(logging.StreamHandler[TextIO]):
         super().close()
 
 
+class Brief(logging.Filter):
+    """What the HTTP server says of requests that break its rules is one line without a traceback:
+    whoever sends them decides how often. Only what our own code raised is told at length.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name in _SERVERS and record.levelno >= logging.WARNING:
+            words = record.getMessage().partition("\n")[0]
+            error = record.exc_info[1] if record.exc_info else None
+            if error is not None and not words.startswith("Exception in ASGI application"):
+                words += f" ({type(error).__name__})"
+                record.exc_info = record.exc_text = None
+            record.msg, record.args = words, ()
+        return True
+
+
 def set_up(form: str, level: str) -> None:
     """For this whole process. The level is that of our own words: what libraries say at DEBUG has
     headers in it, and with them keys.
     """
     handler = SparingHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else OneLine(TEXT))
+    handler.addFilter(Brief())
     logging.basicConfig(level=max(logging.INFO, _number(level)), handlers=[handler])
     logging.getLogger(OWN).setLevel(level)
     for name in CHATTY:

@@ -1,5 +1,6 @@
 """What a message advises is done literally, and works."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,9 +23,14 @@ MANY = 20_000
 COMMAND = [sys.executable, "-m", "speedtrap"]
 
 
-def speedtrap(*arguments: str) -> subprocess.CompletedProcess[str]:
+def speedtrap(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [*COMMAND, *arguments],
+        env=dict(os.environ) | settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -142,3 +148,64 @@ def test_a_backup_that_was_cut_off_is_refused_and_the_folder_stays_as_it_was(
     assert "damaged or no backup" in refused.stderr
     with the_database(folder) as database:
         assert database["things"].count_documents({}) == MANY
+
+
+def test_a_restore_over_what_is_there_is_refused_and_both_ways_out_work(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "b.gz")
+    refused = speedtrap("restore", file, "--data-dir", str(folder))
+    assert refused.returncode == 1
+    assert "with `speedtrap up` another --data-dir" in refused.stderr
+    assert "--replace" in refused.stderr
+    for advised in (
+        ["--data-dir", str(tmp_path / "new")],
+        ["--data-dir", str(folder), "--replace"],
+    ):
+        done = speedtrap("restore", file, *advised)
+        assert done.returncode == 0, done.stderr
+        with the_database(Path(advised[1])) as database:
+            assert database["things"].count_documents({}) == MANY
+
+
+@pytest.mark.parametrize("name", ["mongo/db/WiredTiger.turtle", "mongo/root_password"])
+def test_a_database_that_does_not_open_is_left_alone_and_both_ways_out_work(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    file = folder / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    data = ["--data-dir", str(folder)]
+    refused = speedtrap("backup", str(tmp_path / "new.gz"), *data)
+    assert refused.returncode == 1
+    assert "another --data-dir and `speedtrap restore` a backup there" in refused.stderr
+    assert "put " in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert file.read_bytes() == whole[: len(whole) // 2]
+    other = tmp_path / "other"
+    done = speedtrap("restore", str(tmp_path / "b.gz"), "--data-dir", str(other))
+    assert done.returncode == 0, done.stderr
+    file.write_bytes(whole)
+    done = speedtrap("backup", str(tmp_path / "new.gz"), *data)
+    assert done.returncode == 0, done.stderr
+    for place in (folder, other):
+        with the_database(place) as database:
+            assert database["things"].count_documents({}) == MANY
+
+
+def test_without_a_database_a_backup_says_to_start_one_or_to_name_another(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "new.gz")
+    refused = speedtrap("backup", file, "--data-dir", str(tmp_path / "nothing"))
+    assert refused.returncode == 1
+    assert "name another database in SPEEDTRAP_GRAPH_MONGODB_URI" in refused.stderr
+    with the_database(folder):
+        access = embedded.access(folder / "mongo")
+        named = {
+            "SPEEDTRAP_GRAPH_MONGODB_URI": access.uri,
+            "SPEEDTRAP_GRAPH_MONGODB_USERNAME": access.username,
+            "SPEEDTRAP_GRAPH_MONGODB_PASSWORD_FILE": str(access.password_file),
+        }
+        done = speedtrap("backup", file, "--data-dir", str(tmp_path / "nothing"), **named)
+    assert done.returncode == 0, done.stderr

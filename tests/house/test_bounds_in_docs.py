@@ -6,7 +6,7 @@ import pytest
 from speedtrap_bots import bounded as to_bots
 from speedtrap_bots import rendering
 from speedtrap_bots.channels import mail
-from speedtrap_graph import exporters, logs
+from speedtrap_graph import exporters, logs, socket
 from speedtrap_graph.api import limits
 from speedtrap_graph.callers import Role
 from speedtrap_graph.gate import MOST_BODIES
@@ -21,7 +21,7 @@ from speedtrap_probe.engine import answers, link
 from speedtrap_probe.engine import limits as limits_of_tools
 from speedtrap_web import bounded as to_web
 
-from speedtrap_up import visitors
+from speedtrap_up import logfile, visitors
 
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 DEFAULTS = GraphSettings(callers="gateway")
@@ -52,15 +52,27 @@ BOUNDS: dict[str, str] = {
     "`speedtrap up`: a request's head, its body": (
         f"{PatientHttp.head_within_s:g} s, {BODY_WITHIN_S:g} s"
     ),
-    "`speedtrap up`: a request's head, requests in a row that wait": (
-        f"{PatientHttp.most_head_bytes:,} bytes, {PatientHttp.most_pipelined}"
-    ),
     "records that one place in the code writes into a log": (
         f"{logs.MOST_ALIKE} a minute, then a count"
     ),
+    "`speedtrap up`: the bytes of a head, requests ahead of their answers": (
+        f"{PatientHttp.most_head_bytes:,}, {PatientHttp.most_pipelined}"
+    ),
+    "`speedtrap up`: an answer of which nothing is taken": f"{PatientHttp.taken_within_s:g} s",
+    "a message on a socket, its pieces": (
+        f"{socket.MOST_MESSAGE_BYTES:,} bytes, {socket.MOST_PIECES:,}"
+    ),
+    "messages and pings on a socket": (
+        f"{socket.MOST_FRAMES} at once, {socket.FRAMES_PER_S:g} a second"
+    ),
+    "a socket's handshake": f"{socket.HANDSHAKE_WITHIN_S:g} s",
+    "`speedtrap up`: requests of one address for `/speed/`": f"{visitors.MOST_MEASURING} at a time",
     "`speedtrap up`: connections of one address": str(PatientHttp.most_of_an_address),
     "`speedtrap up`: requests of one address": (
         f"{visitors.BURST:g} at once, {visitors.PER_SECOND:g} a second"
+    ),
+    "`speedtrap up`: the log of each part": (
+        f"{1 + logfile.OLDER_FILES} files of {logfile.MOST_BYTES:,} bytes"
     ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
     "notices to the subscriber, for each of the owner's channels": (

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
@@ -50,6 +52,7 @@ def serve(
     settings = _settings(
         lambda: WebSettings(**{name: value for name, value in given.items() if value is not None})
     )
+    _raise_limit_of_connections()
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -65,6 +68,17 @@ def documents() -> None:
     texts = [operation.document for operation in load_operations().values()]
     by_digest = {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
     typer.echo(json.dumps(by_digest, indent=1, sort_keys=True))
+
+
+def _raise_limit_of_connections() -> None:
+    """To what the system allows: the usual 1,024 are soon taken by those who only wait."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - does not exist on Windows
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Where there is no limit, macOS refuses all the same.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _settings(read: Callable[[], S]) -> S:

@@ -13,8 +13,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-PIECE = os.urandom(1 << 20)
-"""One MiB of random bytes, sent again and again: nothing on the way can compress it much."""
+PIECE = os.urandom(1 << 18)
+"""Random bytes, sent again and again: nothing on the way can compress them much. So many wait in
+memory for each client that reads slowly, or not at all."""
+PIECES_PER_MIB = (1 << 20) // len(PIECE)
 
 DEFAULT_MIB = 4
 MOST_MIB = 1024
@@ -34,7 +36,7 @@ async def garbage(request: Request) -> Response:
     text = request.query_params.get("ckSize", str(DEFAULT_MIB))
     if not text.isascii() or not text.isdigit():
         return Response(f"ckSize: must be a whole number of MiB, 1 to {MOST_MIB}\n", 400, HEADERS)
-    pieces = min(max(int(text[:6]), 1), MOST_MIB)
+    pieces = min(max(int(text[:6]), 1), MOST_MIB) * PIECES_PER_MIB
     headers = {**HEADERS, "Content-Length": str(pieces * len(PIECE))}
     return StreamingResponse(
         _repeat(pieces), headers=headers, media_type="application/octet-stream"
