@@ -64,7 +64,13 @@ class PatientSocket(WebSocketsSansIOProtocol):
         for start in range(0, len(data), _SLICE_BYTES):
             if self.close_sent and self.transport.is_closing():
                 return
-            super().data_received(data[start : start + _SLICE_BYTES])
+            try:
+                super().data_received(data[start : start + _SLICE_BYTES])
+            except UnicodeError:
+                # uvicorn takes a request's path for ASCII.
+                self.logger.warning("Invalid WebSocket request received.")
+                self.transport.abort()
+                return
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             # What the library refuses before it is a handshake, uvicorn neither tells nor closes.
             self.transport.write(b"".join(self.conn.data_to_send()))
@@ -77,7 +83,12 @@ class PatientSocket(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        if self._may_send():
+        """uvicorn writes a traceback for text that is no UTF-8."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.logger.warning("Invalid WebSocket message received.")
+            self._fail(INVALID_DATA)
+        elif self._may_send():
             super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
@@ -136,24 +147,6 @@ class PatientSocket(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         self.scope["extensions"][_GOING] = {}
         self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            super().data_received(data)
-        except UnicodeError:
-            # uvicorn takes a request's path for ASCII.
-            self.logger.warning("Invalid WebSocket request received.")
-            self.transport.abort()
-
-    def send_receive_event_to_app(self) -> None:
-        """uvicorn writes a traceback for text that is no UTF-8."""
-        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
-            self.frames = []
-            self.logger.warning("Invalid WebSocket message received.")
-            self.conn.send_close(INVALID_DATA)
-            self.handle_parser_exception()
-            return
-        super().send_receive_event_to_app()
 
     def pause_writing(self) -> None:
         """The buffer is full: the clock starts."""
