@@ -223,6 +223,8 @@ ENGLISH: Mapping[str, str] = {
     "because.cool_down": "cool-down: 72 hours between two notices to one recipient",
     "because.per_day": "limit: 1 notice a day to one recipient",
     "because.per_week": "limit: 2 notices a week to one recipient",
+    "because.owner_per_hour": "limit: {n} notices an hour to the subscriber",
+    "because.owner_per_day": "limit: {n} notices a day to the subscriber",
     "because.told_in_digest": "the limits hold this back: the weekly digest tells of it",
     "because.no_recipient": "nobody is configured to get this: set the channel's recipient and"
     " server (for mail SPEEDTRAP_BOTS_MAIL_TO, _HOST and _FROM), and the bot plans it anew",

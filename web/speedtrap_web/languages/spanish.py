@@ -223,6 +223,8 @@ SPANISH: Mapping[str, str] = {
     "because.cool_down": "pausa: 72 horas entre dos avisos a un mismo destinatario",
     "because.per_day": "límite: 1 aviso al día por destinatario",
     "because.per_week": "límite: 2 avisos a la semana por destinatario",
+    "because.owner_per_hour": "límite: {n} avisos por hora al abonado",
+    "because.owner_per_day": "límite: {n} avisos al día al abonado",
     "because.told_in_digest": "los límites lo retienen: lo dice el resumen semanal",
     "because.no_recipient": "nadie está configurado para recibirlo: define el destinatario y el"
     " servidor del canal (para correo SPEEDTRAP_BOTS_MAIL_TO, _HOST y _FROM), y el bot lo prepara"
