@@ -32,7 +32,8 @@ class Terms:
     """What an operator may decide about sending.
 
     Notices of `auto_approve` need no person's leave. Those of `owner_channels` go to the subscriber
-    themselves: they need no leave either, and have limits of their own. `digest_channels` have a digest.
+    themselves: they need no leave either, and have limits of their own. `digest_channels` have a
+    digest.
     """
 
     auto_approve: frozenset[str] = frozenset()
