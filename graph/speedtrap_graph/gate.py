@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnected
 
 from speedtrap_graph.api.errors import public
 from speedtrap_graph.callers import Caller, Callers
@@ -82,10 +83,10 @@ class Gate:
                     await send(close)
                     return
                 self._note(caller)
-            await open_socket
         finally:
             open_socket.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            # What was still to be said to a client that has been sent away is nobody's mistake.
+            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnected):
                 await open_socket
 
     def _note(self, caller: Caller) -> None:
