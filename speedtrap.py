@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from speedtrap_graph import keyfile
+from speedtrap_graph.http import keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home, default_folder
@@ -79,9 +79,9 @@ BackupFile = Annotated[
 @app.command()
 def backup(file: BackupFile, data_dir: DataDir = None) -> None:
     """Writes everything into one file, as it is at this moment, while all goes on."""
-    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+    from speedtrap_up import commands  # noqa: PLC0415 - pymongo only here
 
-    care.backup(Home(data_dir or default_folder()), file)
+    commands.backup(Home(data_dir or default_folder()), file)
 
 
 @app.command()
@@ -93,9 +93,9 @@ def restore(
     data_dir: DataDir = None,
 ) -> None:
     """Puts a backup into an empty database. Start speedtrap again afterwards."""
-    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+    from speedtrap_up import commands  # noqa: PLC0415 - pymongo only here
 
-    care.restore(Home(data_dir or default_folder()), file, replace=replace)
+    commands.restore(Home(data_dir or default_folder()), file, replace=replace)
 
 
 ProbeName = Annotated[str, typer.Argument(help="The probe's name, e.g. pi-attic.")]
@@ -108,9 +108,9 @@ def probes_export(
     data_dir: DataDir = None,
 ) -> None:
     """Writes everything of one probe into one zip, while all goes on."""
-    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+    from speedtrap_up import commands  # noqa: PLC0415 - pymongo only here
 
-    care.export_probe(Home(data_dir or default_folder()), name, to)
+    commands.export_probe(Home(data_dir or default_folder()), name, to)
 
 
 @probes_app.command("delete")
@@ -120,9 +120,9 @@ def probes_delete(
     data_dir: DataDir = None,
 ) -> None:
     """Takes a probe out with everything of it. There is no way back but a backup."""
-    from speedtrap_up import care  # noqa: PLC0415 - pymongo only here
+    from speedtrap_up import commands  # noqa: PLC0415 - pymongo only here
 
-    care.delete_probe(Home(data_dir or default_folder()), name, reason)
+    commands.delete_probe(Home(data_dir or default_folder()), name, reason)
 
 
 @app.command()

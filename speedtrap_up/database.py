@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from speedtrap_up.errors import AlreadyRunningError
 from speedtrap_up.home import Home
-from speedtrap_up.parts import mongod
+from speedtrap_up.processes import mongod
 from speedtrap_up.supervisor import Supervisor
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO
 
 import platformdirs
-from speedtrap_graph import keyfile
-from speedtrap_graph.callers import parse_caller
+from speedtrap_graph.http import keyfile
+from speedtrap_graph.http.callers import parse_caller
 
 from speedtrap_up.errors import AlreadyRunningError, UpError
 

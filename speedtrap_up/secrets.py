@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from speedtrap_graph import keyfile
+from speedtrap_graph.http import keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import write_secret

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 from speedtrap_graph import logs
 from speedtrap_graph.app import create_app as create_graph
-from speedtrap_graph.garbage import look_seldom
-from speedtrap_graph.patience import PatientHttp
+from speedtrap_graph.gc_tuning import look_seldom
+from speedtrap_graph.http.patience import PatientHttp
+from speedtrap_graph.http.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
-from speedtrap_graph.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.store.database import connect
 from speedtrap_graph.store.migrations import HalfRestoredError, NewerDatabaseError, check_version
 from speedtrap_web.app import create_app as create_web

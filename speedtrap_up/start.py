@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from speedtrap_graph import descriptors, keyfile
+from speedtrap_graph import descriptors
+from speedtrap_graph.http import keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
 from speedtrap_up.logs import Terminal, Wish
-from speedtrap_up.parts import Wishes, parts
+from speedtrap_up.processes import Wishes, parts
 from speedtrap_up.supervisor import Supervisor
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -81,7 +81,7 @@ class Supervisor:
         self._say = say
         self.attempts_to_start = ATTEMPTS_TO_START
         self._stopping = asyncio.Event()
-        self._keeper: asyncio.subprocess.Process | None = None
+        self._reaper: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def stop(self) -> None:
@@ -89,7 +89,7 @@ class Supervisor:
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Returns when everything has stopped; raises UpError when a part does not come up."""
-        keeper = asyncio.create_task(self._keep_keeper())
+        reaper = asyncio.create_task(self._keep_reaper())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             for part in self._parts:
@@ -114,8 +114,8 @@ class Supervisor:
             await self._stop_parts()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             stopping.cancel()
-            keeper.cancel()
-            await asyncio.gather(keeper, stopping, return_exceptions=True)
+            reaper.cancel()
+            await asyncio.gather(reaper, stopping, return_exceptions=True)
 
     async def _keep(self, part: Part) -> None:
         pause_s, attempts = FIRST_PAUSE_S, 0
@@ -145,7 +145,7 @@ class Supervisor:
             return str(error)
         ready = asyncio.create_task(self._announce(part))
         code = await process.wait()
-        self._tell_keeper("-", process.pid)
+        self._tell_reaper("-", process.pid)
         _end_group(process.pid)
         ready.cancel()
         # What it said last is on its way through the pipe.
@@ -176,7 +176,7 @@ class Supervisor:
         finally:
             os.close(writing)
         part.process = process
-        self._tell_keeper("+", process.pid)
+        self._tell_reaper("+", process.pid)
         return process, asyncio.create_task(self._pump(part, reading))
 
     async def _announce(self, part: Part) -> None:
@@ -224,13 +224,13 @@ class Supervisor:
         except TimeoutError:
             return
 
-    async def _keep_keeper(self) -> None:
-        """The keeper may be killed too; a new one learns whom it keeps."""
+    async def _keep_reaper(self) -> None:
+        """The reaper may be killed too; a new one learns whom to end."""
         while True:
-            self._keeper = await asyncio.create_subprocess_exec(
+            self._reaper = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-I",
-                str(Path(__file__).with_name("keeper.py")),
+                str(Path(__file__).with_name("reaper.py")),
                 stdin=asyncio.subprocess.PIPE,
                 start_new_session=True,
                 # It has no use for our settings, and some of them are secrets.
@@ -238,20 +238,20 @@ class Supervisor:
             )
             for part in self._parts:
                 if part.process is not None and part.process.returncode is None:
-                    self._tell_keeper("+", part.process.pid)
+                    self._tell_reaper("+", part.process.pid)
             try:
-                await self._keeper.wait()
+                await self._reaper.wait()
             except asyncio.CancelledError:
-                if self._keeper.stdin is not None:
-                    self._keeper.stdin.close()
-                await self._keeper.wait()
+                if self._reaper.stdin is not None:
+                    self._reaper.stdin.close()
+                await self._reaper.wait()
                 raise
             await asyncio.sleep(FIRST_PAUSE_S)
 
-    def _tell_keeper(self, sign: str, group: int) -> None:
-        keeper = self._keeper
-        if keeper is not None and keeper.returncode is None and keeper.stdin is not None:
-            keeper.stdin.write(f"{sign}{group}\n".encode())
+    def _tell_reaper(self, sign: str, group: int) -> None:
+        reaper = self._reaper
+        if reaper is not None and reaper.returncode is None and reaper.stdin is not None:
+            reaper.stdin.write(f"{sign}{group}\n".encode())
 
     def _log(self, part: Part) -> Path:
         return self._logs / f"{part.name}.log"

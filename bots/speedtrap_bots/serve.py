@@ -10,10 +10,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from speedtrap_bots.channel import Channel, kinds
+from speedtrap_bots.delivery.worker import Worker
 from speedtrap_bots.ledger import Ledger
 from speedtrap_bots.letter import Templates
 from speedtrap_bots.settings import EnvironmentSettings, Settings, SettingsError
-from speedtrap_bots.worker import Worker
 
 _S = TypeVar("_S", bound=EnvironmentSettings)
 

@@ -14,31 +14,31 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from speedtrap_graph.api.authentication import Gate
 from speedtrap_graph.api.context import Services
 from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
-from speedtrap_graph.callers import Callers, Gateway, KeyFile
+from speedtrap_graph.clock import system_clock
 from speedtrap_graph.exporters import configured
-from speedtrap_graph.gate import Gate
+from speedtrap_graph.http.callers import Callers, Gateway, KeyFile
+from speedtrap_graph.http.quotas import Quotas, meter_tasks
+from speedtrap_graph.http.trusted import read_documents
 from speedtrap_graph.metrics.scrape import Scrape
 from speedtrap_graph.metrics.view import MetricsView
-from speedtrap_graph.quotas import Quotas, meter_tasks
-from speedtrap_graph.services.book import Terms
-from speedtrap_graph.services.browse import Browse
-from speedtrap_graph.services.clock import system_clock
-from speedtrap_graph.services.events import Events
-from speedtrap_graph.services.export import Format
-from speedtrap_graph.services.exporting import Export
-from speedtrap_graph.services.heartbeats import SilenceWatch
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.ledger import Ledger
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.rolling import Rolling
-from speedtrap_graph.services.sightings import Sightings
-from speedtrap_graph.services.thinning import Thinning
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.notices.ledger import Ledger
+from speedtrap_graph.services.notices.records import Terms
+from speedtrap_graph.services.probes.key_uses import Sightings
+from speedtrap_graph.services.probes.silence import SilenceWatch
+from speedtrap_graph.services.read.browse import Browse
+from speedtrap_graph.services.read.events import Events
+from speedtrap_graph.services.read.runs_export import Format
+from speedtrap_graph.services.upkeep.pump import Export
+from speedtrap_graph.services.upkeep.roll_up import Rolling
+from speedtrap_graph.services.upkeep.thin import Thinning
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.store.database import Store, connect, prepare
-from speedtrap_graph.trusted import read_documents
 
 
 @dataclass

@@ -11,24 +11,24 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
-from speedtrap_graph import care, descriptors, logs
+from speedtrap_graph import commands, descriptors, logs
 from speedtrap_graph.api.schema import SCHEMA
 from speedtrap_graph.app import create_app
-from speedtrap_graph.callers import KeyFile, KeyFileError
 from speedtrap_graph.exporters import configured
-from speedtrap_graph.garbage import look_seldom
-from speedtrap_graph.patience import PatientHttpBehindGateway
+from speedtrap_graph.gc_tuning import look_seldom
+from speedtrap_graph.http.callers import KeyFile, KeyFileError
+from speedtrap_graph.http.patience import PatientHttpBehindGateway
+from speedtrap_graph.http.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.settings import GraphSettings, LogSettings, StoreSettings
-from speedtrap_graph.socket import MOST_MESSAGE_BYTES, PatientSocket
 from speedtrap_graph.store.database import Store
 
 S = TypeVar("S")
 _log = logging.getLogger(__name__)
-BackupFile = Annotated[Path, typer.Argument(help=care.FILE_HELP)]
-Replace = Annotated[bool, typer.Option("--replace", help=care.REPLACE_HELP)]
+BackupFile = Annotated[Path, typer.Argument(help=commands.FILE_HELP)]
+Replace = Annotated[bool, typer.Option("--replace", help=commands.REPLACE_HELP)]
 
 app = typer.Typer(help="The GraphQL service.", no_args_is_help=True)
-probes_app = typer.Typer(help=care.PROBES_HELP, no_args_is_help=True)
+probes_app = typer.Typer(help=commands.PROBES_HELP, no_args_is_help=True)
 app.add_typer(probes_app, name="probes")
 
 
@@ -83,31 +83,31 @@ def serve(
 @app.command()
 def backup(file: BackupFile) -> None:
     """Writes everything into one file, as it is at this moment, while the service goes on."""
-    care.say_backup(_settings(StoreSettings), file)
+    commands.say_backup(_settings(StoreSettings), file)
 
 
 @app.command()
 def restore(file: BackupFile, *, replace: Replace = False) -> None:
     """Puts a backup into an empty database. Start the service again afterwards."""
-    care.say_restore(_settings(StoreSettings), file, replace=replace)
+    commands.say_restore(_settings(StoreSettings), file, replace=replace)
 
 
 @app.command()
 def shard() -> None:
     """Spreads what grows with the probes over a cluster's shards. The URI must lead to a mongos."""
-    care.say_shard(_settings(StoreSettings))
+    commands.say_shard(_settings(StoreSettings))
 
 
 @probes_app.command("export")
-def probes_export(name: care.ProbeName, to: care.ExportFile) -> None:
+def probes_export(name: commands.ProbeName, to: commands.ExportFile) -> None:
     """Writes everything of one probe into one zip, while the service goes on."""
-    care.say_probe_export(_settings(StoreSettings), name, to)
+    commands.say_probe_export(_settings(StoreSettings), name, to)
 
 
 @probes_app.command("delete")
-def probes_delete(name: care.ProbeName, reason: care.Reason) -> None:
+def probes_delete(name: commands.ProbeName, reason: commands.Reason) -> None:
     """Takes a probe out with everything of it. There is no way back but a backup."""
-    care.say_probe_deletion(_settings(StoreSettings), name, reason)
+    commands.say_probe_deletion(_settings(StoreSettings), name, reason)
 
 
 @app.command()
@@ -142,8 +142,8 @@ def _check_keys(path: Path | None) -> None:
 
 def _check_database(settings: GraphSettings) -> None:
     try:
-        care.with_store(settings, Store.ping)
-    except care.CareError as error:
+        commands.with_store(settings, Store.ping)
+    except commands.CareError as error:
         _complain(str(error))
         raise typer.Exit(1) from None
 
@@ -158,6 +158,6 @@ def _complain(message: str) -> None:
 def main() -> None:
     try:
         app()
-    except care.CareError as error:
+    except commands.CareError as error:
         _complain(str(error))
         sys.exit(1)

@@ -7,10 +7,10 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.api.limits import Limits
-from speedtrap_graph.callers import Role
+from speedtrap_graph.api.guards.limits import Limits
+from speedtrap_graph.http.callers import Role
+from speedtrap_graph.http.trusted import read_documents
 from speedtrap_graph.logs import LogFormat, LogLevel
-from speedtrap_graph.trusted import read_documents
 
 
 class LogSettings(BaseSettings):

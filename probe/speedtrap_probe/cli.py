@@ -16,21 +16,22 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.table import Table
 
-from speedtrap_probe import display, lock, logs, reading, settings
-from speedtrap_probe.backoff import Backoff
+from speedtrap_probe import display, logs, settings
 from speedtrap_probe.clock import ticking_s
-from speedtrap_probe.database import Database
 from speedtrap_probe.errors import ProbeError, SettingsError
+from speedtrap_probe.files import lock, reading
+from speedtrap_probe.files.database import Database
+from speedtrap_probe.files.outbox import Bounds, Outbox
+from speedtrap_probe.files.state import State
 from speedtrap_probe.model import Run, to_json
-from speedtrap_probe.outbox import Bounds, Outbox
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.problems import Exit, problems
 from speedtrap_probe.schedule import cli as scheduling
 from speedtrap_probe.schedule import interval
+from speedtrap_probe.service.backoff import Backoff
+from speedtrap_probe.service.submit import Delivery, Service
 from speedtrap_probe.session import Session
-from speedtrap_probe.state import State
 from speedtrap_probe.stopping import Stop
-from speedtrap_probe.submit import Delivery, Service
 from speedtrap_probe.tool import Setup, Tool
 from speedtrap_probe.tools import discover
 

@@ -16,8 +16,8 @@ from speedtrap_probe.budget import Budget, size
 from speedtrap_probe.model import Measurement, Medium, Run
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.run import Watcher
+from speedtrap_probe.service.submit import Delivery
 from speedtrap_probe.settings import Settings
-from speedtrap_probe.submit import Delivery
 from speedtrap_probe.tool import Progress, Tool, silent
 
 HEADINGS = ("down Mbps", "up Mbps", "latency ms", "jitter ms", "loaded ms", "of plan")

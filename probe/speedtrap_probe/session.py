@@ -5,19 +5,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from speedtrap_probe import budget, clock, report
+from speedtrap_probe import budget, clock
 from speedtrap_probe import run as rounds
 from speedtrap_probe.budget import Budget, Skipped
-from speedtrap_probe.conditions import Witness
 from speedtrap_probe.engine import limits
 from speedtrap_probe.errors import NotKeptError, ProbeError, UndeliveredError
+from speedtrap_probe.files import report
+from speedtrap_probe.files.outbox import Dropped, Outbox
+from speedtrap_probe.files.state import State
+from speedtrap_probe.line.conditions import Witness
 from speedtrap_probe.model import Run
-from speedtrap_probe.outbox import Dropped, Outbox
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.run import Watcher
+from speedtrap_probe.service.submit import WITHIN_S, Beat, Delivery, Service, deliver
 from speedtrap_probe.settings import Settings
-from speedtrap_probe.state import State
-from speedtrap_probe.submit import WITHIN_S, Beat, Delivery, Service, deliver
 from speedtrap_probe.tool import Progress, Setup, Tool
 
 AROUND_A_TOOL_S = 30.0  # programs that are looked for, threads that end

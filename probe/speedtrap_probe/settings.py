@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_config_path, user_data_path
 
-from speedtrap_probe.conditions import LOOK_S
-from speedtrap_probe.connectivity import DEFAULT_CHECKS, Address
 from speedtrap_probe.errors import SettingsError
+from speedtrap_probe.line.conditions import LOOK_S
+from speedtrap_probe.line.connectivity import DEFAULT_CHECKS, Address
+from speedtrap_probe.line.way import version_of
 from speedtrap_probe.schedule.interval import seconds
 from speedtrap_probe.tool import WINDOW_S, Option
-from speedtrap_probe.way import version_of
 
 PREFIX = "SPEEDTRAP_PROBE_"
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `speedtrap up` listens

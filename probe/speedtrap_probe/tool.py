@@ -6,8 +6,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from speedtrap_probe.deadline import UNLIMITED, Deadline
+from speedtrap_probe.line.way import Way
 from speedtrap_probe.model import Figures
-from speedtrap_probe.way import Way
 
 WINDOW_S = 8.0  # enough for a settled rate at 20 ms of round trip
 # Of one tool in all: lists, names and round trips; and both directions at three servers.

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from speedtrap_bots.channels.mail import MailSettings
 from speedtrap_bots.channels.twitter import TwitterSettings
-from speedtrap_graph import care, keyfile
+from speedtrap_graph import commands
+from speedtrap_graph.http import keyfile
 from speedtrap_graph.settings import StoreSettings
 from speedtrap_graph.store.database import Store
 
-from speedtrap_up.doctor import findings
-from speedtrap_up.doctor.findings import Finding, State
+from speedtrap_up.doctor import checks
+from speedtrap_up.doctor.checks import Finding, State
 
 WITHIN_S = 8.0
 _NTP_EPOCH_S = 2_208_988_800
@@ -29,7 +30,7 @@ def keys(file: Path) -> Finding:
         mode = file.stat().st_mode if file.exists() else 0
     except (keyfile.KeyFileError, OSError) as error:
         return Finding("keys", State.BAD, str(error), "mend that line, or make the key anew")
-    return findings.keys(str(file), roles, readable_by_others=bool(mode & stat.S_IRWXO))
+    return checks.keys(str(file), roles, readable_by_others=bool(mode & stat.S_IRWXO))
 
 
 def clock(server: str, port: int) -> Finding:
@@ -49,7 +50,7 @@ def clock(server: str, port: int) -> Finding:
         advice = "allow UDP port 123, or name a server that answers: --time-server HOST"
         return Finding("clock", State.WARN, f"{server} does not tell: {_why(error)}", advice)
     told = seconds - _NTP_EPOCH_S + fraction / 2**32
-    return findings.clock((asked + now) / 2 - told)
+    return checks.clock((asked + now) / 2 - told)
 
 
 def names(host: str) -> Finding:
@@ -76,14 +77,14 @@ def certificate(host: str, port: int, ca_file: Path | None = None) -> Finding:
     except (OSError, UnicodeError) as error:
         advice = "is the gateway up, and is the port open? docker compose ps"
         return Finding("tls", State.BAD, f"{host}:{port} speaks no TLS: {_why(error)}", advice)
-    return findings.certificate(host, (ssl.cert_time_to_seconds(until) - time.time()) / 86_400)
+    return checks.certificate(host, (ssl.cert_time_to_seconds(until) - time.time()) / 86_400)
 
 
 def database(settings: StoreSettings) -> Finding:
     began = time.monotonic()
     try:
-        care.with_store(settings, Store.ping)
-    except care.CareError as error:
+        commands.with_store(settings, Store.ping)
+    except commands.CareError as error:
         advice = "is it up? speedtrap up, or docker compose logs db"
         return Finding("db", State.BAD, str(error), advice)
     taken_ms = 1000 * (time.monotonic() - began)
@@ -165,7 +166,7 @@ def x(settings: TwitterSettings, host: str = "api.x.com", port: int = 443) -> Fi
 def disk(folder: Path) -> Finding:
     there = next(part for part in (folder, *folder.parents) if part.exists())
     usage = shutil.disk_usage(there)
-    return findings.disk(str(folder), usage.free, usage.total)
+    return checks.disk(str(folder), usage.free, usage.total)
 
 
 def _why(error: BaseException) -> str:

@@ -13,9 +13,9 @@ from speedtrap_bots.channels.mail import MailSettings
 from speedtrap_bots.channels.twitter import TwitterSettings
 from speedtrap_bots.settings import SettingsError
 
-from speedtrap_up.care import store_settings
+from speedtrap_up.commands import store_settings
 from speedtrap_up.doctor import looks
-from speedtrap_up.doctor.findings import Finding, State, exit_code
+from speedtrap_up.doctor.checks import Finding, State, exit_code
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
 

@@ -17,9 +17,9 @@ from uuid import UUID
 
 from speedtrap_graph.rules.grid import Level
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric
-from speedtrap_graph.services.history import History, HistoryQuery, history
-from speedtrap_graph.services.report import service_report
-from speedtrap_graph.services.rollups import EXACT_RUNS, Rollups
+from speedtrap_graph.services.history.report import service_report
+from speedtrap_graph.services.history.rollups import EXACT_RUNS, Rollups
+from speedtrap_graph.services.history.series import History, HistoryQuery, history
 from speedtrap_graph.store import rollups as stored
 from speedtrap_graph.store.database import Store, connect, prepare
 from speedtrap_graph.store.rollups import milliseconds

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import httpx
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric
-from speedtrap_graph.services.rollups import Rollups
+from speedtrap_graph.services.history.rollups import Rollups
 from speedtrap_graph.store.database import Store, connect, prepare
 
 from tests.bench.bench_history import runs_of

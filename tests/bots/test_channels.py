@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 from speedtrap_bots.channel import ChannelKind, kinds
-from speedtrap_bots.lease import MARGIN_S
+from speedtrap_bots.delivery.lease import MARGIN_S
 from speedtrap_bots.model import Stage
-from speedtrap_graph.services.book import DIGEST_CHANNELS
+from speedtrap_graph.services.notices.records import DIGEST_CHANNELS
 
 from tests.bots.builders import NOON, a_breach
 

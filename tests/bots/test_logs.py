@@ -30,7 +30,7 @@ def test_from_start_to_end_every_line_is_a_record_with_what_it_is_about(
     (notice,) = road.notices()
     said = records(bot.log)
     planned = the_one(said, "planned OPENING for ")
-    assert planned["logger"] == "speedtrap_bots.worker"
+    assert planned["logger"] == "speedtrap_bots.delivery.worker"
     assert (planned["channel"], planned["stage"]) == ("mail", "OPENING")
     assert planned["status"] == "PLANNED"
     (away, *_) = having(said, "cannot be reached")

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from speedtrap_bots.delivery.missing_stage import MAY_HAVE_ARRIVED, missing_stage
 from speedtrap_bots.model import BreachMark, NoticeMark, Stage
-from speedtrap_bots.plan import MAY_HAVE_ARRIVED, missing_stage
 
 from tests.bots.builders import NOON, a_mark, a_notice_mark
 

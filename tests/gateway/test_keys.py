@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from speedtrap_graph import keyfile
+from speedtrap_graph.http import keyfile
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 

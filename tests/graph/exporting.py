@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from speedtrap_graph.services.clock import system_clock
-from speedtrap_graph.services.exporting import Export, Exporter
-from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.clock import system_clock
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.upkeep.pump import Export, Exporter
 from speedtrap_graph.store.database import Store
 
 

@@ -15,12 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from speedtrap_graph.rules.model import Rule
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.report import service_report
-from speedtrap_graph.services.rollups import Rollups
-from speedtrap_graph.services.standards import load_standards
-from speedtrap_graph.services.submission import FUTURE_SKEW
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.history.report import service_report
+from speedtrap_graph.services.history.rollups import Rollups
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.intake.validate import FUTURE_SKEW
+from speedtrap_graph.services.judging.standards import load_standards
 from speedtrap_graph.store.database import Store
 
 from tests.graph.held import modelled_buckets, stored_breaches, stored_buckets

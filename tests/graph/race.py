@@ -16,7 +16,7 @@ from uuid import UUID
 import httpx
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric
 from speedtrap_graph.rules.sketch import KEPT_VALUES
-from speedtrap_graph.services.rollups import Rollups
+from speedtrap_graph.services.history.rollups import Rollups
 from speedtrap_graph.store.database import Store
 
 from tests.graph.held import modelled_buckets, stored_breaches, stored_buckets

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speedtrap_graph.services.archive import DamagedBackupError, Writer, verify, writer
-from speedtrap_graph.services.backup import back_up, write_backup
-from speedtrap_graph.services.clock import system_clock
-from speedtrap_graph.services.restoring import RestoreError, restore
+from speedtrap_graph.clock import system_clock
+from speedtrap_graph.services.upkeep.archive import DamagedBackupError, Writer, verify, writer
+from speedtrap_graph.services.upkeep.backup import back_up, write_backup
+from speedtrap_graph.services.upkeep.restore import RestoreError, restore
 from speedtrap_graph.store.database import Store, connect, prepare
 from speedtrap_graph.store.migrations import (
     RESTORING,

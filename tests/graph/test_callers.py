@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from speedtrap_graph.callers import Caller, Gateway, KeyFile, KeyFileError, Role, parse_keys
+from speedtrap_graph.http.callers import Caller, Gateway, KeyFile, KeyFileError, Role, parse_keys
 from websockets.typing import Subprotocol
 
 from tests.lab.mongo import Mongod, fresh_database

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from speedtrap_graph.rules.model import Metric, Plan, Rule
-from speedtrap_graph.services.changes import changes
-from speedtrap_graph.services.standards import EPOCH
+from speedtrap_graph.services.judging.standards import EPOCH
+from speedtrap_graph.services.read.changes import changes
 from speedtrap_graph.store.database import Store
 
 from tests.graph.services.post import SENT, Post, a_draft

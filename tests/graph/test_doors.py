@@ -12,10 +12,10 @@ import psutil
 import pytest
 import websockets
 from graphql import GraphQLObjectType, OperationDefinitionNode, parse
-from speedtrap_graph.api.cost import WEIGHTS, Cost, estimate
+from speedtrap_graph.api.guards.cost import WEIGHTS, Cost, estimate
 from speedtrap_graph.api.schema import SCHEMA
-from speedtrap_graph.callers import Caller, Gateway, KeyFile, Role
-from speedtrap_graph.quotas import Quotas
+from speedtrap_graph.http.callers import Caller, Gateway, KeyFile, Role
+from speedtrap_graph.http.quotas import Quotas
 
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.runs import SUBMIT

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import websockets
-from speedtrap_graph.socket import SERVICE_RESTART
+from speedtrap_graph.http.socket import SERVICE_RESTART
 
 from tests.graph.following import BREACHES
 from tests.lab.mongo import Mongod, running_mongod

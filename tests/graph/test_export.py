@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from speedtrap_graph.services.export import CSV_COLUMNS, Format, Wanted, export
+from speedtrap_graph.services.read.runs_export import CSV_COLUMNS, Format, Wanted, export
 from speedtrap_graph.store.database import Store
 
 from tests.graph.rules.builders import a_failure, a_plan, a_reading

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from speedtrap_graph.exporters import MOST_READ_BYTES, Answer, kinds
 from speedtrap_graph.exporters.influx import Influx, InfluxSettings
 from speedtrap_graph.exporters.webhook import Webhook, WebhookSettings
-from speedtrap_graph.services.exporting import Exporter
+from speedtrap_graph.services.upkeep.pump import Exporter
 from speedtrap_graph.store.database import Store
 
 from tests.graph.exporting import exporting, started, submit

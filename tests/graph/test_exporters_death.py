@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from speedtrap_graph.exporters.mqtt import Mqtt, MqttSettings
 from speedtrap_graph.exporters.webhook import Webhook, WebhookSettings
-from speedtrap_graph.services.exporting import Exporter, NotTakenError
+from speedtrap_graph.services.upkeep.pump import Exporter, NotTakenError
 from speedtrap_graph.store.database import Row, Store
 
 from tests.graph.exporting import submit

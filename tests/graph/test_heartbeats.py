@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from speedtrap_graph.services.heartbeats import GRACE, is_silent
+from speedtrap_graph.services.probes.silence import GRACE, is_silent
 
 from tests.lab.line import run_at
 from tests.lab.mongo import Mongod, fresh_database

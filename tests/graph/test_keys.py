@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from speedtrap_graph.services.sightings import CALLERS, EVERY, Sightings, last_seen
+from speedtrap_graph.services.probes.key_uses import CALLERS, EVERY, Sightings, last_seen
 from speedtrap_graph.store.database import Store
 
 from tests.lab.mongo import Mongod

@@ -45,7 +45,7 @@ async def test_from_start_to_end_every_line_is_a_record_and_an_error_has_its_id(
     assert told["error_id"] == error["extensions"]["id"]
     assert the_one(said, f"error {by_socket} at ")["error_id"] == by_socket
     assert told["path"][0] == "runs"
-    assert (told["level"], told["logger"]) == ("ERROR", "speedtrap_graph.api.errors")
+    assert (told["level"], told["logger"]) == ("ERROR", "speedtrap_graph.api.guards.errors")
     assert told["error"].startswith("Traceback (most recent call last):\n")
     assert "no outcome" in told["error"]
     log = service.log.read_text(encoding="ascii")
@@ -62,7 +62,7 @@ def test_text_is_for_people_and_is_what_is_written_unless_asked(
     log = service.log.read_text(encoding="utf-8")
     line = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
     assert re.search(line + r"INFO uvicorn.error: Uvicorn running on http", log, re.MULTILINE)
-    name = "speedtrap_graph.api.errors"
+    name = "speedtrap_graph.api.guards.errors"
     words = rf"ERROR {name}: error {error['extensions']['id']} at .*\nTraceback"
     assert re.search(line + words, log, re.MULTILINE)
 

@@ -12,7 +12,7 @@ import pytest
 from bson import Timestamp
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
-from speedtrap_graph.services.events import QUEUE_LENGTH, Events
+from speedtrap_graph.services.read.events import QUEUE_LENGTH, Events
 from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.events import PendingEvent, append_events, last_seq
 

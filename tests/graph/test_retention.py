@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from speedtrap_graph.services.clock import system_clock
-from speedtrap_graph.services.thinning import Thinning
+from speedtrap_graph.clock import system_clock
+from speedtrap_graph.services.upkeep.thin import Thinning
 from speedtrap_graph.store.database import Store
 
 from tests.lab.runs import SUBMIT, a_run

@@ -13,9 +13,16 @@ from graphql import (
     get_named_type,
     is_required_argument,
 )
-from speedtrap_graph.api.roles import ROOTS, May, UndecidedError, as_markdown, decisions, enforce
+from speedtrap_graph.api.guards.roles import (
+    ROOTS,
+    May,
+    UndecidedError,
+    as_markdown,
+    decisions,
+    enforce,
+)
 from speedtrap_graph.api.schema import SCHEMA
-from speedtrap_graph.callers import Role
+from speedtrap_graph.http.callers import Role
 
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.runs import SUBMIT, a_run
@@ -103,7 +110,7 @@ def test_a_field_without_a_decision_keeps_the_service_from_starting() -> None:
 
 
 def test_the_table_in_the_docs_is_the_one_that_is_enforced() -> None:
-    """`python -m speedtrap_graph.api.roles > docs/roles.md` brings it up to date."""
+    """`python -m speedtrap_graph.api.guards.roles > docs/roles.md` brings it up to date."""
     assert (ROOT / "docs" / "roles.md").read_text(encoding="utf-8") == as_markdown()
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.services.intake.ingest import Ingest
 from speedtrap_graph.store.database import Store, connect, prepare
 from speedtrap_graph.store.shards import RUN_IDS, SHARD_KEYS, ShardingError, lay_out, write_ids_down
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from speedtrap_graph.callers import Caller, KeyFile, Role
-from speedtrap_graph.gate import Gate
-from speedtrap_graph.quotas import Quotas, meter_tasks, metered
+from speedtrap_graph.api.authentication import Gate
+from speedtrap_graph.http.callers import Caller, KeyFile, Role
+from speedtrap_graph.http.quotas import Quotas, meter_tasks, metered
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speedtrap_graph.services.heartbeats import GRACE, SilenceWatch, beat, probe_events
+from speedtrap_graph.services.probes.silence import GRACE, SilenceWatch, beat, probe_events
 from speedtrap_graph.store.database import Store, connect
 
 from tests.lab.line import MIDNIGHT, Line, run_at

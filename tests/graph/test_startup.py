@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
+from speedtrap_graph.clock import system_clock
 from speedtrap_graph.rules.model import Rule
-from speedtrap_graph.services.clock import system_clock
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.rejudge import Rejudge
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.breaches.rejudge import Rejudge
+from speedtrap_graph.services.intake.ingest import Ingest
 from speedtrap_graph.store.database import Store, connect, prepare
 from speedtrap_graph.store.migrations import SCHEMA, SCHEMA_VERSION, STEPS, NewerDatabaseError
 from speedtrap_graph.store.rollups import STATES

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_web.cli import app
-from speedtrap_web.graph import load_operations
+from speedtrap_web.graphql.client import load_operations
 from typer.testing import CliRunner
 
 from tests.lab.mongo import Mongod, fresh_database

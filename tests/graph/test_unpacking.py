@@ -5,7 +5,7 @@ import gzip
 import tracemalloc
 
 import pytest
-from speedtrap_graph.unpacking import BadGzipError, TooLargeError, Unpacking
+from speedtrap_graph.http.unpacking import BadGzipError, TooLargeError, Unpacking
 from starlette.types import Message
 
 LIMIT = 100_000

@@ -6,20 +6,24 @@ import pytest
 from speedtrap_bots import bounded as to_bots
 from speedtrap_bots import rendering
 from speedtrap_bots.channels import mail
-from speedtrap_graph import exporters, logs, socket
-from speedtrap_graph.api import limits
-from speedtrap_graph.callers import Role
-from speedtrap_graph.gate import MOST_BODIES
-from speedtrap_graph.patience import PatientHttp
-from speedtrap_graph.quotas import BYTES_PER_MINUTE, CPU_S_PER_MINUTE
-from speedtrap_graph.services import leave, moments, submission
+from speedtrap_graph import exporters, logs, timestamps
+from speedtrap_graph.api.authentication import MOST_BODIES
+from speedtrap_graph.api.guards import limits
+from speedtrap_graph.http import socket
+from speedtrap_graph.http.callers import Role
+from speedtrap_graph.http.patience import PatientHttp
+from speedtrap_graph.http.quotas import BYTES_PER_MINUTE, CPU_S_PER_MINUTE
+from speedtrap_graph.http.unpacking import BODY_WITHIN_S
+from speedtrap_graph.rules import permission
+from speedtrap_graph.services.intake import validate
 from speedtrap_graph.settings import GraphSettings
-from speedtrap_graph.unpacking import BODY_WITHIN_S
-from speedtrap_probe import command, submit, tool
 from speedtrap_probe import settings as probe_settings
+from speedtrap_probe import tool
 from speedtrap_probe.engine import answers, link
 from speedtrap_probe.engine import limits as limits_of_tools
-from speedtrap_web import bounded as to_web
+from speedtrap_probe.programs import command
+from speedtrap_probe.service import submit
+from speedtrap_web.graphql import bounded as to_web
 
 from speedtrap_up import logfile, visitors
 
@@ -40,10 +44,10 @@ BOUNDS: dict[str, str] = {
         f"{limits.MAX_CACHED} of {limits.CACHED_CHARS:,} characters"
     ),
     "runs in a batch, measurements in a run, values in a run": (
-        f"{submission.MAX_BATCH}, {submission.MAX_MEASUREMENTS}, {submission.MAX_VALUES:,}"
+        f"{validate.MAX_BATCH}, {validate.MAX_MEASUREMENTS}, {validate.MAX_VALUES:,}"
     ),
-    "bytes that a measurement may claim": f"{submission.MAX_BYTES:,}",
-    "a run's start": f"the years {moments.FIRST_YEAR} to {moments.LAST_YEAR}",
+    "bytes that a measurement may claim": f"{validate.MAX_BYTES:,}",
+    "a run's start": f"the years {timestamps.FIRST_YEAR} to {timestamps.LAST_YEAR}",
     "what a probe's key may send": f"{BYTES_PER_MINUTE[Role.PROBE]:,} bytes a minute",
     "processor time a minute of a probe's key, of any other": (
         f"{CPU_S_PER_MINUTE[Role.PROBE]:g} s, {CPU_S_PER_MINUTE[Role.VIEWER]:g} s"
@@ -76,7 +80,7 @@ BOUNDS: dict[str, str] = {
     ),
     "a query or a mutation": f"{DEFAULTS.operation_timeout_s:g} s",
     "notices to the subscriber, for each of the owner's channels": (
-        f"{leave.OWNER_PER_HOUR} an hour, {leave.OWNER_PER_DAY} a day"
+        f"{permission.OWNER_PER_HOUR} an hour, {permission.OWNER_PER_DAY} a day"
     ),
     "probe: a tool in all, unless set": (
         f"{tool.DEADLINE_S:g} s and {tool.DEADLINE_WINDOWS:g} windows"

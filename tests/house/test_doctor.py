@@ -17,11 +17,11 @@ import trustme
 from pydantic import SecretStr
 from speedtrap_bots.channels.mail import MailSettings
 from speedtrap_bots.channels.twitter import TwitterSettings
-from speedtrap_graph import keyfile
+from speedtrap_graph.http import keyfile
 from speedtrap_graph.settings import StoreSettings
 
-from speedtrap_up.doctor import findings, looks
-from speedtrap_up.doctor.findings import GIGABYTE, Finding, State, exit_code
+from speedtrap_up.doctor import checks, looks
+from speedtrap_up.doctor.checks import GIGABYTE, Finding, State, exit_code
 from tests.lab.mongo import Mongod, free_port
 from tests.lab.smtp import PASSWORD, USERNAME, smtp_server
 
@@ -31,19 +31,19 @@ PLANTED = "planted-password-of-the-doctor"
 @pytest.mark.parametrize(
     ("finding", "state"),
     [
-        (findings.keys("f", ["admin", "probe"], readable_by_others=False), State.OK),
-        (findings.keys("f", ["probe"], readable_by_others=False), State.WARN),
-        (findings.keys("f", [], readable_by_others=False), State.BAD),
-        (findings.keys("f", ["admin"], readable_by_others=True), State.BAD),
-        (findings.clock(-1.9), State.OK),
-        (findings.clock(2), State.WARN),
-        (findings.clock(-60), State.BAD),
-        (findings.certificate("h", 60), State.OK),
-        (findings.certificate("h", 20), State.WARN),
-        (findings.certificate("h", 6), State.BAD),
-        (findings.disk("d", 5 * GIGABYTE, 9 * GIGABYTE), State.OK),
-        (findings.disk("d", 4 * GIGABYTE, 9 * GIGABYTE), State.WARN),
-        (findings.disk("d", GIGABYTE - 1, 9 * GIGABYTE), State.BAD),
+        (checks.keys("f", ["admin", "probe"], readable_by_others=False), State.OK),
+        (checks.keys("f", ["probe"], readable_by_others=False), State.WARN),
+        (checks.keys("f", [], readable_by_others=False), State.BAD),
+        (checks.keys("f", ["admin"], readable_by_others=True), State.BAD),
+        (checks.clock(-1.9), State.OK),
+        (checks.clock(2), State.WARN),
+        (checks.clock(-60), State.BAD),
+        (checks.certificate("h", 60), State.OK),
+        (checks.certificate("h", 20), State.WARN),
+        (checks.certificate("h", 6), State.BAD),
+        (checks.disk("d", 5 * GIGABYTE, 9 * GIGABYTE), State.OK),
+        (checks.disk("d", 4 * GIGABYTE, 9 * GIGABYTE), State.WARN),
+        (checks.disk("d", GIGABYTE - 1, 9 * GIGABYTE), State.BAD),
     ],
 )
 def test_what_facts_mean(finding: Finding, state: State) -> None:

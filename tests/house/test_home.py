@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from speedtrap_graph import keyfile
+from speedtrap_graph.http import keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from speedtrap_graph import keyfile
-from speedtrap_graph.callers import parse_keys
+from speedtrap_graph.http import keyfile
+from speedtrap_graph.http.callers import parse_keys
 
 
 def speedtrap(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
-from speedtrap_graph import patience
-from speedtrap_graph.socket import PatientSocket
+from speedtrap_graph.http import patience
+from speedtrap_graph.http.socket import PatientSocket
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse

@@ -189,7 +189,7 @@ def test_in_json_every_line_of_everything_is_a_record(folder: Path) -> None:
     ready = the_one(said, "speedtrap is ready")
     assert (ready["logger"], ready["url"]) == ("speedtrap_up", f"{started.url}/")
     assert the_one(said, "lan: ")["download_mbps"] > 0
-    assert {"speedtrap_up", "speedtrap_bots.worker", "speedtrap_probe"} <= {
+    assert {"speedtrap_up", "speedtrap_bots.delivery.worker", "speedtrap_probe"} <= {
         record["logger"] for record in said
     }
     the_one(said, "speedtrap has stopped.")

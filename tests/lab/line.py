@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from speedtrap_graph.rules.model import Plan
-from speedtrap_graph.services.ingest import Ingest, Submission
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.standards import EPOCH
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.intake.ingest import Ingest, Submission
+from speedtrap_graph.services.judging.standards import EPOCH
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import BreachDocument
 

@@ -5,9 +5,9 @@ import sys
 import uvicorn
 from speedtrap_graph import logs
 from speedtrap_graph.app import create_app as create_graph
-from speedtrap_graph.patience import PatientHttp
+from speedtrap_graph.http.patience import PatientHttp
+from speedtrap_graph.http.socket import PatientSocket
 from speedtrap_graph.settings import GraphSettings
-from speedtrap_graph.socket import PatientSocket
 from speedtrap_web.app import create_app as create_web
 from speedtrap_web.settings import WebSettings
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from speedtrap_probe.outbox import Outbox
+from speedtrap_probe.files.outbox import Outbox
 
 NOWHERE = "http://127.0.0.1:1"
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from speedtrap_probe.engine import address
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.connection import address
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures
 from speedtrap_probe.tool import Setup

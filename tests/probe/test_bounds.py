@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from speedtrap_graph.services import submission
-from speedtrap_graph.services.submission import SUBMITTED_RUN, validate
+from speedtrap_graph.services.intake import validate as intake_checks
+from speedtrap_graph.services.intake.validate import SUBMITTED_RUN, validate
 from speedtrap_probe import model
 from speedtrap_probe.foreign import bounds
 from speedtrap_probe.foreign.credible import admitted
@@ -93,4 +93,4 @@ def test_whatever_a_tool_says_the_service_takes_its_run(figures: Figures) -> Non
     assert rejected == []
     ((_, row),) = taken
     assert row["measurements"][1]["download_mbps"] == 512.3
-    assert len(row["measurements"]) <= submission.MAX_MEASUREMENTS
+    assert len(row["measurements"]) <= intake_checks.MAX_MEASUREMENTS

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from speedtrap_probe import lock
+from speedtrap_probe.files import lock
 
 from tests.lab.collector import KEY, Ledger, collector
 from tests.lab.speed import Manners, speed_server

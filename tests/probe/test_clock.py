@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from speedtrap_probe import clock
 from speedtrap_probe.clock import Tick, corrected, offset_s
+from speedtrap_probe.files.outbox import Outbox
 from speedtrap_probe.model import Conditions, Run
-from speedtrap_probe.outbox import Outbox
-from speedtrap_probe.submit import Beat, Service, deliver
+from speedtrap_probe.service.submit import Beat, Service, deliver
 
 from tests.lab.collector import KEY, Ledger, collector
 from tests.probe.builders import AT, a_run

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from speedtrap_probe import command
+from speedtrap_probe.programs import command
 
 ENV = command.environment(None)
 

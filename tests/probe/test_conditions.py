@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from speedtrap_probe.conditions import Witness, own_bytes
-from speedtrap_probe.connectivity import Address
 from speedtrap_probe.errors import ToolError
+from speedtrap_probe.line.conditions import Witness, own_bytes
+from speedtrap_probe.line.connectivity import Address
+from speedtrap_probe.line.way import Way
 from speedtrap_probe.machine.other import Blind
 from speedtrap_probe.model import Conditions, Failure, FailureKind, Figures, Measurement
 from speedtrap_probe.tools import lan, turnkey
-from speedtrap_probe.way import Way
 
 from tests.probe.builders import AT, a_measurement
 from tests.probe.test_connectivity import answering, closed_port

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from speedtrap_probe.engine.connecting import ADDRESSES, Found, connect
-from speedtrap_probe.way import ANY_WAY, PlaceError, Way
+from speedtrap_probe.engine.connection.connecting import ADDRESSES, Found, connect
+from speedtrap_probe.line.way import ANY_WAY, PlaceError, Way
 
 HOURS_S = 3600.0
 """A deadline that no test would survive: who waits for an address that is silent waits so long."""

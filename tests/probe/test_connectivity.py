@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from speedtrap_probe.connectivity import Address, Connectivity, check
+from speedtrap_probe.line.connectivity import Address, Connectivity, check
 
 NO_NAME = Address("no-such-host.invalid", 443)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from speedtrap_probe import report
-from speedtrap_probe.database import Database
+from speedtrap_probe.files import report
+from speedtrap_probe.files.database import Database
+from speedtrap_probe.files.outbox import SET_ASIDE_CAPACITY, Outbox, Rejected
+from speedtrap_probe.files.state import State
 from speedtrap_probe.model import from_json, to_json
-from speedtrap_probe.outbox import SET_ASIDE_CAPACITY, Outbox, Rejected
-from speedtrap_probe.state import State
-from speedtrap_probe.submit import Service, deliver
+from speedtrap_probe.service.submit import Service, deliver
 
 from tests.lab.collector import KEY, Ledger, collector
 from tests.probe.builders import a_run

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psutil
 from speedtrap_probe import run as rounds
-from speedtrap_probe.conditions import Witness
+from speedtrap_probe.line.conditions import Witness
 from speedtrap_probe.model import Measurement
 from speedtrap_probe.tool import Setup
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe.engine import transfer
+from speedtrap_probe.engine.connection.wire import Target, explained
 from speedtrap_probe.engine.link import Link
-from speedtrap_probe.engine.wire import Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup

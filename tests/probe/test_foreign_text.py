@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speedtrap_graph.services.intake import text as graphs
-from speedtrap_graph.services.submission import validate
-from speedtrap_probe import report
+from speedtrap_graph.services.intake.validate import validate
 from speedtrap_probe import run as rounds
 from speedtrap_probe.errors import ToolError, UndeliveredError
+from speedtrap_probe.files import report
 from speedtrap_probe.foreign import text as probes
 from speedtrap_probe.model import (
     Conditions,

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from speedtrap_probe import lock
 from speedtrap_probe import run as rounds
-from speedtrap_probe.conditions import Witness
 from speedtrap_probe.errors import UndeliveredError
+from speedtrap_probe.files import lock
+from speedtrap_probe.line.conditions import Witness
 from speedtrap_probe.model import Failure, FailureKind
-from speedtrap_probe.submit import Beat, Service
+from speedtrap_probe.service.submit import Beat, Service
 from speedtrap_probe.tool import Setup
 
 from tests.lab.hostile import HTTP, RAW, WEBSOCKET, Den, Habit, den

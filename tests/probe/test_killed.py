@@ -9,9 +9,9 @@ from pathlib import Path
 from uuid import UUID
 
 import psutil
-from speedtrap_probe import report
-from speedtrap_probe.outbox import Outbox
-from speedtrap_probe.submit import Beat, Service, deliver
+from speedtrap_probe.files import report
+from speedtrap_probe.files.outbox import Outbox
+from speedtrap_probe.service.submit import Beat, Service, deliver
 
 from tests.lab.collector import KEY, Ledger, collector
 from tests.probe.test_programs import OOKLA_VERSION, a_speedtest

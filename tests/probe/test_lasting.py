@@ -10,19 +10,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from speedtrap_probe import lock, report, settings
-from speedtrap_probe.backoff import FIRST_S, LONGEST_S, Backoff
+from speedtrap_probe import settings
 from speedtrap_probe.budget import Budget, costs, size
 from speedtrap_probe.cli import _wait_until
-from speedtrap_probe.database import Database
 from speedtrap_probe.errors import ProbeError
+from speedtrap_probe.files import lock, report
+from speedtrap_probe.files.database import Database
+from speedtrap_probe.files.outbox import Outbox
+from speedtrap_probe.files.state import State
 from speedtrap_probe.foreign.bounds import MAX_BYTES
 from speedtrap_probe.model import Figures
-from speedtrap_probe.outbox import Outbox
 from speedtrap_probe.plan import Plan
 from speedtrap_probe.run import Watcher
+from speedtrap_probe.service.backoff import FIRST_S, LONGEST_S, Backoff
 from speedtrap_probe.session import Awake, Session
-from speedtrap_probe.state import State
 from speedtrap_probe.tool import Option, Setup, Tool, Usable, silent
 from speedtrap_probe.tools import lan, turnkey
 

@@ -6,11 +6,11 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from speedtrap_probe.database import Database
 from speedtrap_probe.engine.limits import MOST_S, Limits, retry_after_s
 from speedtrap_probe.errors import ToolError
+from speedtrap_probe.files.database import Database
+from speedtrap_probe.files.state import State
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.state import State
 
 from tests.lab.speed import Manners, speed_server
 from tests.probe.home import Home

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.link import AHEAD_BYTES, Link
-from speedtrap_probe.engine.wire import Target
 
 SIZE = AHEAD_BYTES + (2 << 20)
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n".encode()

@@ -7,7 +7,7 @@ from graphql import build_schema, parse, validate
 SCHEMA_FILE = Path(__file__).parents[2] / "graph" / "schema.graphql"
 OPERATIONS = [
     entry
-    for entry in files("speedtrap_probe.operations").iterdir()
+    for entry in files("speedtrap_probe.service.operations").iterdir()
     if entry.name.endswith("graphql")
 ]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speedtrap_probe.outbox import Outbox
+from speedtrap_probe.files.outbox import Outbox
 
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.service import running_service

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from speedtrap_probe.clock import Tick
 from speedtrap_probe.errors import ProbeError
+from speedtrap_probe.files.outbox import NEVER_TOO_OLD, Bounds, Outbox, Rejected
 from speedtrap_probe.model import to_json
-from speedtrap_probe.outbox import NEVER_TOO_OLD, Bounds, Outbox, Rejected
 
 from tests.probe.builders import a_run
 
@@ -21,7 +21,7 @@ FILLER = """
 import sys
 from pathlib import Path
 from tests.probe.builders import a_run
-from speedtrap_probe.outbox import Outbox
+from speedtrap_probe.files.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]))
 while True:
     run = a_run()

@@ -3,7 +3,7 @@
 import pytest
 from speedtrap_probe.engine import transfer
 from speedtrap_probe.engine.carrying import Look, carried
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures
 

@@ -15,7 +15,7 @@ import pytest
 from speedtrap_probe.engine import http
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.program import CommandTool, Program, on_path
+from speedtrap_probe.programs.program import CommandTool, Program, on_path
 from speedtrap_probe.tool import Setup, Tool
 from speedtrap_probe.tools import discover, fast, iperf3, ookla, speedtest_cli
 

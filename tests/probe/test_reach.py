@@ -4,10 +4,10 @@ import json
 import socket
 
 import pytest
-from speedtrap_probe.engine.connecting import Found
+from speedtrap_probe.engine.connection.connecting import Found
+from speedtrap_probe.engine.connection.resolving import is_own, on_the_internet
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.link import follow
-from speedtrap_probe.engine.resolving import is_own, on_the_internet
-from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.tool import Setup
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from speedtrap_probe import reading, report
 from speedtrap_probe.errors import ProbeError
+from speedtrap_probe.files import reading, report
+from speedtrap_probe.files.reading import Reading, old_mbps
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.reading import Reading, old_mbps
 
 HEADER = "timestamp,fast,speedtest,turnkey,ookla\n"
 ROW = "2019/12/24 18:30:00,340.37 Mbps,500.0 Mbps,87.12 Mbps,512.3 Mbps\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_probe import reading, report
 from speedtrap_probe.errors import ProbeError
+from speedtrap_probe.files import reading, report
 from speedtrap_probe.model import Failure, FailureKind, Figures, Run, Server
 
 from tests.probe.builders import a_measurement, a_run

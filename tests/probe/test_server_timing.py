@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from speedtrap_probe.engine import latency
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.server_timing import line_ms, server_ms
-from speedtrap_probe.engine.wire import Target
 
 from tests.lab.speed import Manners, speed_server
 

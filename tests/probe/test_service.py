@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from speedtrap_probe.files.outbox import Outbox
 from speedtrap_probe.model import Failure, FailureKind, Figures, Run, Server, from_json, to_json
-from speedtrap_probe.outbox import Outbox
-from speedtrap_probe.submit import Beat, Service, deliver
+from speedtrap_probe.service.submit import Beat, Service, deliver
 from speedtrap_probe.tool import Setup
 from speedtrap_probe.tools import lan
 

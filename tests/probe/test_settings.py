@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe import settings
-from speedtrap_probe.connectivity import Address
 from speedtrap_probe.errors import SettingsError
+from speedtrap_probe.line.connectivity import Address
 from speedtrap_probe.settings import Settings
 from speedtrap_probe.tool import Option
 from speedtrap_probe.tools import discover

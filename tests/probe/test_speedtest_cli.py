@@ -10,7 +10,7 @@ import psutil
 import pytest
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
-from speedtrap_probe.program import Program
+from speedtrap_probe.programs.program import Program
 from speedtrap_probe.tool import Setup
 from speedtrap_probe.tools.speedtest_cli import TOOL
 

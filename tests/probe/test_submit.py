@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 from speedtrap_probe.errors import UndeliveredError
+from speedtrap_probe.files.outbox import Outbox
 from speedtrap_probe.model import Failure, FailureKind, Figures, to_json
-from speedtrap_probe.outbox import Outbox
-from speedtrap_probe.submit import BATCH, Beat, Service, deliver
+from speedtrap_probe.service.submit import BATCH, Beat, Service, deliver
 
 from tests.lab.collector import KEY, CollectorServer, Ledger, collector
 from tests.lab.http11 import Handler, Server, serving

@@ -8,13 +8,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from speedtrap_probe.connectivity import Address, Connectivity, check
-from speedtrap_probe.engine.wire import Target, tcp_connect
+from speedtrap_probe.engine.connection.wire import Target, tcp_connect
 from speedtrap_probe.errors import ToolError
+from speedtrap_probe.line.connectivity import Address, Connectivity, check
+from speedtrap_probe.line.way import Way
 from speedtrap_probe.model import FailureKind
 from speedtrap_probe.tool import Setup, Tool
 from speedtrap_probe.tools import iperf3, lan, librespeed, ndt7, ookla, speedtest_cli, turnkey
-from speedtrap_probe.way import Way
 
 from tests.lab.iperf3 import iperf3_server
 from tests.lab.mini import mini_server

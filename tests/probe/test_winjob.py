@@ -5,7 +5,7 @@ from ctypes import c_void_p
 from typing import Any
 
 import pytest
-from speedtrap_probe import winjob
+from speedtrap_probe.programs import winjob
 
 HANDLE, PROCESS = 0x1_2345_6789, 77
 

@@ -3,9 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from speedtrap_web.answers import Breach, History, OpenBreach, Plan, Probe, Report, Rule, Run
-from speedtrap_web.catalogue import EN
-from speedtrap_web.lasting import Lasting
+from speedtrap_web.graphql.answers import (
+    Breach,
+    History,
+    OpenBreach,
+    Plan,
+    Probe,
+    Report,
+    Rule,
+    Run,
+)
+from speedtrap_web.http.freshness import Lasting
+from speedtrap_web.text.catalogue import EN
 from speedtrap_web.views.words import Words, zone_of
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)

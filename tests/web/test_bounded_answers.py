@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from speedtrap_web.bounded import LARGEST_ANSWER_BYTES
+from speedtrap_web.graphql.bounded import LARGEST_ANSWER_BYTES
 
 from tests.lab.flood import ENDLESS, Flood
 from tests.web.serving import served_page

@@ -7,8 +7,8 @@ from string import Formatter
 from zoneinfo import ZoneInfo
 
 import pytest
-from speedtrap_web.catalogue import CATALOGUES, EN, ES, Catalogue, preferred
-from speedtrap_web.views.chart import twice_shown
+from speedtrap_web.text.catalogue import CATALOGUES, EN, ES, Catalogue, preferred
+from speedtrap_web.views.drawings.chart import twice_shown
 
 PACKAGE = Path(__file__).parents[2] / "web/speedtrap_web"
 SOURCES = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
-from speedtrap_web.catalogue import EN, ES
+from speedtrap_web.text.catalogue import EN, ES
 
 from tests.lab.axe import Axe
 from tests.lab.browser import reader, running_browser, sideways_px, watched

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from speedtrap_web.ended import MOST_ENDED, EndedSessions
+from speedtrap_web.http.ended_sessions import MOST_ENDED, EndedSessions
 
 from tests.lab.service import Service
 from tests.web.serving import served_page

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from graphql import GraphQLSchema, build_schema, parse, validate
-from speedtrap_web.graph import BadVariableError, load_operations
-from speedtrap_web.questions import PUBLIC_OPERATIONS
+from speedtrap_web.graphql.client import BadVariableError, load_operations
+from speedtrap_web.pages.questions import PUBLIC_OPERATIONS
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "web/speedtrap_web"
@@ -24,7 +24,7 @@ def test_operation_fits_the_schema(name: str, schema: GraphQLSchema) -> None:
 
 
 def test_every_operation_is_asked_for() -> None:
-    source = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.glob("*.py"))
+    source = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
     asked = set(re.findall(r'\.ask\(\s*"(\w+)"', source)) | {"history"}  # by the page's script
     assert asked == set(OPERATIONS)
 

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from speedtrap_web.answers import Rule, Run
-from speedtrap_web.catalogue import EN
-from speedtrap_web.printing import COLOURS, evidence_data, set_pdf
+from speedtrap_web.graphql.answers import Rule, Run
+from speedtrap_web.printing.pdf import COLOURS, evidence_data, set_pdf
+from speedtrap_web.text.catalogue import EN
 from speedtrap_web.views.breaches import BreachLine
-from speedtrap_web.views.chart import HEIGHT, WIDTH
-from speedtrap_web.views.evidence import evidence
+from speedtrap_web.views.drawings.chart import HEIGHT, WIDTH
+from speedtrap_web.views.drawings.evidence import evidence
 from speedtrap_web.views.runs import Cell, Line, Table
 
 from tests.bots.hostile import STRINGS

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from speedtrap_web.graph import load_operations
-from speedtrap_web.questions import PUBLIC_OPERATIONS
+from speedtrap_web.graphql.client import load_operations
+from speedtrap_web.pages.questions import PUBLIC_OPERATIONS
 
 from tests.lab.service import Service
 

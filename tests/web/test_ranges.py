@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_web.views.ranges import (
+from speedtrap_web.views.line.ranges import (
     CHOICES,
     MOST_BUCKETS,
     MOST_POINTS,

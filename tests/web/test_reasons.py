@@ -9,9 +9,9 @@ import httpx
 import pytest
 from speedtrap_graph.rules.judgement import judge
 from speedtrap_graph.rules.model import FailureKind, Medium, Metric, Rule, RunFacts
-from speedtrap_web.answers import NoticeBrief
-from speedtrap_web.catalogue import EN, ES
-from speedtrap_web.lasting import Lasting
+from speedtrap_web.graphql.answers import NoticeBrief
+from speedtrap_web.http.freshness import Lasting
+from speedtrap_web.text.catalogue import EN, ES
 from speedtrap_web.views.breaches import notice_line
 from speedtrap_web.views.reasons import judgement, reason
 from speedtrap_web.views.words import Words
@@ -25,10 +25,19 @@ from tests.web.test_pages import text_of
 
 GRAPH = Path(__file__).parents[2] / "graph/speedtrap_graph"
 WRITERS = (
-    "services/leave.py", "services/book.py", "services/ledger.py", "services/sending.py",
-    "services/settling.py", "services/withdrawal.py", "services/removal.py", "services/deletion.py",
-    "services/reconcile.py", "services/rejudge.py", "services/channels.py", "store/notices.py",
-)  # fmt: skip
+    "rules/permission.py",
+    "services/notices/records.py",
+    "services/notices/ledger.py",
+    "services/notices/sending.py",
+    "services/notices/outcomes.py",
+    "services/breaches/withdraw.py",
+    "services/probes/remove.py",
+    "services/intake/delete_run.py",
+    "services/breaches/reconcile.py",
+    "services/breaches/rejudge.py",
+    "services/notices/channels.py",
+    "store/notices.py",
+)
 """Where graph puts a notice's steps, or what goes into them, into words."""
 NO_REASONS = {"recipient is longer than 12 characters"}
 """Said to a caller, not to the ledger."""

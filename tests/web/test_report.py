@@ -7,7 +7,7 @@ from statistics import median
 
 import httpx
 import pytest
-from speedtrap_web.links import LONGEST_TOKEN, Links, Share
+from speedtrap_web.http.shared_links import LONGEST_TOKEN, Links, Share
 
 from tests.lab.service import Service
 from tests.web.test_pages import SAME_SITE, text_of

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from playwright.sync_api import expect
-from speedtrap_web.lasting import LONGEST, Lasting
+from speedtrap_web.http.freshness import LONGEST, Lasting
+from speedtrap_web.views.line.banners import standing
+from speedtrap_web.views.line.ranges import choose
 from speedtrap_web.views.probes import probe_lines
-from speedtrap_web.views.ranges import choose
-from speedtrap_web.views.standing import standing
 from speedtrap_web.views.words import Words, zone_of
 
 from tests.lab.browser import reader, running_browser

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
-from speedtrap_web.csv_rows import harmless
+from speedtrap_web.views.csv_rows import harmless
 
 from tests.lab.service import Service
 from tests.web.history import a_full_run, set_plan, submit

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from speedtrap_web.session import Session, Sessions, Throttle, own_path
+from speedtrap_web.http.session import Session, Sessions, Throttle, own_path
 from starlette.requests import Request
 from starlette.responses import Response
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from speedtrap_web.catalogue import EN
-from speedtrap_web.plans import read_plan
-from speedtrap_web.rules import read_rule
+from speedtrap_web.pages.plans import read_plan
+from speedtrap_web.pages.rules import read_rule
+from speedtrap_web.text.catalogue import EN
 
 from tests.lab.service import Service
 from tests.web.history import a_full_run, set_plan, submit

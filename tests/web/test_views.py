@@ -7,14 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speedtrap_web.answers import Rule
-from speedtrap_web.notices import by_hand
+from speedtrap_web.graphql.answers import Rule
+from speedtrap_web.pages.notices import by_hand
 from speedtrap_web.views.breaches import NOTICE_GLYPHS, breach_line
-from speedtrap_web.views.chart import chart, nice_step
-from speedtrap_web.views.heat import heat_map, weighted_median
-from speedtrap_web.views.tiles import tiles
-from speedtrap_web.views.tools import last_run, tool_table
-from speedtrap_web.views.verdict import verdict
+from speedtrap_web.views.drawings.chart import chart, nice_step
+from speedtrap_web.views.drawings.heat import heat_map, weighted_median
+from speedtrap_web.views.line.tiles import tiles
+from speedtrap_web.views.line.tools import last_run, tool_table
+from speedtrap_web.views.line.verdict import verdict
 
 from tests.web.builders import (
     HALF,

@@ -16,32 +16,32 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette_compress import CompressMiddleware
 
-from speedtrap_web import (
-    admin,
+from speedtrap_web.graphql.bounded import bounded
+from speedtrap_web.graphql.client import Graph
+from speedtrap_web.http.ended_sessions import EndedSessions
+from speedtrap_web.http.security import SameOriginOnly, SecurityHeaders
+from speedtrap_web.http.session import Sessions, Throttle
+from speedtrap_web.http.shared_links import Links
+from speedtrap_web.http.speed import create_speed_app
+from speedtrap_web.pages import (
     breaches,
     errors,
     explorer,
-    keeping,
     language,
+    login,
     notices,
-    pages,
+    overview,
     plans,
     probes,
     questions,
     report,
+    retention,
     rules,
     runs,
     sending,
 )
-from speedtrap_web import site as web
-from speedtrap_web.bounded import bounded
-from speedtrap_web.ended import EndedSessions
-from speedtrap_web.graph import Graph
-from speedtrap_web.links import Links
-from speedtrap_web.security import SameOriginOnly, SecurityHeaders
-from speedtrap_web.session import Sessions, Throttle
+from speedtrap_web.pages import site as web
 from speedtrap_web.settings import WebSettings
-from speedtrap_web.speed import create_speed_app
 
 
 class Assets(StaticFiles):
@@ -124,7 +124,7 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
 
 def _routes(assets: str) -> list[BaseRoute]:
     return [
-        Route("/", pages.overview),
+        Route("/", overview.overview),
         Route("/api/q/{operation}", questions.question),
         Route("/runs", runs.run_list),
         Route("/runs/{id:uuid}", runs.run_page, methods=["GET"]),
@@ -144,9 +144,9 @@ def _routes(assets: str) -> list[BaseRoute]:
         Route("/shared/{token}/report.pdf", report.shared_pdf),
         Route("/feed.atom", breaches.feed),
         Route("/language", language.switch),
-        Route("/login", admin.login_form, methods=["GET"]),
-        Route("/login", admin.login, methods=["POST"]),
-        Route("/logout", admin.logout, methods=["POST"]),
+        Route("/login", login.login_form, methods=["GET"]),
+        Route("/login", login.login, methods=["POST"]),
+        Route("/logout", login.logout, methods=["POST"]),
         Route("/settings/plan", plans.plan_form, methods=["GET"]),
         Route("/settings/plan", plans.set_plan, methods=["POST"]),
         Route("/settings/rules", rules.rule_form, methods=["GET"]),
@@ -157,8 +157,8 @@ def _routes(assets: str) -> list[BaseRoute]:
         Route("/settings/sending", sending.sending_page, methods=["GET"]),
         Route("/settings/sending", sending.switch, methods=["POST"]),
         Route("/settings/sending/test", sending.test, methods=["POST"]),
-        Route("/settings/keeping", keeping.keeping_page, methods=["GET"]),
-        Route("/settings/keeping", keeping.set_retention, methods=["POST"]),
+        Route("/settings/keeping", retention.keeping_page, methods=["GET"]),
+        Route("/settings/keeping", retention.set_retention, methods=["POST"]),
         Route("/notices/{id}", notices.notice_page),
         Route("/notices/{id}/letter", notices.letter),
         Route("/notices/{id}/attachments/{index:int}", notices.attachment),

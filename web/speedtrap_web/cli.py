@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from speedtrap_web import logs
 from speedtrap_web.app import create_app
-from speedtrap_web.graph import load_operations
+from speedtrap_web.graphql.client import load_operations
 from speedtrap_web.settings import LogSettings, WebSettings
 
 S = TypeVar("S")

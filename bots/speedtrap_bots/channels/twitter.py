@@ -29,10 +29,10 @@ from twitter_text import extract_urls, parse_tweet
 
 from speedtrap_bots.channel import Channel, ChannelKind, Gate
 from speedtrap_bots.content import Content
+from speedtrap_bots.delivery.quiet import QuietHours, parse_quiet_hours
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown, said
 from speedtrap_bots.letter import post
 from speedtrap_bots.model import Attachment, Breach, Notice, Stage
-from speedtrap_bots.quiet import QuietHours, parse_quiet_hours
 from speedtrap_bots.settings import EnvironmentSettings
 
 CONNECT_TIMEOUT_S = 8.0

@@ -8,22 +8,22 @@ from typing import TypeVar
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
-from speedtrap_graph.api.limits import Limits
-from speedtrap_graph.api.timing import Timing
-from speedtrap_graph.callers import Caller, Callers, Gateway, Role
-from speedtrap_graph.quotas import Quotas
-from speedtrap_graph.services.browse import Browse
-from speedtrap_graph.services.channels import unable
-from speedtrap_graph.services.clock import Clock
-from speedtrap_graph.services.errors import ForbiddenError
-from speedtrap_graph.services.events import Events
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.ledger import Ledger
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.standards import Standards, load_standards_of
+from speedtrap_graph.api.guards.limits import Limits
+from speedtrap_graph.api.guards.timing import Timing
+from speedtrap_graph.clock import Clock
+from speedtrap_graph.errors import ForbiddenError
+from speedtrap_graph.http.callers import Caller, Callers, Gateway, Role
+from speedtrap_graph.http.quotas import Quotas
+from speedtrap_graph.http.trusted import TrustedDocuments
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.judging.standards import Standards, load_standards_of
+from speedtrap_graph.services.notices.channels import unable
+from speedtrap_graph.services.notices.ledger import Ledger
+from speedtrap_graph.services.read.browse import Browse
+from speedtrap_graph.services.read.events import Events
 from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument, SilenceDocument
-from speedtrap_graph.trusted import TrustedDocuments
 
 V = TypeVar("V")
 

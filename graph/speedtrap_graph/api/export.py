@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from speedtrap_graph.api.context import Context, Services
-from speedtrap_graph.services.errors import BadInputError, ForbiddenError, GraphError
-from speedtrap_graph.services.export import Format, Wanted, export, raw_since
-from speedtrap_graph.services.moments import format_moment, parse_moment
+from speedtrap_graph.errors import BadInputError, ForbiddenError, GraphError
+from speedtrap_graph.services.read.runs_export import Format, Wanted, export, raw_since
+from speedtrap_graph.timestamps import format_moment, parse_moment
 
 RUNS_SINCE = "Speedtrap-Runs-Since"
 """A header, only where runs are kept for a time: from when on the export has all of them."""

@@ -7,22 +7,22 @@ from uuid import UUID
 
 import strawberry
 
-from speedtrap_graph.api.care import DeletedProbe, Retention
-from speedtrap_graph.api.channels import ChannelTest, channels_of
 from speedtrap_graph.api.context import Info
-from speedtrap_graph.api.enums import ChannelState, Role, SettleOutcome
-from speedtrap_graph.api.notices import Claim, Notice, NoticeInput, SendingSwitch, Stop
-from speedtrap_graph.api.plans import Plan, PlanInput, Rule, RuleInput, Silence
-from speedtrap_graph.api.runs import DeletedRun
-from speedtrap_graph.api.scalars import RunInput
-from speedtrap_graph.services.channels import Report
-from speedtrap_graph.services.deletion import Deletion
-from speedtrap_graph.services.heartbeats import beat
-from speedtrap_graph.services.ingest import Submission
-from speedtrap_graph.services.removal import Removal
-from speedtrap_graph.services.retention import set_retention as set_retention_to
-from speedtrap_graph.services.settling import Settlement
-from speedtrap_graph.services.submission import Rejection
+from speedtrap_graph.api.types.channels import ChannelTest, channels_of
+from speedtrap_graph.api.types.enums import ChannelState, Role, SettleOutcome
+from speedtrap_graph.api.types.notices import Claim, Notice, NoticeInput, SendingSwitch, Stop
+from speedtrap_graph.api.types.plans import Plan, PlanInput, Rule, RuleInput, Silence
+from speedtrap_graph.api.types.retention import DeletedProbe, Retention
+from speedtrap_graph.api.types.runs import DeletedRun
+from speedtrap_graph.api.types.scalars import RunInput
+from speedtrap_graph.services.intake.delete_run import Deletion
+from speedtrap_graph.services.intake.ingest import Submission
+from speedtrap_graph.services.intake.validate import Rejection
+from speedtrap_graph.services.notices.channels import Report
+from speedtrap_graph.services.notices.outcomes import Settlement
+from speedtrap_graph.services.probes.remove import Removal
+from speedtrap_graph.services.probes.silence import beat
+from speedtrap_graph.services.upkeep.retention import set_retention as set_retention_to
 
 _PATIENCE_S = 15.0
 """A caller waits so long for a big probe to go; the rest goes in the background."""

@@ -7,12 +7,11 @@ from uuid import UUID
 
 import strawberry
 
-from speedtrap_graph.api.care import DeletedProbe, Key, Retention
-from speedtrap_graph.api.channels import Channel, channels_of
 from speedtrap_graph.api.context import Info
-from speedtrap_graph.api.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
-from speedtrap_graph.api.findings import Finding
-from speedtrap_graph.api.notices import (
+from speedtrap_graph.api.types.channels import Channel, channels_of
+from speedtrap_graph.api.types.enums import BreachStatus, Metric, NoticeStatus, Outcome, Role
+from speedtrap_graph.api.types.findings import Finding
+from speedtrap_graph.api.types.notices import (
     Breach,
     BreachConnection,
     Notice,
@@ -20,22 +19,23 @@ from speedtrap_graph.api.notices import (
     SendingSwitch,
     Stop,
 )
-from speedtrap_graph.api.plans import Plan, PlanInput, RuleInput
-from speedtrap_graph.api.previews import RejudgePreview
-from speedtrap_graph.api.probes import Probe, ProbeEvent
-from speedtrap_graph.api.reports import History, ServiceReport
-from speedtrap_graph.api.runs import DeletedRun, Run, RunConnection
-from speedtrap_graph.services.browse import RunFilter
-from speedtrap_graph.services.changes import changes as changes_of
-from speedtrap_graph.services.deletion import Deletion
-from speedtrap_graph.services.findings import USUAL_RANGE, findings_of
-from speedtrap_graph.services.heartbeats import probe_events as probe_events_of
-from speedtrap_graph.services.history import HistoryQuery
-from speedtrap_graph.services.history import history as history_of
-from speedtrap_graph.services.removal import Removal
-from speedtrap_graph.services.report import service_report as report_on
-from speedtrap_graph.services.retention import retention as retention_of
-from speedtrap_graph.services.sightings import last_seen
+from speedtrap_graph.api.types.plans import Plan, PlanInput, RuleInput
+from speedtrap_graph.api.types.previews import RejudgePreview
+from speedtrap_graph.api.types.probes import Probe, ProbeEvent
+from speedtrap_graph.api.types.reports import History, ServiceReport
+from speedtrap_graph.api.types.retention import DeletedProbe, Key, Retention
+from speedtrap_graph.api.types.runs import DeletedRun, Run, RunConnection
+from speedtrap_graph.services.history.findings import USUAL_RANGE, findings_of
+from speedtrap_graph.services.history.report import service_report as report_on
+from speedtrap_graph.services.history.series import HistoryQuery
+from speedtrap_graph.services.history.series import history as history_of
+from speedtrap_graph.services.intake.delete_run import Deletion
+from speedtrap_graph.services.probes.key_uses import last_seen
+from speedtrap_graph.services.probes.remove import Removal
+from speedtrap_graph.services.probes.silence import probe_events as probe_events_of
+from speedtrap_graph.services.read.browse import RunFilter
+from speedtrap_graph.services.read.changes import changes as changes_of
+from speedtrap_graph.services.upkeep.retention import retention as retention_of
 
 
 @strawberry.type

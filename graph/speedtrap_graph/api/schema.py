@@ -30,24 +30,24 @@ from strawberry.types import ExecutionContext
 from strawberry.types.graphql import OperationType
 
 from speedtrap_graph.api.context import Context, Services
-from speedtrap_graph.api.errors import public
-from speedtrap_graph.api.limits import (
+from speedtrap_graph.api.guards.errors import public
+from speedtrap_graph.api.guards.limits import (
     EXTENSIONS,
     MAX_ERRORS,
     MAX_JSON_VALUES,
     MAX_QUERY_CHARS,
     Limits,
 )
+from speedtrap_graph.api.guards.roles import enforce
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
-from speedtrap_graph.api.roles import enforce
-from speedtrap_graph.api.scalars import SCALARS
 from speedtrap_graph.api.sharing import SharingExecutor
 from speedtrap_graph.api.subscriptions import Subscription
-from speedtrap_graph.quotas import Quotas, rate_limited
-from speedtrap_graph.services.errors import BadInputError, TooSlowError
-from speedtrap_graph.socket import SERVICE_RESTART, is_going
-from speedtrap_graph.trusted import TrustedDocuments, UnknownDocumentError
+from speedtrap_graph.api.types.scalars import SCALARS
+from speedtrap_graph.errors import BadInputError, TooSlowError
+from speedtrap_graph.http.quotas import Quotas, rate_limited
+from speedtrap_graph.http.socket import SERVICE_RESTART, is_going
+from speedtrap_graph.http.trusted import TrustedDocuments, UnknownDocumentError
 
 MAX_ID_CHARS = 100
 _TOO_MANY_VALUES = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from speedtrap_graph.api.notices import BreachEvent
+from speedtrap_graph.api.types.notices import BreachEvent
 
 
 class SharingExecutor(StrawberryGraphQLCoreExecutionContext):

@@ -6,12 +6,12 @@ from contextlib import aclosing
 import strawberry
 
 from speedtrap_graph.api.context import Info
-from speedtrap_graph.api.enums import BreachEventKind
-from speedtrap_graph.api.notices import Breach, BreachEvent
-from speedtrap_graph.api.probes import ProbeEvent
-from speedtrap_graph.api.runs import Run
-from speedtrap_graph.services.events import Event
-from speedtrap_graph.services.heartbeats import follow_probes
+from speedtrap_graph.api.types.enums import BreachEventKind
+from speedtrap_graph.api.types.notices import Breach, BreachEvent
+from speedtrap_graph.api.types.probes import ProbeEvent
+from speedtrap_graph.api.types.runs import Run
+from speedtrap_graph.services.probes.silence import follow_probes
+from speedtrap_graph.services.read.events import Event
 from speedtrap_graph.store.documents import RunDocument
 
 

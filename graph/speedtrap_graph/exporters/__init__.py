@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 import httpx
 from pydantic_settings import BaseSettings
 
-from speedtrap_graph.bounded import bounded
-from speedtrap_graph.services.exporting import Exporter, NotTakenError
+from speedtrap_graph.http.bounded import bounded
+from speedtrap_graph.services.upkeep.pump import Exporter, NotTakenError
 
 S = TypeVar("S", bound=BaseSettings)
 

@@ -20,8 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from speedtrap_graph.exporters import ExporterKind, post, posting, secret_in
 from speedtrap_graph.rules.model import Metric
-from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
-from speedtrap_graph.services.figures import FIGURE_KEYS
+from speedtrap_graph.services.judging.readings import FIGURE_KEYS
+from speedtrap_graph.services.upkeep.pump import NotTakenError, RefusedRunError
 from speedtrap_graph.store.database import Row
 
 _WRITTEN = 204

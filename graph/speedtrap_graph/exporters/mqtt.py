@@ -28,9 +28,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from speedtrap_graph.exporters import ExporterKind, secret_in
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
-from speedtrap_graph.services.export import named
-from speedtrap_graph.services.exporting import NotTakenError
-from speedtrap_graph.services.figures import FIGURE_KEYS
+from speedtrap_graph.services.judging.readings import FIGURE_KEYS
+from speedtrap_graph.services.read.runs_export import named
+from speedtrap_graph.services.upkeep.pump import NotTakenError
 from speedtrap_graph.store.database import Row
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from speedtrap_graph.exporters import ExporterKind, post, posting, secret_in
-from speedtrap_graph.services.export import named
-from speedtrap_graph.services.exporting import NotTakenError, RefusedRunError
+from speedtrap_graph.services.read.runs_export import named
+from speedtrap_graph.services.upkeep.pump import NotTakenError, RefusedRunError
 from speedtrap_graph.store.database import Row
 
 _REFUSED = frozenset({400, 413, 422})

@@ -3,11 +3,11 @@
 from collections.abc import Container, Mapping
 
 from speedtrap_graph.metrics.names import Sheet
+from speedtrap_graph.metrics.snapshot import Disk, House, LastRun, Line, RuleStanding, ToolWord
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
+from speedtrap_graph.rules.permission import NoticeStatus
 from speedtrap_graph.rules.plans import subscribed
 from speedtrap_graph.rules.report import ServiceReport
-from speedtrap_graph.services.census import Disk, House, LastRun, Line, RuleStanding, ToolWord
-from speedtrap_graph.services.leave import NoticeStatus
 
 DIRECTIONS = {Metric.DOWNLOAD: "download", Metric.UPLOAD: "upload"}
 LOADED = {Metric.LOADED_LATENCY_DOWN: "down", Metric.LOADED_LATENCY_UP: "up"}

@@ -17,12 +17,12 @@ from prometheus_client.samples import Sample
 from pymongo.errors import PyMongoError
 
 from speedtrap_graph.api.context import Services
-from speedtrap_graph.api.errors import TOLD
+from speedtrap_graph.api.guards.errors import TOLD
+from speedtrap_graph.errors import CODES
+from speedtrap_graph.http.quotas import Quotas
 from speedtrap_graph.metrics.lines import put_disk, put_house, put_line, put_week
 from speedtrap_graph.metrics.names import NAMES, PROCESS, Sheet
-from speedtrap_graph.quotas import Quotas
-from speedtrap_graph.services.census import Census
-from speedtrap_graph.services.errors import CODES
+from speedtrap_graph.metrics.snapshot import Census
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from speedtrap_graph.callers import CALLER_HEADER, Caller, Gateway, Role, parse_caller
+from speedtrap_graph.http.callers import CALLER_HEADER, Caller, Gateway, Role, parse_caller
 from speedtrap_graph.metrics.scrape import Scrape
 
 READERS = frozenset({Role.VIEWER, Role.ADMIN})

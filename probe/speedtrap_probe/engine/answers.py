@@ -8,8 +8,9 @@ from email.message import Message
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from speedtrap_probe.engine import limits, proxy
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine import limits
+from speedtrap_probe.engine.connection import proxy
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 

@@ -7,7 +7,7 @@ from functools import partial
 from speedtrap_probe import __version__
 from speedtrap_probe.engine import latency, transfer
 from speedtrap_probe.engine.answers import ANY_PAYLOAD, Payload
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server
 from speedtrap_probe.tool import Setup

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from speedtrap_probe.engine import estimate
 from speedtrap_probe.engine.answers import check_status
+from speedtrap_probe.engine.connection.wire import Target, explained
 from speedtrap_probe.engine.link import Link
 from speedtrap_probe.engine.server_timing import line_ms, server_ms
-from speedtrap_probe.engine.wire import Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.tool import Progress, silent
 

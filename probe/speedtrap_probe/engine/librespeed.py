@@ -5,7 +5,7 @@ from urllib.parse import urljoin
 
 from speedtrap_probe.engine import http, latency
 from speedtrap_probe.engine.answers import Payload
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import Server
 

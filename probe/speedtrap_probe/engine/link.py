@@ -11,8 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 from speedtrap_probe import __version__
 from speedtrap_probe.engine import answers
-from speedtrap_probe.engine.proxy import authorization
-from speedtrap_probe.engine.wire import CUT, Target, Wire, explained
+from speedtrap_probe.engine.connection.proxy import authorization
+from speedtrap_probe.engine.connection.wire import CUT, Target, Wire, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 

@@ -15,9 +15,9 @@ from typing import Protocol
 from speedtrap_probe.engine import carrying, estimate
 from speedtrap_probe.engine.answers import ANY_PAYLOAD, Payload, check_status
 from speedtrap_probe.engine.carrying import Look
+from speedtrap_probe.engine.connection.wire import CUT, Target, explained
 from speedtrap_probe.engine.latency import UnderLoad
 from speedtrap_probe.engine.link import Link
-from speedtrap_probe.engine.wire import CUT, Target, explained
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.foreign import text
 from speedtrap_probe.model import FailureKind

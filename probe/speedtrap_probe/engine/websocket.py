@@ -17,6 +17,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from speedtrap_probe.engine.answers import check_free, check_status
+from speedtrap_probe.engine.connection.wire import READ_TIMEOUT_S, Target, Wire
 from speedtrap_probe.engine.frames import (
     BINARY,
     CLOSE,
@@ -29,7 +30,6 @@ from speedtrap_probe.engine.frames import (
     Payload,
 )
 from speedtrap_probe.engine.link import DISCARD, READ_BYTES, USER_AGENT
-from speedtrap_probe.engine.wire import READ_TIMEOUT_S, Target, Wire
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind
 

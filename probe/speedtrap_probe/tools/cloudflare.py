@@ -11,8 +11,8 @@ from typing import Any
 
 from speedtrap_probe.engine import http
 from speedtrap_probe.engine.answers import Payload, read_json
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.link import fetch
-from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import Figures, Server
 from speedtrap_probe.tool import Option, Setup, Usable

@@ -20,12 +20,12 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from speedtrap_probe.engine import http, latency
 from speedtrap_probe.engine.answers import Payload, read_json
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.link import fetch
-from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.foreign.complaint import failed, spoken
 from speedtrap_probe.model import FailureKind, Figures, Server
-from speedtrap_probe.program import CommandTool, Program, on_path
+from speedtrap_probe.programs.program import CommandTool, Program, on_path
 from speedtrap_probe.tool import Option, Setup, Usable
 
 PAGE_URL = "https://fast.com/"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.foreign.complaint import failed, spoken
 from speedtrap_probe.model import FailureKind, Figures, Server, positive
-from speedtrap_probe.program import Program, binding, on_path, output, program_version
+from speedtrap_probe.programs.program import Program, binding, on_path, output, program_version
 from speedtrap_probe.tool import Option, Setup, Usable
 
 PORT = 5201

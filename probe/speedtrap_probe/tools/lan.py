@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from speedtrap_probe.engine import http, librespeed
-from speedtrap_probe.engine.wire import Target
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.model import Figures
 from speedtrap_probe.tool import Option, Setup, Usable
 

@@ -19,9 +19,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from speedtrap_probe import __version__
 from speedtrap_probe.engine import estimate, http, transfer
 from speedtrap_probe.engine.answers import read_json
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.link import fetch
 from speedtrap_probe.engine.websocket import WebSocket
-from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.model import FailureKind, Figures, Server, positive
 from speedtrap_probe.tool import Option, Setup, Usable

@@ -14,10 +14,17 @@ from typing import Any
 
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.foreign.complaint import failed, spoken
+from speedtrap_probe.line.way import version_of
 from speedtrap_probe.model import FailureKind, Figures, Server, positive
-from speedtrap_probe.program import CommandTool, Program, binding, on_path, output, program_version
+from speedtrap_probe.programs.program import (
+    CommandTool,
+    Program,
+    binding,
+    on_path,
+    output,
+    program_version,
+)
 from speedtrap_probe.tool import Option, Setup
-from speedtrap_probe.way import version_of
 
 BYTES_PER_S_PER_MBPS = 125_000
 LIMIT_REACHED = 173

@@ -13,7 +13,7 @@ from pathlib import Path
 from speedtrap_probe.errors import ToolError
 from speedtrap_probe.foreign.complaint import failed, spoken
 from speedtrap_probe.model import FailureKind, Figures, Server, positive
-from speedtrap_probe.program import CommandTool, Program, binding
+from speedtrap_probe.programs.program import CommandTool, Program, binding
 from speedtrap_probe.tool import Option, Setup
 
 NO_ANSWER_PING_MS = 600_000  # one of the three probes failed: 3600 s / 6

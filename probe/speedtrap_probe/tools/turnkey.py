@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from speedtrap_probe.engine import http
 from speedtrap_probe.engine.answers import Payload
+from speedtrap_probe.engine.connection.wire import Target
 from speedtrap_probe.engine.link import follow
-from speedtrap_probe.engine.wire import Target
 from speedtrap_probe.model import Figures, Server
 from speedtrap_probe.tool import Option, Setup, Usable
 

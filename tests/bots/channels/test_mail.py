@@ -7,8 +7,8 @@ from pathlib import Path
 import dkim
 import pytest
 from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes, message_id
+from speedtrap_bots.delivery.lease import Lease, now_s
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
-from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Stage
 
 from tests.bots.builders import a_notice, no_gate

@@ -16,8 +16,8 @@ import pytest
 from pydantic import ValidationError
 from speedtrap_bots.channels.apprise import Apprise, AppriseSettings
 from speedtrap_bots.channels.webhook import SIGNATURE, TIMESTAMP, Webhook, WebhookSettings
+from speedtrap_bots.delivery.lease import Lease, now_s
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
-from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Stage
 
 from tests.bots.builders import a_breach, a_notice, no_gate

@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 from speedtrap_bots.channels.twitter import Twitter, TwitterSettings
 from speedtrap_bots.content import Content
+from speedtrap_bots.delivery.lease import Lease, now_s
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
-from speedtrap_bots.lease import Lease, now_s
 from speedtrap_bots.model import Attachment, Notice, Stage
 
 from tests.bots.builders import a_breach, a_notice, no_gate

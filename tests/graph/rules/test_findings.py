@@ -3,9 +3,9 @@
 from datetime import timedelta
 from uuid import UUID
 
-from speedtrap_graph.rules.findings import Finding, findings
 from speedtrap_graph.rules.judgement import judge
 from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Reading, Rule
+from speedtrap_graph.rules.outlier_tools import Finding, findings
 
 from tests.graph.rules.builders import NOON, a_failure, a_plan, a_reading, a_run, hour
 

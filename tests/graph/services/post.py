@@ -4,11 +4,11 @@ import base64
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from speedtrap_graph.services.book import Terms
-from speedtrap_graph.services.leave import Stage
-from speedtrap_graph.services.ledger import Claim, Ledger
-from speedtrap_graph.services.notice_content import AttachmentDraft, NoticeDraft
-from speedtrap_graph.services.settling import Settlement, SettleOutcome
+from speedtrap_graph.rules.permission import Stage
+from speedtrap_graph.services.notices.content import AttachmentDraft, NoticeDraft
+from speedtrap_graph.services.notices.ledger import Claim, Ledger
+from speedtrap_graph.services.notices.outcomes import Settlement, SettleOutcome
+from speedtrap_graph.services.notices.records import Terms
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 

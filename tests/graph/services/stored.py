@@ -7,7 +7,7 @@ from uuid import UUID
 
 from speedtrap_graph.rules.judgement import judge
 from speedtrap_graph.rules.model import DEFAULT_RULE, Plan, Reading, Rule, RunFacts
-from speedtrap_graph.services.figures import FIGURE_KEYS
+from speedtrap_graph.services.judging.readings import FIGURE_KEYS
 
 Row = dict[str, Any]
 

@@ -17,15 +17,15 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from speedtrap_graph.errors import ConflictError, NotFoundError
 from speedtrap_graph.rules.model import DEFAULT_RULE, Episode, Metric, Plan, Rule
-from speedtrap_graph.services.deletion import Deletion
-from speedtrap_graph.services.errors import ConflictError, NotFoundError
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.ledger import Ledger
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.rejudge import Rejudge
-from speedtrap_graph.services.rollups import Rollups
-from speedtrap_graph.services.standards import EPOCH, load_standards, rule_key
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.breaches.rejudge import Rejudge
+from speedtrap_graph.services.history.rollups import Rollups
+from speedtrap_graph.services.intake.delete_run import Deletion
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.judging.standards import EPOCH, load_standards, rule_key
+from speedtrap_graph.services.notices.ledger import Ledger
 from speedtrap_graph.store.database import Row, Store, connect
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 from speedtrap_graph.store.probes import probes_behind

@@ -1,17 +1,17 @@
 """What is known of the channels, and the tests that a person asks of them."""
 
 import pytest
-from speedtrap_graph.services.book import Terms
-from speedtrap_graph.services.channels import (
+from speedtrap_graph.errors import BadInputError, ConflictError
+from speedtrap_graph.rules.permission import NoticeStatus
+from speedtrap_graph.services.notices.channels import (
     Channel,
     Channels,
     ChannelState,
     ChannelTestState,
     Report,
 )
-from speedtrap_graph.services.errors import BadInputError, ConflictError
-from speedtrap_graph.services.leave import NoticeStatus
-from speedtrap_graph.services.settling import SettleOutcome
+from speedtrap_graph.services.notices.outcomes import SettleOutcome
+from speedtrap_graph.services.notices.records import Terms
 from speedtrap_graph.store.database import Store
 
 from tests.graph.services.post import Post, a_draft

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from pymongo.errors import AutoReconnect
-from speedtrap_graph.services.grouping import Grouping, Waiting
+from speedtrap_graph.services.intake.batches import Grouping, Waiting
 
 MOST = 10
 

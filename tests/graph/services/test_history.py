@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
+from speedtrap_graph.errors import BadInputError
 from speedtrap_graph.rules.judgement import broken
 from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Reading, Rule
 from speedtrap_graph.rules.percentiles import percentile
 from speedtrap_graph.rules.plans import plan_at
-from speedtrap_graph.services.errors import BadInputError
-from speedtrap_graph.services.facts import observation_of
-from speedtrap_graph.services.history import History, HistoryQuery, history
-from speedtrap_graph.services.report import service_report
+from speedtrap_graph.services.history.report import service_report
+from speedtrap_graph.services.history.series import History, HistoryQuery, history
+from speedtrap_graph.services.judging.observations import observation_of
 
 from tests.graph.rules.builders import EPOCH, NOON, a_failure, a_plan, a_reading
 from tests.graph.services.stored import Row, a_stored_run

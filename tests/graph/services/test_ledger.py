@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speedtrap_graph.services.channels import Channels, ChannelState, Report
-from speedtrap_graph.services.errors import BadInputError, ConflictError, NotFoundError
-from speedtrap_graph.services.leave import (
+from speedtrap_graph.errors import BadInputError, ConflictError, NotFoundError
+from speedtrap_graph.rules.permission import (
     COOL_DOWN,
     DAY,
     PER_DAY,
@@ -19,8 +18,9 @@ from speedtrap_graph.services.leave import (
     WEEK,
     Stage,
 )
-from speedtrap_graph.services.notice_content import AttachmentDraft
-from speedtrap_graph.services.settling import Settlement, SettleOutcome
+from speedtrap_graph.services.notices.channels import Channels, ChannelState, Report
+from speedtrap_graph.services.notices.content import AttachmentDraft
+from speedtrap_graph.services.notices.outcomes import Settlement, SettleOutcome
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import NoticeDocument
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from speedtrap_graph.services.errors import BadInputError, ConflictError
-from speedtrap_graph.services.leave import (
+from speedtrap_graph.errors import BadInputError, ConflictError
+from speedtrap_graph.rules.permission import (
     OWNER_LIMITS,
     OWNER_PER_DAY,
     OWNER_PER_HOUR,
@@ -13,8 +13,8 @@ from speedtrap_graph.services.leave import (
     Stage,
     earliest_moment,
 )
-from speedtrap_graph.services.ledger import Claim
-from speedtrap_graph.services.settling import Settlement, SettleOutcome
+from speedtrap_graph.services.notices.ledger import Claim
+from speedtrap_graph.services.notices.outcomes import Settlement, SettleOutcome
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 

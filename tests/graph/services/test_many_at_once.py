@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 from speedtrap_graph.rules.model import Metric, Plan, Rule
-from speedtrap_graph.services.browse import Browse
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.standards import EPOCH, load_standards, load_standards_of
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.judging.standards import EPOCH, load_standards, load_standards_of
+from speedtrap_graph.services.read.browse import Browse
 from speedtrap_graph.store.database import Store, connect, prepare
 
 from tests.lab.runs import a_run

@@ -8,8 +8,8 @@ from speedtrap_graph.rules import report as reports
 from speedtrap_graph.rules.judgement import judge, observation
 from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric
 from speedtrap_graph.rules.report import ToolFigure
-from speedtrap_graph.services.history import HistoryQuery, history
-from speedtrap_graph.services.report import service_report
+from speedtrap_graph.services.history.report import service_report
+from speedtrap_graph.services.history.series import HistoryQuery, history
 
 from tests.graph.rules.builders import NOON, a_failure, a_plan, a_reading, a_run
 from tests.graph.services.stored import a_stored_run

@@ -3,7 +3,7 @@
 from typing import Any
 
 from speedtrap_graph.rules.model import Metric, Rule
-from speedtrap_graph.services.browse import Browse
+from speedtrap_graph.services.read.browse import Browse
 from speedtrap_graph.store.database import Store
 
 from tests.lab.line import Line, run_at

@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 
 from speedtrap_graph.rules.model import Metric, Rule
-from speedtrap_graph.services.announcing import reference_of
-from speedtrap_graph.services.rejudge import Rejudge
+from speedtrap_graph.services.breaches.fields import reference_of
+from speedtrap_graph.services.breaches.rejudge import Rejudge
 from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.probes import probes_behind, raise_version
 

@@ -12,18 +12,18 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
+from speedtrap_graph.errors import BadInputError, NotFoundError
 from speedtrap_graph.rules.model import Plan, Rule
-from speedtrap_graph.services.backup import BackupError
-from speedtrap_graph.services.changes import changes
-from speedtrap_graph.services.errors import BadInputError, NotFoundError
-from speedtrap_graph.services.events import Events
-from speedtrap_graph.services.heartbeats import SilenceWatch, beat
-from speedtrap_graph.services.leave import Stage
-from speedtrap_graph.services.probe_export import MEMBERS, ProbeExport
-from speedtrap_graph.services.removal import OWN, Removal
-from speedtrap_graph.services.rollups import Rollups
-from speedtrap_graph.services.standards import EPOCH, load_standards
-from speedtrap_graph.services.thinning import Thinning
+from speedtrap_graph.rules.permission import Stage
+from speedtrap_graph.services.history.rollups import Rollups
+from speedtrap_graph.services.judging.standards import EPOCH, load_standards
+from speedtrap_graph.services.probes.remove import OWN, Removal
+from speedtrap_graph.services.probes.silence import SilenceWatch, beat
+from speedtrap_graph.services.read.changes import changes
+from speedtrap_graph.services.read.events import Events
+from speedtrap_graph.services.upkeep.backup import BackupError
+from speedtrap_graph.services.upkeep.probe_export import MEMBERS, ProbeExport
+from speedtrap_graph.services.upkeep.thin import Thinning
 from speedtrap_graph.store.database import Row, Store
 
 from tests.graph.services.post import GOOD, SLOW, Post, a_draft

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
+from speedtrap_graph.errors import BadInputError
 from speedtrap_graph.rules.model import DEFAULT_RULE, FailureKind, Metric, Rule
 from speedtrap_graph.rules.report import OutageSummary, ToolFigure, Verdict
-from speedtrap_graph.services.errors import BadInputError
-from speedtrap_graph.services.report import service_report
+from speedtrap_graph.services.history.report import service_report
 
 from tests.graph.rules.builders import NOON, a_failure, a_plan, a_reading
 from tests.graph.services.stored import a_stored_run

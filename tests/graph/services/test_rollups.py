@@ -24,18 +24,18 @@ from speedtrap_graph.rules.percentiles import percentile
 from speedtrap_graph.rules.plans import plan_at, threshold
 from speedtrap_graph.rules.report import SeenRun
 from speedtrap_graph.rules.report import service_report as report_on
-from speedtrap_graph.services.facts import observation_of
-from speedtrap_graph.services.figures import readings_of
-from speedtrap_graph.services.history import History, HistoryQuery, history
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.moments import format_moment
-from speedtrap_graph.services.plans import Plans
-from speedtrap_graph.services.report import service_report
-from speedtrap_graph.services.rolling import Rolling
-from speedtrap_graph.services.rollups import EXACT_RUNS, Rollups, mark
-from speedtrap_graph.services.standards import load_standards
+from speedtrap_graph.services.breaches.plans_and_rules import Plans
+from speedtrap_graph.services.history.report import service_report
+from speedtrap_graph.services.history.rollups import EXACT_RUNS, Rollups, mark
+from speedtrap_graph.services.history.series import History, HistoryQuery, history
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.judging.observations import observation_of
+from speedtrap_graph.services.judging.readings import readings_of
+from speedtrap_graph.services.judging.standards import load_standards
+from speedtrap_graph.services.upkeep.roll_up import Rolling
 from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.rollups import MARKS, ROLLUPS, STATES
+from speedtrap_graph.timestamps import format_moment
 
 from tests.graph.rules.builders import EPOCH, a_failure, a_plan, a_reading
 from tests.graph.services.stored import Row, a_stored_run
@@ -178,7 +178,7 @@ async def test_a_run_that_is_gone_leaves_no_bucket_behind(store: Store) -> None:
 VICTIM = """
 import asyncio, sys
 from datetime import datetime, UTC
-from speedtrap_graph.services.ingest import Ingest
+from speedtrap_graph.services.intake.ingest import Ingest
 from speedtrap_graph.store.database import connect, prepare
 from tests.graph.services.test_rollups import rolled_up, submitted
 

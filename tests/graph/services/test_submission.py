@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from speedtrap_graph.services.submission import MAX_MEASUREMENTS, SUBMITTED_RUN, validate
+from speedtrap_graph.services.intake.validate import MAX_MEASUREMENTS, SUBMITTED_RUN, validate
 
 from tests.lab.runs import a_run
 

@@ -12,18 +12,18 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from speedtrap_graph.errors import NotFoundError
 from speedtrap_graph.rules.grid import HOUR_MS, Level, grid_of
 from speedtrap_graph.rules.model import Plan, Rule
 from speedtrap_graph.rules.report import ServiceReport
-from speedtrap_graph.services.deletion import Deletion
-from speedtrap_graph.services.errors import NotFoundError
-from speedtrap_graph.services.export import Format, Wanted, export, raw_since
-from speedtrap_graph.services.history import History, HistoryQuery, history
-from speedtrap_graph.services.ingest import Ingest
-from speedtrap_graph.services.report import service_report
-from speedtrap_graph.services.retention import retention, set_retention
-from speedtrap_graph.services.standards import EPOCH, load_standards
-from speedtrap_graph.services.thinning import GRACE, Thinning
+from speedtrap_graph.services.history.report import service_report
+from speedtrap_graph.services.history.series import History, HistoryQuery, history
+from speedtrap_graph.services.intake.delete_run import Deletion
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.judging.standards import EPOCH, load_standards
+from speedtrap_graph.services.read.runs_export import Format, Wanted, export, raw_since
+from speedtrap_graph.services.upkeep.retention import retention, set_retention
+from speedtrap_graph.services.upkeep.thin import GRACE, Thinning
 from speedtrap_graph.store.database import Row, Store, connect
 from speedtrap_graph.store.rollups import milliseconds, moment_of
 

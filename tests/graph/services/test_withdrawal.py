@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from speedtrap_graph.errors import ConflictError
 from speedtrap_graph.rules.model import Rule
-from speedtrap_graph.services.deletion import Deletion
-from speedtrap_graph.services.errors import ConflictError
-from speedtrap_graph.services.leave import NOT_RECOVERED, RECOVERED_FIRST, WAITING, Stage
-from speedtrap_graph.services.ledger import Claim
+from speedtrap_graph.rules.permission import NOT_RECOVERED, RECOVERED_FIRST, WAITING, Stage
+from speedtrap_graph.services.intake.delete_run import Deletion
+from speedtrap_graph.services.notices.ledger import Claim
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument
 

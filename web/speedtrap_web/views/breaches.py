@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Breach, CoveredBreach, NoticeBrief, Report, Rule
+from speedtrap_web.graphql.answers import Breach, CoveredBreach, NoticeBrief, Report, Rule
 from speedtrap_web.views.reasons import reason
 from speedtrap_web.views.words import Words
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Channel, ChannelTest
+from speedtrap_web.graphql.answers import Channel, ChannelTest
 from speedtrap_web.views.breaches import channel_name
 from speedtrap_web.views.reasons import reason
 from speedtrap_web.views.words import Words

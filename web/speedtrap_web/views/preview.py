@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from speedtrap_web.answers import BreachChange, Preview
+from speedtrap_web.graphql.answers import BreachChange, Preview
 from speedtrap_web.views.words import Words
 
 MOST_SHOWN = 20

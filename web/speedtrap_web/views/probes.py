@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Key, Probe
-from speedtrap_web.views.header import plan_line
-from speedtrap_web.views.standing import silent_since
+from speedtrap_web.graphql.answers import Key, Probe
+from speedtrap_web.views.line.banners import silent_since
+from speedtrap_web.views.line.header import plan_line
 from speedtrap_web.views.words import Words
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from speedtrap_web.catalogue import EN, Catalogue
+from speedtrap_web.text.catalogue import EN, Catalogue
 
 _PLACE = re.compile(r"\\{(\w+)\\}")
 _OF_WORDS = frozenset({"why", "when", "doubt", "nothing", "failures", "tools", "metric", "metrics"})

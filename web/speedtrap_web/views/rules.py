@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Plan, Rule
+from speedtrap_web.graphql.answers import Plan, Rule
 from speedtrap_web.views.words import Words, zone_of
 
 METRICS = (

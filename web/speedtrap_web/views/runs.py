@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from speedtrap_web.answers import Conditions, Measurement, Run
+from speedtrap_web.graphql.answers import Conditions, Measurement, Run
+from speedtrap_web.views.line.tools import LOCAL_TOOLS
 from speedtrap_web.views.reasons import judgement
-from speedtrap_web.views.tools import LOCAL_TOOLS
 from speedtrap_web.views.words import Words
 
 OUTCOMES = ("MEASURED", "OUTAGE", "INCONCLUSIVE")

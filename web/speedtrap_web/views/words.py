@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
-from speedtrap_web.answers import Plan, Rule
-from speedtrap_web.catalogue import NARROW_SPACE, Catalogue
-from speedtrap_web.lasting import Lasting
-from speedtrap_web.views import ranges
-from speedtrap_web.visible import visible
+from speedtrap_web.graphql.answers import Plan, Rule
+from speedtrap_web.http.freshness import Lasting
+from speedtrap_web.text.bidi import visible
+from speedtrap_web.text.catalogue import NARROW_SPACE, Catalogue
+from speedtrap_web.views.line import ranges
 
 ENOUGH_TO_JUDGE = 6
 """Fewer figures than this get no colour and no verdict; the service report draws the same line."""

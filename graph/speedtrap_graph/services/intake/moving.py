@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from speedtrap_graph.services.clock import Clock
-from speedtrap_graph.services.deletion import Deletion
+from speedtrap_graph.clock import Clock
+from speedtrap_graph.services.intake.delete_run import Deletion
 from speedtrap_graph.store.database import Row, Store
 
 _SAME = timedelta(seconds=1)  # no time zone is corrected by less; MongoDB keeps milliseconds

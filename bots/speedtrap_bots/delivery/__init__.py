@@ -1,0 +1,1 @@
+"""The worker: what it claims, sends and settles."""

@@ -1,0 +1,1 @@
+"""The schema's types, one subject a module."""

@@ -1,0 +1,1 @@
+"""Breaches: derived from stored runs, changed, verified, withdrawn."""

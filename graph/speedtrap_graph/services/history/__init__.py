@@ -1,0 +1,1 @@
+"""What was measured over time: rollups, series, the service report, findings."""

@@ -1,0 +1,1 @@
+"""The ledger of notices: their content, their records, their sending."""

@@ -1,0 +1,1 @@
+"""Probes as such: their silence, their keys' use, their removal."""

@@ -1,0 +1,1 @@
+"""A connection: names, addresses, proxies, sockets."""

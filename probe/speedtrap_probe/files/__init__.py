@@ -1,0 +1,1 @@
+"""What the probe keeps on disk."""

@@ -1,0 +1,1 @@
+"""The line and its surroundings: conditions, connectivity, the way out."""

@@ -1,0 +1,1 @@
+"""What the probe tells the service and asks of it."""

@@ -1,0 +1,1 @@
+"""What is asked of graph, and its answers as values."""

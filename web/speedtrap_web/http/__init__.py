@@ -1,0 +1,1 @@
+"""Sessions, forms, headers and caching: HTTP without any page."""

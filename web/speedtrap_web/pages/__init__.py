@@ -1,0 +1,1 @@
+"""The pages, one address or a few a module."""

@@ -1,0 +1,1 @@
+"""SVG: charts, curves and the map of hours."""
