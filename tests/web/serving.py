@@ -14,8 +14,8 @@ import uvicorn
 from speedtrap_graph.app import create_app as create_graph
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_web.app import create_app
-from speedtrap_web.pages.site import system_clock
 from speedtrap_web.settings import WebSettings
+from speedtrap_web.site import system_clock
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response

@@ -16,6 +16,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette_compress import CompressMiddleware
 
+from speedtrap_web import pages
+from speedtrap_web import site as web
 from speedtrap_web.graphql.bounded import bounded
 from speedtrap_web.graphql.client import Graph
 from speedtrap_web.http.ended_sessions import EndedSessions
@@ -23,24 +25,7 @@ from speedtrap_web.http.security import SameOriginOnly, SecurityHeaders
 from speedtrap_web.http.session import Sessions, Throttle
 from speedtrap_web.http.shared_links import Links
 from speedtrap_web.http.speed import create_speed_app
-from speedtrap_web.pages import (
-    breaches,
-    errors,
-    explorer,
-    language,
-    login,
-    notices,
-    overview,
-    plans,
-    probes,
-    questions,
-    report,
-    retention,
-    rules,
-    runs,
-    sending,
-)
-from speedtrap_web.pages import site as web
+from speedtrap_web.pages import errors, explorer
 from speedtrap_web.settings import WebSettings
 
 
@@ -111,7 +96,7 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
             yield
 
     return Starlette(
-        routes=[*(explorer.ROUTES if settings.explorer else ()), *_routes(assets)],
+        routes=[*(explorer.OPTIONAL_ROUTES if settings.explorer else ()), *_routes(assets)],
         lifespan=lifespan,
         exception_handlers=errors.HANDLERS,
         middleware=[
@@ -124,46 +109,7 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
 
 def _routes(assets: str) -> list[BaseRoute]:
     return [
-        Route("/", overview.overview),
-        Route("/api/q/{operation}", questions.question),
-        Route("/runs", runs.run_list),
-        Route("/runs/{id:uuid}", runs.run_page, methods=["GET"]),
-        Route("/runs/{id:uuid}/delete", runs.delete, methods=["POST"]),
-        Route("/breaches", breaches.breach_list),
-        Route("/breaches/{id}", breaches.breach_page),
-        Route("/breaches/{id}/runs.csv", breaches.evidence_csv),
-        Route("/breaches/{id}/evidence.json", breaches.evidence_json),
-        Route("/breaches/{id}/evidence.pdf", breaches.evidence_pdf),
-        Route("/silence", breaches.silence, methods=["POST"]),
-        Route("/runs.csv", runs.export_csv),
-        Route("/runs.json", runs.export_json),
-        Route("/report", report.report),
-        Route("/report.pdf", report.report_pdf),
-        Route("/report/share", report.share, methods=["POST"]),
-        Route("/shared/{token}", report.shared),
-        Route("/shared/{token}/report.pdf", report.shared_pdf),
-        Route("/feed.atom", breaches.feed),
-        Route("/language", language.switch),
-        Route("/login", login.login_form, methods=["GET"]),
-        Route("/login", login.login, methods=["POST"]),
-        Route("/logout", login.logout, methods=["POST"]),
-        Route("/settings/plan", plans.plan_form, methods=["GET"]),
-        Route("/settings/plan", plans.set_plan, methods=["POST"]),
-        Route("/settings/rules", rules.rule_form, methods=["GET"]),
-        Route("/settings/rules", rules.set_rule, methods=["POST"]),
-        Route("/settings/rules/delete", rules.delete_rule, methods=["POST"]),
-        Route("/settings/probes", probes.probe_list),
-        Route("/settings/probes/delete", probes.delete, methods=["POST"]),
-        Route("/settings/sending", sending.sending_page, methods=["GET"]),
-        Route("/settings/sending", sending.switch, methods=["POST"]),
-        Route("/settings/sending/test", sending.test, methods=["POST"]),
-        Route("/settings/keeping", retention.keeping_page, methods=["GET"]),
-        Route("/settings/keeping", retention.set_retention, methods=["POST"]),
-        Route("/notices/{id}", notices.notice_page),
-        Route("/notices/{id}/letter", notices.letter),
-        Route("/notices/{id}/attachments/{index:int}", notices.attachment),
-        Route("/notices/{id}/approve", notices.approve, methods=["POST"]),
-        Route("/notices/{id}/reject", notices.reject, methods=["POST"]),
+        *pages.routes(),
         Route("/robots.txt", robots),
         Mount(f"/assets/{assets}/vendor", Assets(directory=web.VENDOR_DIR, check_dir=False)),
         Mount(f"/assets/{assets}", Assets(directory=web.STATIC_DIR)),

@@ -7,11 +7,12 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Breach, NoticeLetter, Run
 from speedtrap_web.http.forms import read_form
 from speedtrap_web.http.session import own_path
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import to_login
 from speedtrap_web.printing.pdf import evidence_data
 from speedtrap_web.views import csv_rows
@@ -184,3 +185,14 @@ def _updated(breach: Breach) -> str:
 
 def _newest(found: Sequence[Breach]) -> str:
     return max((_updated(breach) for breach in found), default="1970-01-01T00:00:00+00:00")
+
+
+ROUTES = [
+    Route("/breaches", breach_list),
+    Route("/breaches/{id}", breach_page),
+    Route("/breaches/{id}/runs.csv", evidence_csv),
+    Route("/breaches/{id}/evidence.json", evidence_json),
+    Route("/breaches/{id}/evidence.pdf", evidence_pdf),
+    Route("/silence", silence, methods=["POST"]),
+    Route("/feed.atom", feed),
+]

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.client import (
     BadVariableError,
     GraphAwayError,
     KeyRefusedError,
     RefusedError,
 )
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import to_login
 from speedtrap_web.printing.pdf import PrintingError
 

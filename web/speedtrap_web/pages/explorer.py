@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.http.security import explorer_policy
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import to_login
 
 LARGEST_QUESTION_BYTES = 256 * 1024
@@ -54,7 +54,7 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-ROUTES = (
+OPTIONAL_ROUTES = (
     Route("/explorer", explorer, methods=["GET"]),
     Route("/explorer/graphql", ask, methods=["POST"]),
 )

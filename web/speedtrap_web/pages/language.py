@@ -2,9 +2,10 @@
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from speedtrap_web.http.session import own_path
-from speedtrap_web.pages.site import LANGUAGE_COOKIE
+from speedtrap_web.site import LANGUAGE_COOKIE
 from speedtrap_web.text.catalogue import CATALOGUES
 
 A_YEAR_S = 365 * 24 * 3600
@@ -21,3 +22,8 @@ async def switch(request: Request) -> Response:
             samesite="lax",
         )  # fmt: skip
     return response
+
+
+ROUTES = [
+    Route("/language", switch),
+]

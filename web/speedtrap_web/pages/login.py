@@ -5,11 +5,12 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.client import KeyRefusedError
 from speedtrap_web.http.forms import read_form
 from speedtrap_web.http.session import Session, own_path
-from speedtrap_web.pages import site as web
 
 LONGEST_KEY = 512
 
@@ -84,3 +85,10 @@ async def logout(request: Request) -> Response:
     response = RedirectResponse("/", 303)
     web.of(request).sessions.end(request, response)
     return response
+
+
+ROUTES = [
+    Route("/login", login_form, methods=["GET"]),
+    Route("/login", login, methods=["POST"]),
+    Route("/logout", logout, methods=["POST"]),
+]

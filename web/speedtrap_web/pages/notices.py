@@ -8,13 +8,14 @@ from urllib.parse import urlencode
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Attachment, Notice
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form
 from speedtrap_web.http.security import LETTER_POLICY
 from speedtrap_web.http.session import Session
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import seen_other, to_login
 from speedtrap_web.views import reasons
 from speedtrap_web.views.breaches import channel_name, covered_line, notice_line, obstacle
@@ -203,3 +204,12 @@ async def reject(request: Request) -> Response:
     except RefusedError as refusal:
         return _page(request, notice, refusal.message, reason, 409)
     return seen_other(f"/notices/{notice.id}", "rejected")
+
+
+ROUTES = [
+    Route("/notices/{id}", notice_page),
+    Route("/notices/{id}/letter", letter),
+    Route("/notices/{id}/attachments/{index:int}", attachment),
+    Route("/notices/{id}/approve", approve, methods=["POST"]),
+    Route("/notices/{id}/reject", reject, methods=["POST"]),
+]

@@ -6,9 +6,10 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Breach, Finding, History, Plan, Probe, Report
-from speedtrap_web.pages import site as web
 from speedtrap_web.views.breaches import breach_line, longest_streak
 from speedtrap_web.views.drawings.chart import chart, twice_shown
 from speedtrap_web.views.drawings.curve import curve
@@ -194,3 +195,8 @@ def _chart_facts(asked: Asked, breaches: Sequence[Breach], words: Words) -> dict
         ],
         "words": words.catalogue.chart_words,
     }
+
+
+ROUTES = [
+    Route("/", overview),
+]

@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Plan, Probe
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form, read_number
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import seen_other, to_login
 from speedtrap_web.text.catalogue import Catalogue
 from speedtrap_web.views.preview import foretold_by
@@ -135,3 +136,9 @@ async def _page(
         "preview": foretold_by(preview, words),
     }
     return site.page(request, "plan.html", context, 400 if problems else 200)
+
+
+ROUTES = [
+    Route("/settings/plan", plan_form, methods=["GET"]),
+    Route("/settings/plan", set_plan, methods=["POST"]),
+]

@@ -6,11 +6,12 @@ from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Key, Probe
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.breaches import SILENCES
 from speedtrap_web.pages.login import seen_other, to_login
 from speedtrap_web.views.probes import key_line, probe_lines
@@ -88,3 +89,9 @@ async def delete(request: Request) -> Response:
     except RefusedError as refusal:
         return await refuse(refusal.message, "none")
     return seen_other("/settings/keeping", "probe_deleted")
+
+
+ROUTES = [
+    Route("/settings/probes", probe_list),
+    Route("/settings/probes/delete", delete, methods=["POST"]),
+]

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.client import BadVariableError
-from speedtrap_web.pages import site as web
 
 PUBLIC_OPERATIONS = frozenset(
     {
@@ -54,3 +55,8 @@ def _given(request: Request) -> Mapping[str, str]:
             raise BadVariableError(name, "is given twice; a list's values are separated by commas")
         given[name] = value
     return given
+
+
+ROUTES = [
+    Route("/api/q/{operation}", question),
+]

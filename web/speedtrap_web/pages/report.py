@@ -1,4 +1,4 @@
-"""The service report of one month: to print, and to show by a link that expires."""
+"""The service report of one month, to read and to print."""
 
 from datetime import date, timedelta
 from functools import reduce
@@ -8,12 +8,10 @@ from urllib.parse import urlencode
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Breach, History, Probe, Report
-from speedtrap_web.http.forms import read_form
-from speedtrap_web.http.shared_links import Share
-from speedtrap_web.pages import site as web
-from speedtrap_web.pages.login import to_login
 from speedtrap_web.pages.overview import chosen_probe, measured_probes
 from speedtrap_web.printing.pdf import report_data
 from speedtrap_web.views.breaches import breach_line
@@ -51,7 +49,7 @@ async def report(request: Request) -> Response:
     if not probes:
         raise HTTPException(404)
     probe = chosen_probe(probes, request.query_params.get("probe"))
-    context = await _context(request, probe, request.query_params.get("month", ""))
+    context = await report_context(request, probe, request.query_params.get("month", ""))
     context |= {"shared_until": None, "link": None, "link_days": LINK_DAYS}
     return site.page(request, "report.html", context, mark=mark)
 
@@ -62,15 +60,15 @@ async def report_pdf(request: Request) -> Response:
     if not probes:
         raise HTTPException(404)
     probe = chosen_probe(probes, request.query_params.get("probe"))
-    return await _pdf(request, probe, request.query_params.get("month", ""))
+    return await report_file(request, probe, request.query_params.get("month", ""))
 
 
-async def _pdf(request: Request, probe: Probe, wanted: str) -> Response:
+async def report_file(request: Request, probe: Probe, wanted: str) -> Response:
     site = web.of(request)
     mark = await site.mark(request)
     if mark.held is not None:
         return web.not_modified(mark.held)
-    context = await _context(request, probe, wanted)
+    context = await report_context(request, probe, wanted)
     if wanted and context["month"] != wanted:
         raise HTTPException(404)
     data = report_data(context, site.catalogue(request))
@@ -81,7 +79,7 @@ async def _pdf(request: Request, probe: Probe, wanted: str) -> Response:
     return site.made(request, response, mark)
 
 
-async def _context(request: Request, probe: Probe, wanted: str) -> dict[str, Any]:
+async def report_context(request: Request, probe: Probe, wanted: str) -> dict[str, Any]:
     site = web.of(request)
     words = site.words(request, zone_of(probe.plan))
     today = words.now.astimezone(words.zone).date()
@@ -136,58 +134,7 @@ async def _days(request: Request, probe: str, first: date, after: date, words: W
     return reduce(History.followed_by, parts)
 
 
-async def share(request: Request) -> Response:
-    """Makes a link; for admins, because whoever holds it reads without a login."""
-    site = web.of(request)
-    if site.session(request) is None:
-        return to_login(request, "needed")
-    form = await read_form(request)
-    days = {str(days): days for days in LINK_DAYS}.get(form.get("days", ""))
-    probes = await measured_probes(site)
-    names = {probe.name: probe for probe in probes}
-    if days is None or form.get("probe") not in names:
-        raise HTTPException(400)
-    probe = names[form["probe"]]
-    context = await _context(request, probe, form.get("month", ""))
-    until = site.clock() + timedelta(days=days)
-    token = site.links.seal(Share(probe.name, context["month"], until))
-    context |= {
-        "shared_until": None,
-        "link": f"{web.base_url(request)}/shared/{token}",
-        "link_days": LINK_DAYS,
-    }
-    return site.page(request, "report.html", context)
-
-
-async def shared(request: Request) -> Response:
-    """What a link shows: one report, and no way on from it but to its PDF."""
-    site = web.of(request)
-    probe, found = await _opened(request)
-    context = await _context(request, probe, found.month)
-    if context["month"] != found.month:
-        raise HTTPException(404)
-    words = site.words(request, zone_of(probe.plan))
-    context |= {"shared_until": words.when(found.until), "link": None, "link_days": LINK_DAYS}
-    context |= {"pdf": f"/shared/{request.path_params['token']}/report.pdf"}
-    response = site.page(request, "report.html", context)
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-async def shared_pdf(request: Request) -> Response:
-    probe, found = await _opened(request)
-    response = await _pdf(request, probe, found.month)
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-async def _opened(request: Request) -> tuple[Probe, Share]:
-    """The probe and the month of the link; 404 for one that is not ours, or has expired."""
-    site = web.of(request)
-    found = site.links.open(request.path_params["token"], site.clock())
-    if found is None:
-        raise HTTPException(404)
-    probes = [probe for probe in await measured_probes(site) if probe.name == found.probe]
-    if not probes:
-        raise HTTPException(404)
-    return probes[0], found
+ROUTES = [
+    Route("/report", report),
+    Route("/report.pdf", report_pdf),
+]

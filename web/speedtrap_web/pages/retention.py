@@ -4,11 +4,12 @@ from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import DeletedProbe, Retention
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import seen_other, to_login
 
 MOST_DIGITS = 9
@@ -72,3 +73,9 @@ async def _page(request: Request, given: str | None = None, problem: str = "") -
         ],
     }
     return site.page(request, "keeping.html", context, 400 if problem else 200)
+
+
+ROUTES = [
+    Route("/settings/keeping", keeping_page, methods=["GET"]),
+    Route("/settings/keeping", set_retention, methods=["POST"]),
+]

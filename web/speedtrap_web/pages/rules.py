@@ -5,11 +5,12 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Rule
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form, read_number
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import seen_other, to_login
 from speedtrap_web.text.catalogue import Catalogue
 from speedtrap_web.views.preview import foretold_by
@@ -146,3 +147,10 @@ def _as_given(rule: Rule) -> dict[str, str]:
         "name": rule.name,
         "only_at_peak": "yes" if rule.only_at_peak else "",
     }
+
+
+ROUTES = [
+    Route("/settings/rules", rule_form, methods=["GET"]),
+    Route("/settings/rules", set_rule, methods=["POST"]),
+    Route("/settings/rules/delete", delete_rule, methods=["POST"]),
+]

@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import DeletedRun, Probe, Run
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import seen_other, to_login
 from speedtrap_web.pages.overview import measured_probes
 from speedtrap_web.views import csv_rows
@@ -203,3 +204,12 @@ async def _pages(request: Request) -> AsyncIterator[list[Run]]:
 def _download(content: AsyncIterator[str], media_type: str, name: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(content, media_type=media_type, headers=headers)
+
+
+ROUTES = [
+    Route("/runs", run_list),
+    Route("/runs/{id:uuid}", run_page, methods=["GET"]),
+    Route("/runs/{id:uuid}/delete", delete, methods=["POST"]),
+    Route("/runs.csv", export_csv),
+    Route("/runs.json", export_json),
+]

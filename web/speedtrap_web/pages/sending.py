@@ -4,11 +4,12 @@ from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
+from speedtrap_web import site as web
 from speedtrap_web.graphql.answers import Channel, NoticeBrief, Stop, Switch
 from speedtrap_web.graphql.client import RefusedError
 from speedtrap_web.http.forms import read_form
-from speedtrap_web.pages import site as web
 from speedtrap_web.pages.login import seen_other, to_login
 from speedtrap_web.views.breaches import notice_line
 from speedtrap_web.views.channels import channel_lines
@@ -82,3 +83,10 @@ async def test(request: Request) -> Response:
     except RefusedError as refusal:
         return await _page(request, status=400, untested=refusal.message, tried=channel)
     return seen_other("/settings/sending", "test")
+
+
+ROUTES = [
+    Route("/settings/sending", sending_page, methods=["GET"]),
+    Route("/settings/sending", switch, methods=["POST"]),
+    Route("/settings/sending/test", test, methods=["POST"]),
+]

@@ -23,7 +23,7 @@ from speedtrap_web.text.bidi import visible
 from speedtrap_web.text.catalogue import CATALOGUES, Catalogue, preferred
 from speedtrap_web.views.words import Words
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 STATIC_DIR = PACKAGE / "static"
 VENDOR_DIR = PACKAGE / "vendor"
 TEMPLATES_DIR = PACKAGE / "templates"
