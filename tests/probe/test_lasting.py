@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from speedtrap_probe import settings
 from speedtrap_probe.budget import Budget, costs, size
-from speedtrap_probe.cli import _wait_until
+from speedtrap_probe.commands.watch import _wait_until
 from speedtrap_probe.errors import ProbeError
 from speedtrap_probe.files import lock, report
 from speedtrap_probe.files.database import Database
