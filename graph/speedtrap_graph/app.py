@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import zoneinfo
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 
 from pymongo.errors import PyMongoError
 from starlette.applications import Starlette
@@ -15,30 +14,20 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from speedtrap_graph.api.authentication import Gate
-from speedtrap_graph.api.context import Services
 from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
-from speedtrap_graph.clock import system_clock
+from speedtrap_graph.api.services import Services
+from speedtrap_graph.background import Background, begin
+from speedtrap_graph.composition import callers_of, documents_of, services_of
 from speedtrap_graph.exporters import configured
-from speedtrap_graph.http.callers import Callers, Gateway, KeyFile
+from speedtrap_graph.http.callers import Gateway
 from speedtrap_graph.http.quotas import Quotas, meter_tasks
-from speedtrap_graph.http.trusted import read_documents
 from speedtrap_graph.metrics.scrape import Scrape
 from speedtrap_graph.metrics.view import MetricsView
-from speedtrap_graph.services.breaches.plans_and_rules import Plans
-from speedtrap_graph.services.intake.ingest import Ingest
-from speedtrap_graph.services.notices.ledger import Ledger
-from speedtrap_graph.services.notices.records import Terms
 from speedtrap_graph.services.probes.key_uses import Sightings
-from speedtrap_graph.services.probes.silence import SilenceWatch
-from speedtrap_graph.services.read.browse import Browse
-from speedtrap_graph.services.read.events import Events
 from speedtrap_graph.services.read.runs_export import Format
-from speedtrap_graph.services.upkeep.pump import Export
-from speedtrap_graph.services.upkeep.roll_up import Rolling
-from speedtrap_graph.services.upkeep.thin import Thinning
 from speedtrap_graph.settings import GraphSettings
-from speedtrap_graph.store.database import Store, connect, prepare
+from speedtrap_graph.store.database import connect, prepare
 
 
 @dataclass
@@ -46,23 +35,8 @@ class _Running:
     """What lives between start and stop; nothing is connected before."""
 
     services: Services | None = None
-    watcher: asyncio.Task[None] | None = None
-    rolling: asyncio.Task[None] | None = None
-    silences: asyncio.Task[None] | None = None
-    sightings: asyncio.Task[None] | None = None
-    thinning: asyncio.Task[None] | None = None
-    exports: list[asyncio.Task[None]] = field(default_factory=list)
+    background: Background | None = None
     scrape: Scrape | None = None
-
-    def tasks(self) -> list[asyncio.Task[None] | None]:
-        return [
-            self.watcher,
-            self.rolling,
-            self.silences,
-            self.sightings,
-            self.thinning,
-            *self.exports,
-        ]
 
     def current(self) -> Services:
         if self.services is None:
@@ -75,7 +49,7 @@ class _Running:
         return self.scrape
 
     async def problem(self) -> str | None:
-        if self.services is None or self.watcher is None or self.watcher.done():
+        if self.services is None or self.background is None or not self.background.is_watching:
             return "the events are not being watched"
         try:
             await asyncio.wait_for(self.services.store.ping(), timeout=3)
@@ -92,7 +66,7 @@ def create_app(settings: GraphSettings) -> Starlette:
     zoneinfo.reset_tzpath(to=())
     running = _Running()
     exporters = configured()
-    quotas, callers = Quotas(settings.quotas), _callers(settings)
+    quotas, callers = Quotas(settings.quotas), callers_of(settings)
     sightings = Sightings()
 
     @contextlib.asynccontextmanager
@@ -101,25 +75,14 @@ def create_app(settings: GraphSettings) -> Starlette:
         store = connect(settings.uri, settings.database, settings.username, settings.password)
         try:
             await prepare(store)
-            running.services = _services(store, settings, callers)
+            running.services = services_of(store, settings, callers)
             at_work = frozenset(exporter.name for exporter in exporters)
             running.scrape = _scrape(running.services, quotas, settings, at_work)
-            running.watcher = asyncio.create_task(running.services.events.watch())
-            running.rolling = asyncio.create_task(Rolling(store).forever())
-            watch = SilenceWatch(store, system_clock, settings.silence_watch_s)
-            running.silences = asyncio.create_task(watch.forever())
-            thinning = Thinning(store, system_clock)
-            running.thinning = asyncio.create_task(thinning.forever())
-            running.sightings = asyncio.create_task(sightings.forever(store))
-            running.exports = [
-                asyncio.create_task(Export(store, exporter).forever()) for exporter in exporters
-            ]
+            running.background = begin(running.services, settings, exporters, sightings)
             yield
         finally:
-            for task in filter(None, running.tasks()):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            if running.background is not None:
+                await running.background.end()
             await store.close()
 
     async def healthz(_: Request) -> Response:
@@ -131,9 +94,7 @@ def create_app(settings: GraphSettings) -> Starlette:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
-    listed = settings.trusted_documents
-    documents = None if listed is None else read_documents(listed)
-    view = GraphQLView(running.current, settings.limits, quotas, documents)
+    view = GraphQLView(running.current, settings.limits, quotas, documents_of(settings))
     gate = Gate(view, callers, settings.max_body_bytes, quotas, sightings=sightings)
     exports = [
         Route(
@@ -168,33 +129,3 @@ def _scrape(
 ) -> Scrape:
     most, timeout_s = settings.metrics_probes, settings.metrics_timeout_s
     return Scrape(services, quotas, most, timeout_s, exporters)
-
-
-def _callers(settings: GraphSettings) -> Callers:
-    keys = None if settings.keys_file is None else KeyFile(settings.keys_file)
-    if keys is None or settings.callers == "gateway":
-        return Gateway(keys, settings.known_gateway_secret)
-    return keys
-
-
-def _services(store: Store, settings: GraphSettings, callers: Callers) -> Services:
-    return Services(
-        store=store,
-        clock=system_clock,
-        ingest=Ingest(store, system_clock),
-        browse=Browse(store),
-        plans=Plans(store, system_clock),
-        ledger=Ledger(store, system_clock, _terms(settings)),
-        events=Events(store),
-        callers=callers,
-    )
-
-
-def _terms(settings: GraphSettings) -> Terms:
-    return Terms(
-        auto_approve=settings.auto_approve_channels,
-        owner_channels=settings.owner_channel_names,
-        claim_lease=timedelta(seconds=settings.claim_lease_seconds),
-        sending_lease=timedelta(seconds=settings.sending_lease_seconds),
-        check_after=timedelta(seconds=settings.check_after_seconds),
-    )

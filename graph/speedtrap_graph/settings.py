@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from speedtrap_graph.api.guards.limits import Limits
+from speedtrap_graph.api.guards.bounds import Limits
 from speedtrap_graph.http.callers import Role
 from speedtrap_graph.http.trusted import read_documents
 from speedtrap_graph.logs import LogFormat, LogLevel

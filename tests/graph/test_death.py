@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from speedtrap_graph.api.guards.limits import MAX_ERRORS
+from speedtrap_graph.api.guards.bounds import MAX_ERRORS
 
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.runs import SUBMIT

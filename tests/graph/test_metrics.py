@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from speedtrap_graph.app import create_app
 from speedtrap_graph.metrics.__main__ import PAGE, page
 from speedtrap_graph.metrics.names import NAMES
-from speedtrap_graph.services.intake.ingest import Submission
+from speedtrap_graph.services.intake.submission import Submission
 from speedtrap_graph.services.intake.submission_counts import Tally
 from speedtrap_graph.services.intake.validate import Rejection
 from speedtrap_graph.settings import GraphSettings

@@ -8,7 +8,7 @@ from speedtrap_bots import rendering
 from speedtrap_bots.channels import mail
 from speedtrap_graph import exporters, logs, timestamps
 from speedtrap_graph.api.authentication import MOST_BODIES
-from speedtrap_graph.api.guards import limits
+from speedtrap_graph.api.guards import bounds as limits
 from speedtrap_graph.http import socket
 from speedtrap_graph.http.callers import Role
 from speedtrap_graph.http.patience import PatientHttp

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 from speedtrap_graph.rules.model import Plan
 from speedtrap_graph.services.breaches.plans_and_rules import Plans
-from speedtrap_graph.services.intake.ingest import Ingest, Submission
+from speedtrap_graph.services.intake.ingest import Ingest
+from speedtrap_graph.services.intake.submission import Submission
 from speedtrap_graph.services.judging.standards import EPOCH
 from speedtrap_graph.store.database import Store
 from speedtrap_graph.store.documents import BreachDocument

@@ -8,39 +8,18 @@ from typing import TypeVar
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
-from speedtrap_graph.api.guards.limits import Limits
-from speedtrap_graph.api.guards.timing import Timing
-from speedtrap_graph.clock import Clock
+from speedtrap_graph.api.guards.bounds import Limits
+from speedtrap_graph.api.services import Services
 from speedtrap_graph.errors import ForbiddenError
-from speedtrap_graph.http.callers import Caller, Callers, Gateway, Role
+from speedtrap_graph.http.callers import Caller, Role
 from speedtrap_graph.http.quotas import Quotas
 from speedtrap_graph.http.trusted import TrustedDocuments
-from speedtrap_graph.services.breaches.plans_and_rules import Plans
-from speedtrap_graph.services.intake.ingest import Ingest
 from speedtrap_graph.services.judging.standards import Standards, load_standards_of
 from speedtrap_graph.services.notices.channels import unable
-from speedtrap_graph.services.notices.ledger import Ledger
-from speedtrap_graph.services.read.browse import Browse
-from speedtrap_graph.services.read.events import Events
-from speedtrap_graph.store.database import Row, Store
+from speedtrap_graph.store.database import Row
 from speedtrap_graph.store.documents import BreachDocument, NoticeDocument, SilenceDocument
 
 V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class Services:
-    """Built once by the composition root."""
-
-    store: Store
-    clock: Clock
-    ingest: Ingest
-    browse: Browse
-    plans: Plans
-    ledger: Ledger
-    events: Events
-    timing: Timing = field(default_factory=Timing)
-    callers: Callers = field(default_factory=Gateway)
 
 
 @dataclass

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from speedtrap_graph.api.context import Context, Services
+from speedtrap_graph.api.context import Context
+from speedtrap_graph.api.services import Services
 from speedtrap_graph.errors import BadInputError, ForbiddenError, GraphError
 from speedtrap_graph.services.read.runs_export import Format, Wanted, export, raw_since
 from speedtrap_graph.timestamps import format_moment, parse_moment

@@ -29,18 +29,14 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from strawberry.types import ExecutionContext
 from strawberry.types.graphql import OperationType
 
-from speedtrap_graph.api.context import Context, Services
+from speedtrap_graph.api.context import Context
+from speedtrap_graph.api.guards.bounds import MAX_ERRORS, MAX_JSON_VALUES, MAX_QUERY_CHARS, Limits
 from speedtrap_graph.api.guards.errors import public
-from speedtrap_graph.api.guards.limits import (
-    EXTENSIONS,
-    MAX_ERRORS,
-    MAX_JSON_VALUES,
-    MAX_QUERY_CHARS,
-    Limits,
-)
+from speedtrap_graph.api.guards.limits import EXTENSIONS
 from speedtrap_graph.api.guards.roles import enforce
 from speedtrap_graph.api.mutations import Mutation
 from speedtrap_graph.api.queries import Query
+from speedtrap_graph.api.services import Services
 from speedtrap_graph.api.sharing import SharingExecutor
 from speedtrap_graph.api.subscriptions import Subscription
 from speedtrap_graph.api.types.scalars import SCALARS

@@ -2,8 +2,10 @@
 
 from collections.abc import Container, Mapping
 
+from speedtrap_graph.metrics.last_run import LastRun, ToolWord
 from speedtrap_graph.metrics.names import Sheet
-from speedtrap_graph.metrics.snapshot import Disk, House, LastRun, Line, RuleStanding, ToolWord
+from speedtrap_graph.metrics.snapshot import Disk, House
+from speedtrap_graph.metrics.standing import Line, RuleStanding
 from speedtrap_graph.rules.model import FailureKind, Metric, Outcome
 from speedtrap_graph.rules.permission import NoticeStatus
 from speedtrap_graph.rules.plans import subscribed

@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from pymongo.errors import PyMongoError
 
-from speedtrap_graph.api.context import Services
 from speedtrap_graph.api.guards.errors import TOLD
+from speedtrap_graph.api.services import Services
 from speedtrap_graph.errors import CODES
 from speedtrap_graph.http.quotas import Quotas
 from speedtrap_graph.metrics.lines import put_disk, put_house, put_line, put_week

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from graphql import (
     ASTValidationRule,
@@ -30,45 +29,25 @@ from strawberry.extensions import (
 )
 from strawberry.types import ExecutionContext
 
+from speedtrap_graph.api.context import Context
+from speedtrap_graph.api.guards.bounds import (
+    CACHED_CHARS,
+    MAX_ALIASES,
+    MAX_CACHED,
+    MAX_DEPTH,
+    MAX_ERRORS,
+    MAX_FIELDS,
+    MAX_ITEMS,
+    MAX_REPEATED,
+    MAX_TOKENS,
+    MAX_VARIABLES,
+)
 from speedtrap_graph.api.guards.cost import estimate
 from speedtrap_graph.errors import BadInputError, ForbiddenError
 from speedtrap_graph.http.callers import Role
 from speedtrap_graph.http.trusted import TrustedDocuments, UntrustedDocumentError
 
-if TYPE_CHECKING:
-    from speedtrap_graph.api.context import Context
-
 T = TypeVar("T")
-
-MAX_TOKENS = 2000
-MAX_DEPTH = 15
-"""Just enough for the introspection that clients send."""
-MAX_FIELDS = 1000
-MAX_ALIASES = 30
-MAX_VARIABLES = 100
-MAX_ITEMS = 1_000
-"""Of a list or an object among the variables: GraphQL looks at each of them, twice."""
-MAX_REPEATED = 50
-"""Selections that ask again for what is asked for already: each is compared with all the others."""
-MAX_QUERY_CHARS = 65_536
-MAX_JSON_VALUES = 200_000
-"""Of a request: objects of them hold up everybody while they are made, a microsecond each."""
-MAX_ERRORS = 5
-CACHED_CHARS = 4_096
-"""Longer documents are parsed and validated each time: a parsed one takes sixty times its text."""
-MAX_CACHED = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the operator may set."""
-
-    max_cost: int = 50_000
-    """Documents that one operation may read, as `api.cost` estimates them before it runs."""
-    timeout_s: float = 45.0
-    """How long a query or a mutation may take; subscriptions may last."""
-    drain_s: float = 10.0
-    """How long what runs on a socket may go on once the process has been asked to end."""
 
 
 def shape_errors(document: DocumentNode) -> list[GraphQLError]:
@@ -157,7 +136,7 @@ class Admission(SchemaExtension):
 
     async def on_execute(self) -> AsyncIterator[None]:
         execution = self.execution_context
-        context = cast("Context", execution.context)
+        context = cast(Context, execution.context)
         _check_trust(execution.query, context.caller.role, context.documents)
         document = execution.graphql_document
         if document is not None and (
@@ -266,7 +245,7 @@ async def _aside(work: Callable[[], T], execution: ExecutionContext) -> T:
         finally:
             spent_s[0] = time.thread_time() - begun
 
-    context = cast("Context", execution.context)
+    context = cast(Context, execution.context)
     try:
         return await asyncio.to_thread(timed)
     finally:

@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from speedtrap_graph.api.context import Services
+from speedtrap_graph.api.services import Services
 from speedtrap_graph.api.types.enums import ChannelState, ChannelTestState, NoticeStatus
 from speedtrap_graph.services.notices.channels import Channel as ServiceChannel
 from speedtrap_graph.services.notices.channels import Channels
