@@ -64,10 +64,10 @@ def up(
     every: Annotated[str, typer.Option(help="How often it measures: 1h, 5h30m.")] = "1h",
 ) -> None:
     """Starts everything on this machine: database, service, bots and a probe. Ctrl-C stops it."""
-    from speedtrap_up.start import Wanted, start  # noqa: PLC0415 - pymongo and httpx only here
+    from speedtrap_up.start import StartOptions, start  # noqa: PLC0415 - pymongo and httpx only here
 
     folder = (data_dir or default_folder()).expanduser().resolve()
-    start(Wanted(Home(folder), host, port, every, probe), os.environ)
+    start(StartOptions(Home(folder), host, port, every, probe), os.environ)
 
 
 BackupFile = Annotated[

@@ -96,14 +96,14 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LogSettings:
     """`SPEEDTRAP_LOG_FORMAT` and `SPEEDTRAP_LOG_LEVEL`: for all parts that are not told apart."""
 
     form: str
     level: str
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> "Wish":
+    def of(cls, environ: Mapping[str, str]) -> "LogSettings":
         form = environ.get("SPEEDTRAP_LOG_FORMAT", "").lower() or "text"
         level = environ.get("SPEEDTRAP_LOG_LEVEL", "").upper() or "INFO"
         if form not in FORMATS:

@@ -18,7 +18,7 @@ READY_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ProcessOptions:
     """What the person who started it asked for."""
 
     home: Home
@@ -29,17 +29,17 @@ class Wishes:
     probe: bool
     probe_name: str
     environ: Mapping[str, str]
-    logs: logs.Wish
+    logs: logs.LogSettings
 
 
-def parts(wishes: Wishes) -> list[Part]:
+def parts(process_options: ProcessOptions) -> list[Part]:
     """mongod (unless the person has one), the service, the bots, the probe."""
-    service = _service(wishes)
-    chosen = [service, _bots(wishes)]
-    if wishes.probe:
-        chosen.append(_probe(wishes))
-    if not wishes.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
-        chosen.insert(0, mongod(wishes.home, wishes.environ, service.end))
+    service = _service(process_options)
+    chosen = [service, _bots(process_options)]
+    if process_options.probe:
+        chosen.append(_probe(process_options))
+    if not process_options.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
+        chosen.insert(0, mongod(process_options.home, process_options.environ, service.end))
     return chosen
 
 
@@ -84,19 +84,19 @@ def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith("SPEEDTRAP_")}
 
 
-def _service(wishes: Wishes) -> Part:
-    home = wishes.home
-    descriptor = wishes.listening.fileno()
+def _service(process_options: ProcessOptions) -> Part:
+    home = process_options.home
+    descriptor = process_options.listening.fileno()
 
     def command() -> Command:
         told = {
             "SPEEDTRAP_GRAPH_KEYS_FILE": str(home.keys_file),
-            "SPEEDTRAP_WEB_GRAPH_URL": wishes.address,
+            "SPEEDTRAP_WEB_GRAPH_URL": process_options.address,
             "SPEEDTRAP_WEB_KEY_FILE": str(home.key("web")),
             "SPEEDTRAP_WEB_SESSION_SECRET_FILE": str(home.session_secret),
             "SPEEDTRAP_WEB_ENDED_SESSIONS_FILE": str(home.ended_sessions),
         }
-        if not wishes.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
+        if not process_options.environ.get("SPEEDTRAP_GRAPH_MONGODB_URI"):
             access = embedded.access(home.folder / "mongo")
             told |= {
                 "SPEEDTRAP_GRAPH_MONGODB_URI": access.uri,
@@ -104,7 +104,7 @@ def _service(wishes: Wishes) -> Part:
                 "SPEEDTRAP_GRAPH_MONGODB_PASSWORD_FILE": str(access.password_file),
             }
         argv = _python("speedtrap_up.service", "--fd", str(descriptor))
-        return Command(argv, _environment(wishes, "GRAPH", "WEB", **told), (descriptor,))
+        return Command(argv, _environment(process_options, "GRAPH", "WEB", **told), (descriptor,))
 
     async def ready() -> None:
         loop = asyncio.get_running_loop()
@@ -112,7 +112,9 @@ def _service(wishes: Wishes) -> Part:
         async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
             while loop.time() < deadline:
                 try:
-                    if (await client.get(f"{wishes.address}/readyz")).status_code == httpx.codes.OK:
+                    if (
+                        await client.get(f"{process_options.address}/readyz")
+                    ).status_code == httpx.codes.OK:
                         return
                 except httpx.HTTPError:
                     pass
@@ -122,26 +124,26 @@ def _service(wishes: Wishes) -> Part:
     return Part("service", command, ready)
 
 
-def _bots(wishes: Wishes) -> Part:
+def _bots(process_options: ProcessOptions) -> Part:
     told = {
-        "SPEEDTRAP_BOTS_GRAPH_URL": wishes.address,
-        "SPEEDTRAP_BOTS_KEY_FILE": str(wishes.home.key("bots")),
+        "SPEEDTRAP_BOTS_GRAPH_URL": process_options.address,
+        "SPEEDTRAP_BOTS_KEY_FILE": str(process_options.home.key("bots")),
     }
     argv = _python("speedtrap", "bots", "run")
-    return Part("bots", lambda: Command(argv, _environment(wishes, "BOTS", **told)))
+    return Part("bots", lambda: Command(argv, _environment(process_options, "BOTS", **told)))
 
 
-def _probe(wishes: Wishes) -> Part:
-    home = wishes.home
+def _probe(process_options: ProcessOptions) -> Part:
+    home = process_options.home
     told = {
-        "SPEEDTRAP_PROBE_URL": wishes.address,
+        "SPEEDTRAP_PROBE_URL": process_options.address,
         "SPEEDTRAP_PROBE_KEY_FILE": str(home.key("probe")),
-        "SPEEDTRAP_PROBE_NAME": wishes.probe_name,
+        "SPEEDTRAP_PROBE_NAME": process_options.probe_name,
         "SPEEDTRAP_PROBE_DATA_DIR": str(home.folder / "probe"),
         "SPEEDTRAP_PROBE_CSV": str(home.report),
     }
-    argv = _python("speedtrap", "probe", "watch", "--every", wishes.every)
-    return Part("probe", lambda: Command(argv, _environment(wishes, "PROBE", **told)))
+    argv = _python("speedtrap", "probe", "watch", "--every", process_options.every)
+    return Part("probe", lambda: Command(argv, _environment(process_options, "PROBE", **told)))
 
 
 def _python(module: str, *arguments: str) -> list[str]:
@@ -149,12 +151,12 @@ def _python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def _environment(wishes: Wishes, *services: str, **told: str) -> dict[str, str]:
+def _environment(process_options: ProcessOptions, *services: str, **told: str) -> dict[str, str]:
     """The machine's environment, with the settings of this part and of no other."""
     own = tuple(f"SPEEDTRAP_{service}_" for service in services)
     kept = {
         name: value
-        for name, value in wishes.environ.items()
+        for name, value in process_options.environ.items()
         if not name.startswith("SPEEDTRAP_") or (own and name.startswith(own))
     }
     for name in told:
@@ -162,5 +164,5 @@ def _environment(wishes: Wishes, *services: str, **told: str) -> dict[str, str]:
         kept.pop(name.removesuffix("_FILE"), None)
     asked: dict[str, str] = {}
     for service in services:
-        asked |= wishes.logs.settings(service)
+        asked |= process_options.logs.settings(service)
     return asked | kept | told | {"PYTHONUNBUFFERED": "1", "COLUMNS": "160"}

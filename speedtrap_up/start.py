@@ -16,15 +16,15 @@ from speedtrap_graph.http import keyfile
 
 from speedtrap_up.errors import UpError
 from speedtrap_up.home import Home
-from speedtrap_up.logs import Terminal, Wish
-from speedtrap_up.processes import Wishes, parts
+from speedtrap_up.logs import LogSettings, Terminal
+from speedtrap_up.processes import ProcessOptions, parts
 from speedtrap_up.supervisor import Supervisor
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class StartOptions:
     """What the command line said."""
 
     home: Home
@@ -40,50 +40,59 @@ class Wanted:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-def start(wanted: Wanted, environ: Mapping[str, str]) -> None:
+def start(options: StartOptions, environ: Mapping[str, str]) -> None:
     """Returns when everything has stopped again; says why and exits where it cannot start."""
-    wish = Wish.of(environ)
-    terminal = wish.terminal()
+    log_settings = LogSettings.of(environ)
+    terminal = log_settings.terminal()
     try:
-        _start(wanted, environ, wish, terminal)
+        _start(options, environ, log_settings, terminal)
     except (UpError, keyfile.KeyFileError) as error:
         terminal.fail(str(error))
         raise typer.Exit(1) from None
     terminal.tell("speedtrap has stopped.")
 
 
-def _start(wanted: Wanted, environ: Mapping[str, str], wish: Wish, terminal: Terminal) -> None:
-    home = wanted.home
+def _start(
+    options: StartOptions, environ: Mapping[str, str], log_settings: LogSettings, terminal: Terminal
+) -> None:
+    home = options.home
     home.make()
     # Its parts inherit it.
     descriptors.raise_limit()
-    with home.held(wanted.address), _listen(wanted.host, wanted.port) as listening:
+    with home.held(options.address), _listen(options.host, options.port) as listening:
         name = home.probe_name(environ.get("SPEEDTRAP_PROBE_NAME"))
         for line in home.ensure_keys(name):
             terminal.tell(line)
-        wishes = Wishes(
-            home, wanted.address, listening, wanted.every, wanted.probe, name, environ, wish
+        process_options = ProcessOptions(
+            home,
+            options.address,
+            listening,
+            options.every,
+            options.probe,
+            name,
+            environ,
+            log_settings,
         )
-        supervisor = Supervisor(parts(wishes), home.folder / "logs", terminal.say)
+        supervisor = Supervisor(parts(process_options), home.folder / "logs", terminal.say)
         folder = str(home.folder)
         terminal.tell(f"speedtrap starts; its data is in {folder}", data_dir=folder)
-        asyncio.run(_run(supervisor, wanted, terminal))
+        asyncio.run(_run(supervisor, options, terminal))
 
 
-async def _run(supervisor: Supervisor, wanted: Wanted, terminal: Terminal) -> None:
+async def _run(supervisor: Supervisor, options: StartOptions, terminal: Terminal) -> None:
     loop = asyncio.get_running_loop()
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)
-    await supervisor.run(on_ready=lambda: _welcome(wanted, terminal))
+    await supervisor.run(on_ready=lambda: _welcome(options, terminal))
 
 
-def _welcome(wanted: Wanted, terminal: Terminal) -> None:
-    home, address, command = wanted.home, wanted.address, _command()
+def _welcome(options: StartOptions, terminal: Terminal) -> None:
+    home, address, command = options.home, options.address, _command()
     reach = (
         "Only this machine can open it; --host 0.0.0.0 lets your network in."
-        if wanted.host in LOOPBACK
-        else f"It listens on {wanted.host}: whoever can reach this machine can see the page."
+        if options.host in LOOPBACK
+        else f"It listens on {options.host}: whoever can reach this machine can see the page."
     )
     at_length = (
         f"\n  The page    {address}/\n"

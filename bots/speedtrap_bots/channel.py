@@ -13,7 +13,7 @@ from speedtrap_bots.errors import Refused, Unknown
 from speedtrap_bots.model import Breach, Notice, Stage
 from speedtrap_bots.settings import EnvironmentSettings
 
-Gate = Callable[[], None]
+MaySend = Callable[[], None]
 """Call it right before the byte that could deliver. It raises Unavailable when the lease may be
 over: a worker that slept in between must not send what another one took up."""
 
@@ -56,7 +56,7 @@ class Channel(Protocol):
         """
         ...
 
-    async def deliver(self, notice: Notice, gate: Gate) -> str | Delivered:
+    async def deliver(self, notice: Notice, may_send: MaySend) -> str | Delivered:
         """Sends the frozen *notice*; returns what the other side called it.
 
         Raises Refused, Unavailable or Unknown.

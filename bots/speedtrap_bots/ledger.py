@@ -25,13 +25,13 @@ from speedtrap_bots.errors import LedgerAway, LedgerError, LedgerFailed, LedgerR
 from speedtrap_bots.model import (
     Breach,
     BreachEvent,
-    BreachMark,
-    ChannelMark,
+    BreachSummary,
     ChannelState,
+    ChannelSummary,
     ChannelTest,
     Claim,
     Notice,
-    Report,
+    ServiceReport,
     SettleOutcome,
     Stage,
     Stop,
@@ -107,10 +107,10 @@ class Ledger:
     ) -> None:
         await self._stack.aclose()
 
-    async def breaches(self) -> list[BreachMark]:
+    async def breaches(self) -> list[BreachSummary]:
         """Open and resolved breaches, the newest NEWEST_BREACHES."""
         answer = await self._ask("OpenBreaches", first=NEWEST_BREACHES)
-        return [BreachMark.model_validate(node) for node in answer["breaches"]["nodes"]]
+        return [BreachSummary.model_validate(node) for node in answer["breaches"]["nodes"]]
 
     async def evidence(self, breach_id: str) -> Breach | None:
         """The breach with all its runs and the month before; None when there is none (any more)."""
@@ -119,13 +119,15 @@ class Ledger:
             return None
         breach = Breach.model_validate(answer["breach"])
         report = await self._ask(
-            "Report",
+            "ServiceReport",
             probe=breach.probe,
             since=(breach.first_run_at - REPORT_BEFORE).isoformat(),
             # What comes later is left out, so that the same breach always reads the same.
             until=((breach.resolved_at or breach.last_run_at) + MOMENT).isoformat(),
         )
-        return breach.model_copy(update={"report": Report.model_validate(report["serviceReport"])})
+        return breach.model_copy(
+            update={"report": ServiceReport.model_validate(report["serviceReport"])}
+        )
 
     async def plan(
         self,
@@ -257,9 +259,9 @@ class Ledger:
             why=why,
         )
 
-    async def channels(self) -> list[ChannelMark]:
+    async def channels(self) -> list[ChannelSummary]:
         answer = await self._ask("Channels")
-        return [ChannelMark.model_validate(channel) for channel in answer["channels"]]
+        return [ChannelSummary.model_validate(channel) for channel in answer["channels"]]
 
     async def send_test(self, channel: str) -> ChannelTest:
         """Has a bot of *channel* send one; it is under way then."""

@@ -128,7 +128,7 @@ class Observation(_Answer):
     broken: bool | None = None
 
 
-class NoticeMark(_Answer):
+class NoticeSummary(_Answer):
     """That a notice exists, and how far it got."""
 
     stage: str
@@ -138,7 +138,7 @@ class NoticeMark(_Answer):
     sent_at: datetime | None = None
 
 
-class BreachMark(_Answer):
+class BreachSummary(_Answer):
     """As much of a breach as the decision needs whether a letter is missing."""
 
     id: str
@@ -148,7 +148,7 @@ class BreachMark(_Answer):
     last_run_at: datetime
     """The start of the newest run that broke the rule."""
     resolved_at: datetime | None = None
-    notices: tuple[NoticeMark, ...] = ()
+    notices: tuple[NoticeSummary, ...] = ()
 
 
 class Figure(_Answer):
@@ -163,7 +163,7 @@ class Outages(_Answer):
     duration_s: float = 0
 
 
-class Report(_Answer):
+class ServiceReport(_Answer):
     """What the line delivered from *since* to *until*, as graph computed it."""
 
     since: datetime
@@ -199,8 +199,8 @@ class Breach(_Answer):
     runs: tuple[Run, ...]
     window: tuple[Run, ...]
     observations: tuple[Observation, ...] = ()
-    notices: tuple[NoticeMark, ...] = ()
-    report: Report | None = None
+    notices: tuple[NoticeSummary, ...] = ()
+    report: ServiceReport | None = None
 
 
 class BreachEvent(_Answer):
@@ -208,7 +208,7 @@ class BreachEvent(_Answer):
 
     cursor: str
     kind: str
-    breach: BreachMark
+    breach: BreachSummary
 
 
 class Attachment(_Answer):
@@ -288,7 +288,7 @@ class ChannelTest(_Answer):
     why: str | None = None
 
 
-class ChannelMark(_Answer):
+class ChannelSummary(_Answer):
     """How a channel is, as graph knows it from its bots, and how many notices it has."""
 
     name: str

@@ -9,7 +9,7 @@ import typer
 
 from speedtrap_bots.errors import BotsError
 from speedtrap_bots.ledger import Ledger
-from speedtrap_bots.model import Breach, ChannelMark, ChannelTest, Notice, Stage
+from speedtrap_bots.model import Breach, ChannelSummary, ChannelTest, Notice, Stage
 from speedtrap_bots.settings import SettingsError
 
 notices_app = typer.Typer(
@@ -361,7 +361,7 @@ def _line(notice: Notice) -> str:
     return f"{notice.status:<10} {notice.stage:<8} {notice.channel} to {whom}  {notice.reference}"
 
 
-def _print_channel(channel: ChannelMark) -> None:
+def _print_channel(channel: ChannelSummary) -> None:
     state = channel.state or "never heard of"
     life = f"{state}, {channel.workers} running" if channel.alive else f"{state}, none running"
     why = f": {channel.why}" if channel.why else ""

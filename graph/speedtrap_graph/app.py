@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from speedtrap_graph.api.authentication import Gate
+from speedtrap_graph.api.authentication import Authentication
 from speedtrap_graph.api.export import ExportView
 from speedtrap_graph.api.schema import GraphQLView
 from speedtrap_graph.api.services import Services
@@ -24,7 +24,7 @@ from speedtrap_graph.http.callers import Gateway
 from speedtrap_graph.http.quotas import Quotas, meter_tasks
 from speedtrap_graph.metrics.scrape import Scrape
 from speedtrap_graph.metrics.view import MetricsView
-from speedtrap_graph.services.probes.key_uses import Sightings
+from speedtrap_graph.services.probes.key_uses import KeyUses
 from speedtrap_graph.services.read.runs_export import Format
 from speedtrap_graph.settings import GraphSettings
 from speedtrap_graph.store.database import connect, prepare
@@ -67,7 +67,7 @@ def create_app(settings: GraphSettings) -> Starlette:
     running = _Running()
     exporters = configured()
     quotas, callers = Quotas(settings.quotas), callers_of(settings)
-    sightings = Sightings()
+    key_uses = KeyUses()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -78,7 +78,7 @@ def create_app(settings: GraphSettings) -> Starlette:
             running.services = services_of(store, settings, callers)
             at_work = frozenset(exporter.name for exporter in exporters)
             running.scrape = _scrape(running.services, quotas, settings, at_work)
-            running.background = begin(running.services, settings, exporters, sightings)
+            running.background = begin(running.services, settings, exporters, key_uses)
             yield
         finally:
             if running.background is not None:
@@ -95,11 +95,13 @@ def create_app(settings: GraphSettings) -> Starlette:
         return JSONResponse({"ready": False, "problem": problem}, status_code=503)
 
     view = GraphQLView(running.current, settings.limits, quotas, documents_of(settings))
-    gate = Gate(view, callers, settings.max_body_bytes, quotas, sightings=sightings)
+    authentication = Authentication(
+        view, callers, settings.max_body_bytes, quotas, key_uses=key_uses
+    )
     exports = [
         Route(
             f"/export/runs.{form}",
-            replace(gate, app=ExportView(running.current, form)),
+            replace(authentication, app=ExportView(running.current, form)),
             methods=["GET"],
         )
         for form in Format
@@ -108,20 +110,20 @@ def create_app(settings: GraphSettings) -> Starlette:
     return Starlette(
         lifespan=lifespan,
         routes=[
-            Route("/graphql", gate),
-            WebSocketRoute("/graphql", gate),
+            Route("/graphql", authentication),
+            WebSocketRoute("/graphql", authentication),
             *exports,
-            Route("/metrics", _metrics(running.figures, gate), methods=["GET"]),
+            Route("/metrics", _metrics(running.figures, authentication), methods=["GET"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
     )
 
 
-def _metrics(figures: Callable[[], Scrape], gate: Gate) -> ASGIApp:
-    if isinstance(gate.callers, Gateway):
-        return MetricsView(figures, gate.callers)
-    return replace(gate, app=MetricsView(figures))
+def _metrics(figures: Callable[[], Scrape], authentication: Authentication) -> ASGIApp:
+    if isinstance(authentication.callers, Gateway):
+        return MetricsView(figures, authentication.callers)
+    return replace(authentication, app=MetricsView(figures))
 
 
 def _scrape(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from speedtrap_graph.api.services import Services
 from speedtrap_graph.clock import system_clock
-from speedtrap_graph.services.probes.key_uses import Sightings
+from speedtrap_graph.services.probes.key_uses import KeyUses
 from speedtrap_graph.services.probes.silence import SilenceWatch
-from speedtrap_graph.services.upkeep.pump import Export, Exporter
-from speedtrap_graph.services.upkeep.roll_up import Rolling
+from speedtrap_graph.services.upkeep.pump import Exporter, Pump
+from speedtrap_graph.services.upkeep.roll_up import RollUp
 from speedtrap_graph.services.upkeep.thin import Thinning
 from speedtrap_graph.settings import GraphSettings
 
@@ -37,16 +37,16 @@ def begin(
     services: Services,
     settings: GraphSettings,
     exporters: Sequence[Exporter],
-    sightings: Sightings,
+    key_uses: KeyUses,
 ) -> Background:
     """Inside a running loop, on a database that is prepared."""
     store = services.store
     work = [
-        Rolling(store).forever(),
+        RollUp(store).forever(),
         SilenceWatch(store, system_clock, settings.silence_watch_s).forever(),
         Thinning(store, system_clock).forever(),
-        sightings.forever(store),
-        *(Export(store, exporter).forever() for exporter in exporters),
+        key_uses.forever(store),
+        *(Pump(store, exporter).forever() for exporter in exporters),
     ]
     return Background(
         asyncio.create_task(services.events.watch()), [asyncio.create_task(one) for one in work]

@@ -8,12 +8,12 @@ from uuid import UUID
 from speedtrap_bots.letter.wording import threshold
 from speedtrap_bots.model import (
     Breach,
-    BreachMark,
+    BreachSummary,
     Conditions,
     Failure,
     Measurement,
     Notice,
-    NoticeMark,
+    NoticeSummary,
     Observation,
     Plan,
     Rule,
@@ -123,7 +123,7 @@ def _observed(run: Run, breach: Breach, in_breach: bool) -> Observation:
     return Observation(run=run.id, value=value, broken=in_breach or beyond)
 
 
-def a_mark(status: str = "OPEN", *notices: NoticeMark, **changes: Any) -> BreachMark:
+def a_mark(status: str = "OPEN", *notices: NoticeSummary, **changes: Any) -> BreachSummary:
     values: dict[str, Any] = {
         "id": "b1",
         "reference": "ST-7K2M9Q",
@@ -133,13 +133,13 @@ def a_mark(status: str = "OPEN", *notices: NoticeMark, **changes: Any) -> Breach
         "resolved_at": NOON if status == "RESOLVED" else None,
         "notices": notices,
     }
-    return BreachMark(**{**values, **changes})
+    return BreachSummary(**{**values, **changes})
 
 
 def a_notice_mark(
     stage: str = "OPENING", status: str = "PLANNED", *, recipient: str = "isp@example.net"
-) -> NoticeMark:
-    return NoticeMark(stage=stage, channel="mail", recipient=recipient, status=status)
+) -> NoticeSummary:
+    return NoticeSummary(stage=stage, channel="mail", recipient=recipient, status=status)
 
 
 def a_notice(**changes: Any) -> Notice:
@@ -158,5 +158,5 @@ def a_notice(**changes: Any) -> Notice:
     return Notice(**{**values, **changes})
 
 
-def no_gate() -> None:
+def allowed() -> None:
     """The gate of a lease that holds."""

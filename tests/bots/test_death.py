@@ -13,7 +13,7 @@ from speedtrap_bots.channels.webhook import Webhook, WebhookSettings
 from speedtrap_bots.errors import ChannelError, Unavailable
 from speedtrap_bots.model import Notice
 
-from tests.bots.builders import a_notice, no_gate
+from tests.bots.builders import a_notice, allowed
 from tests.bots.channels.letters import a_letter_notice
 from tests.lab.apart import hostile_servers
 from tests.lab.beside import MOST_KEPT_BYTES, MOST_RATIO, beside
@@ -53,7 +53,7 @@ async def delivered(channel: Channel, notice: Notice, free: asyncio.Semaphore) -
     async with free:
         with contextlib.suppress(ChannelError, TimeoutError):
             async with asyncio.timeout(WITHIN_S):
-                await channel.deliver(notice, no_gate)
+                await channel.deliver(notice, allowed)
 
 
 async def attacked(channels: Sequence[Channel], notice: Notice) -> None:
@@ -66,7 +66,7 @@ async def test_no_receiver_holds_the_webhook_or_delays_another() -> None:
         well = webhook(good.url, timeout_s=30.0)
 
         async def ask() -> None:
-            assert await well.deliver(a_notice(), no_gate) == "the webhook answered 204"
+            assert await well.deliver(a_notice(), allowed) == "the webhook answered 204"
 
         channels = [webhook(url) for url in urls.values()]
         for channel in channels:
@@ -85,7 +85,7 @@ async def test_no_mail_server_holds_the_mail_or_delays_another(tmp_path: Path) -
         well = mail(good.port)
 
         async def ask() -> None:
-            await well.deliver(a_notice(), no_gate)
+            await well.deliver(a_notice(), allowed)
 
         channels = [mail(int(url.rpartition(":")[2])) for url in urls.values()]
         fared = await beside(ask, lambda: attacked(channels, notice), least_p99_s=LEAST_P99_S)
@@ -100,8 +100,8 @@ async def test_what_a_receiver_packs_is_not_unpacked() -> None:
         receiver.answers, receiver.media_type = [200], "text/html"
         receiver.encoding, receiver.body = "gzip", gzip.compress(page)
         assert (
-            await webhook(receiver.url).deliver(a_notice(), no_gate) == "the webhook answered 200"
+            await webhook(receiver.url).deliver(a_notice(), allowed) == "the webhook answered 200"
         )
         receiver.answers, receiver.encoding, receiver.body = [200], "", page[:1000]
         with pytest.raises(Unavailable, match="HTML page"):
-            await webhook(receiver.url).deliver(a_notice(), no_gate)
+            await webhook(receiver.url).deliver(a_notice(), allowed)

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 from speedtrap_bots.delivery.missing_stage import MAY_HAVE_ARRIVED, missing_stage
-from speedtrap_bots.model import BreachMark, NoticeMark, Stage
+from speedtrap_bots.model import BreachSummary, NoticeSummary, Stage
 
 from tests.bots.builders import NOON, a_mark, a_notice_mark
 
 ISP = "isp@example.net"
 
 
-def missing(breach: BreachMark, recipient: str = ISP, *, days_later: float = 0) -> Stage | None:
+def missing(breach: BreachSummary, recipient: str = ISP, *, days_later: float = 0) -> Stage | None:
     return missing_stage(
         breach, channel="mail", recipient=recipient, now=NOON + timedelta(days=days_later)
     )
@@ -82,7 +82,7 @@ def test_an_old_recovery_is_no_news() -> None:
     assert missing(breach, days_later=7.1) is None
 
 
-def still_slow(*notices: NoticeMark, days_later: float) -> BreachMark:
+def still_slow(*notices: NoticeSummary, days_later: float) -> BreachSummary:
     """It was measured an hour before."""
     last_run_at = NOON + timedelta(days=days_later, hours=-1)
     return a_mark("OPEN", *notices, last_run_at=last_run_at)

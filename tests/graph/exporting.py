@@ -7,14 +7,14 @@ from typing import Any
 
 from speedtrap_graph.clock import system_clock
 from speedtrap_graph.services.intake.ingest import Ingest
-from speedtrap_graph.services.upkeep.pump import Export, Exporter
+from speedtrap_graph.services.upkeep.pump import Exporter, Pump
 from speedtrap_graph.store.database import Store
 
 
 @asynccontextmanager
 async def exporting(store: Store, exporter: Exporter) -> AsyncIterator[None]:
     """One copy of the service at work, from the moment it holds the lease."""
-    export = Export(store, exporter, longest_pause_s=0.05)
+    export = Pump(store, exporter, longest_pause_s=0.05)
     task = asyncio.create_task(export.forever())
     try:
         yield

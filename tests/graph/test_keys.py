@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from speedtrap_graph.services.probes.key_uses import CALLERS, EVERY, Sightings, last_seen
+from speedtrap_graph.services.probes.key_uses import CALLERS, EVERY, KeyUses, last_seen
 from speedtrap_graph.store.database import Store
 
 from tests.lab.mongo import Mongod
@@ -61,7 +61,7 @@ def test_behind_the_gateway_everybody_who_was_heard_of_is_listed(
 
 
 async def test_a_caller_is_written_down_once_in_ten_minutes_by_all_copies(store: Store) -> None:
-    copies = [Sightings(), Sightings()]
+    copies = [KeyUses(), KeyUses()]
     written = []
     for second in range(0, 1300, 50):
         now = NOON + timedelta(seconds=second)

@@ -14,7 +14,7 @@ from speedtrap_graph.app import create_app
 from speedtrap_graph.metrics.__main__ import PAGE, page
 from speedtrap_graph.metrics.names import NAMES
 from speedtrap_graph.services.intake.submission import Submission
-from speedtrap_graph.services.intake.submission_counts import Tally
+from speedtrap_graph.services.intake.submission_counts import SubmissionCounts
 from speedtrap_graph.services.intake.validate import Rejection
 from speedtrap_graph.settings import GraphSettings
 
@@ -302,10 +302,10 @@ def test_what_this_process_did_is_counted_by_reasons_that_are_few(service: Servi
 
 
 def test_reasons_that_somebody_invents_are_one() -> None:
-    tally = Tally()
+    submission_counts = SubmissionCounts()
     rejected = [Rejection(None, place, f"field{place}", "no") for place in range(1000)]
-    tally.add(Submission(rejected=rejected))
-    assert dict(tally.rejected) == {"unknown": 1000}
+    submission_counts.add(Submission(rejected=rejected))
+    assert dict(submission_counts.rejected) == {"unknown": 1000}
 
 
 def test_errors_are_counted_by_their_codes(service: Service) -> None:

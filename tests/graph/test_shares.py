@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from speedtrap_graph.api.authentication import Gate
+from speedtrap_graph.api.authentication import Authentication
 from speedtrap_graph.http.callers import Caller, KeyFile, Role
 from speedtrap_graph.http.quotas import Quotas, meter_tasks, metered
 from starlette.applications import Starlette
@@ -98,7 +98,10 @@ async def busy_service(folder: Path, quota_s: float) -> AsyncIterator[tuple[str,
     )
     app = Starlette(routes=[Route("/", busy)])
     config = uvicorn.Config(
-        Gate(app, KeyFile(folder / "keys"), 1024, quotas), port=0, log_config=None, lifespan="off"
+        Authentication(app, KeyFile(folder / "keys"), 1024, quotas),
+        port=0,
+        log_config=None,
+        lifespan="off",
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

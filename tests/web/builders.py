@@ -9,11 +9,11 @@ from speedtrap_web.graphql.answers import (
     OpenBreach,
     Plan,
     Probe,
-    Report,
     Rule,
     Run,
+    ServiceReport,
 )
-from speedtrap_web.http.freshness import Lasting
+from speedtrap_web.http.freshness import Freshness
 from speedtrap_web.text.catalogue import EN
 from speedtrap_web.views.words import Words, zone_of
 
@@ -71,7 +71,7 @@ def an_open_breach() -> OpenBreach:
     )
 
 
-def a_report(**changes: Any) -> Report:
+def a_report(**changes: Any) -> ServiceReport:
     values: dict[str, Any] = {
         "verdict": "DELIVERED",
         "n": 100,
@@ -95,10 +95,10 @@ def a_report(**changes: Any) -> Report:
         "tools": [],
         "hours": [],
     }
-    return Report(**{**values, **changes})
+    return ServiceReport(**{**values, **changes})
 
 
-def a_report_without_plan(**changes: Any) -> Report:
+def a_report_without_plan(**changes: Any) -> ServiceReport:
     without: dict[str, Any] = dict.fromkeys(
         ("plan", "median_ratio", "fcc_band", "consistent_ratio", "below_share")
     )
@@ -151,4 +151,4 @@ def a_notice(status: str, why: str | None = None, **changes: Any) -> dict[str, A
 
 
 def words(plan: Plan | None = None) -> Words:
-    return Words(EN, zone_of(plan or a_plan()), Lasting(NOW))
+    return Words(EN, zone_of(plan or a_plan()), Freshness(NOW))

@@ -10,7 +10,7 @@ import pytest
 from speedtrap_graph.rules.judgement import judge
 from speedtrap_graph.rules.model import FailureKind, Medium, Metric, Rule, RunFacts
 from speedtrap_web.graphql.answers import NoticeBrief
-from speedtrap_web.http.freshness import Lasting
+from speedtrap_web.http.freshness import Freshness
 from speedtrap_web.text.catalogue import EN, ES
 from speedtrap_web.views.breaches import notice_line
 from speedtrap_web.views.reasons import judgement, reason
@@ -88,12 +88,12 @@ def test_every_reason_that_graph_writes_is_found_and_every_wording_is_one() -> N
 def test_no_reason_is_english_on_a_spanish_page(text: str) -> None:
     assert reason(text, EN) == text
     line = notice_line(
-        NoticeBrief.model_validate(a_notice("SUPPRESSED", text)), Words(ES, UTC, Lasting(NOW))
+        NoticeBrief.model_validate(a_notice("SUPPRESSED", text)), Words(ES, UTC, Freshness(NOW))
     )
     assert line.why is not None
     assert set(line.why.casefold().split()) & ENGLISH == set()
     told = a_notice("SENT", sent_at=NOW, contradicted_at=NOW, contradicted_why=text)
-    sent = notice_line(NoticeBrief.model_validate(told), Words(ES, UTC, Lasting(NOW)))
+    sent = notice_line(NoticeBrief.model_validate(told), Words(ES, UTC, Freshness(NOW)))
     assert sent.contradicted is not None
     assert set(sent.contradicted.casefold().split()) & ENGLISH == set()
 

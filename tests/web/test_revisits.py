@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from playwright.sync_api import expect
-from speedtrap_web.http.freshness import LONGEST, Lasting
-from speedtrap_web.views.line.banners import standing
+from speedtrap_web.http.freshness import LONGEST, Freshness
+from speedtrap_web.views.line.banners import banners
 from speedtrap_web.views.line.ranges import choose
 from speedtrap_web.views.probes import probe_lines
 from speedtrap_web.views.words import Words, zone_of
@@ -192,20 +192,20 @@ def test_a_silence_is_told_coarsely_and_until_when_it_is_so_long(
 ) -> None:
     probe = a_probe(last_seen_at=NOW - quiet, expected_at=NOW - quiet, silent=True)
     reading = words()
-    (notice,) = standing(probe, choose("30d", NOW, reading.zone, NOW - 60 * DAY), reading)
+    (notice,) = banners(probe, choose("30d", NOW, reading.zone, NOW - 60 * DAY), reading)
     assert f">{said}<" in notice.text
-    assert reading.lasting.until == NOW + lasts
+    assert reading.freshness.until == NOW + lasts
     (line,) = probe_lines([probe], words())
     assert f">{said}<" in line.state
 
 
 def test_a_page_lasts_until_what_it_tells_of_begins_or_ends() -> None:
     def lasts(**changes: object) -> timedelta:
-        lasting = Lasting(NOW)
-        reading = Words(words().catalogue, zone_of(a_plan()), lasting)
+        freshness = Freshness(NOW)
+        reading = Words(words().catalogue, zone_of(a_plan()), freshness)
         span = choose("30d", NOW, reading.zone, NOW - 60 * DAY)
-        standing(a_probe(**{"expected_at": NOW + DAY, **changes}), span, reading)
-        return lasting.until - NOW
+        banners(a_probe(**{"expected_at": NOW + DAY, **changes}), span, reading)
+        return freshness.until - NOW
 
     soon = NOW + 11 * MINUTE
     assert lasts() == LONGEST

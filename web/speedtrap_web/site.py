@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from speedtrap_web.graphql.client import Graph
-from speedtrap_web.http.freshness import Lasting
-from speedtrap_web.http.last_known import Kept, KeptPage
+from speedtrap_web.http.freshness import Freshness
+from speedtrap_web.http.last_known import KnownPage, LastKnown
 from speedtrap_web.http.revisits import Made, Revisits
 from speedtrap_web.http.session import Session, Sessions, Throttle
 from speedtrap_web.http.shared_links import Links
@@ -37,7 +37,7 @@ LANGUAGE_COOKIE = "speedtrap-language"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PageState:
     """What graph calls the state that a page shows. `held` is the tag of the page that the browser
     holds, where it is known that the page would be made just so again.
     """
@@ -63,7 +63,7 @@ class Site:
     explorer: bool = False
     clock: Callable[[], datetime] = system_clock
     revisits: Revisits = field(default_factory=Revisits)
-    kept: Kept = field(default_factory=Kept)
+    kept: LastKnown = field(default_factory=LastKnown)
     press: Press = field(default_factory=Press)
 
     def session(self, request: Request) -> Session | None:
@@ -75,15 +75,15 @@ class Site:
             request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
         )
 
-    def lasting(self, request: Request) -> Lasting:
+    def freshness(self, request: Request) -> Freshness:
         """The one moment at which all of this answer is made, and until when it holds."""
-        if not hasattr(request.state, "lasting"):
-            request.state.lasting = Lasting(self.clock())
-        lasting: Lasting = request.state.lasting
-        return lasting
+        if not hasattr(request.state, "freshness"):
+            request.state.freshness = Freshness(self.clock())
+        freshness: Freshness = request.state.freshness
+        return freshness
 
     def words(self, request: Request, zone: tzinfo) -> Words:
-        return Words(self.catalogue(request), zone, self.lasting(request))
+        return Words(self.catalogue(request), zone, self.freshness(request))
 
     def render(
         self,
@@ -119,37 +119,37 @@ class Site:
         context: Mapping[str, Any] | None = None,
         status: int = 200,
         *,
-        mark: Mark | None = None,
+        state: PageState | None = None,
     ) -> Response:
         """One rendered page, answered with 304 when the browser already has exactly it.
 
-        A page with a *mark* is made of graph's answers: it renews itself when they change, and is
+        A page with a *state* is made of graph's answers: it renews itself when they change, and is
         kept for the time in which graph is away.
         """
-        html = self.render(request, template, context, mark.changes if mark else "")
-        if mark is not None and status == 200:
-            self.kept.keep(self._key(request), KeptPage(html, self.lasting(request).now))
-        return self.made(request, HTMLResponse(html, status), mark)
+        html = self.render(request, template, context, state.changes if state else "")
+        if state is not None and status == 200:
+            self.kept.keep(self._key(request), KnownPage(html, self.freshness(request).now))
+        return self.made(request, HTMLResponse(html, status), state)
 
-    def made(self, request: Request, response: Response, mark: Mark | None) -> Response:
-        """*response*, or 304; with a *mark*, the next visitor may be told without making it."""
+    def made(self, request: Request, response: Response, state: PageState | None) -> Response:
+        """*response*, or 304; with a *state*, the next visitor may be told without making it."""
         answer = revalidated(request, response)
-        if mark is not None and response.status_code == 200:
-            lasting = self.lasting(request)
-            made = Made(mark.changes, answer.headers["ETag"], lasting.until)
+        if state is not None and response.status_code == 200:
+            freshness = self.freshness(request)
+            made = Made(state.changes, answer.headers["ETag"], freshness.until)
             self.revisits.remember(self._key(request), made)
         return answer
 
-    def last_good(self, request: Request) -> KeptPage | None:
+    def last_good(self, request: Request) -> KnownPage | None:
         """The page as it was when graph last answered."""
         return self.kept.last(self._key(request))
 
-    async def mark(self, request: Request) -> Mark:
+    async def state(self, request: Request) -> PageState:
         """Asked before anything else: a page that is `held` need not be made."""
         changes = await self.changes()
-        now = self.lasting(request).now
+        now = self.freshness(request).now
         tag = self.revisits.tag(self._key(request), changes, now)
-        return Mark(changes, tag if tag is not None and has(request, tag) else None)
+        return PageState(changes, tag if tag is not None and has(request, tag) else None)
 
     async def changes(self) -> str:
         return str((await self.graph.ask("changes"))["changes"])

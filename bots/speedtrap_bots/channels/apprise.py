@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from speedtrap_bots.channel import Channel, ChannelKind, Delivered, Gate
+from speedtrap_bots.channel import Channel, ChannelKind, Delivered, MaySend
 from speedtrap_bots.content import Content
 from speedtrap_bots.errors import Refused, Unavailable, Unknown
 from speedtrap_bots.letter import note
@@ -102,11 +102,11 @@ class Apprise(Channel):
         del covered
         return note(breach, stage)
 
-    async def deliver(self, notice: Notice, gate: Gate) -> Delivered:
+    async def deliver(self, notice: Notice, may_send: MaySend) -> Delivered:
         """To every address that has not taken it in an earlier attempt: the ledger keeps which."""
         marks = _marks_in(notice.external_reference)
         left = [address for address in self._addresses if address.mark not in marks]
-        gate()
+        may_send()
         failed = await _tell(left, notice.subject, notice.text)
         told = [a for a in self._addresses if a not in failed]
         reference = (

@@ -33,7 +33,7 @@ from dkim.crypto import UnparsableKeyError, parse_pem_private_key
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from speedtrap_bots.channel import Channel, ChannelKind, Gate
+from speedtrap_bots.channel import Channel, ChannelKind, MaySend
 from speedtrap_bots.content import Content
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown, said
 from speedtrap_bots.letter import letter
@@ -207,7 +207,7 @@ class Mail(Channel):
         )
         return f"sent to {owner}: {await self.deliver(notice, lambda: None)}"
 
-    async def deliver(self, notice: Notice, gate: Gate) -> str:
+    async def deliver(self, notice: Notice, may_send: MaySend) -> str:
         """One transaction; returns the server's final reply."""
         message = message_bytes(notice, self._settings)
         client = SMTP(
@@ -231,7 +231,7 @@ class Mail(Channel):
             _hang_up(client)
             raise
         try:
-            reply = await _hand_over(client, message, self._settings.verdict_timeout_s, gate)
+            reply = await _hand_over(client, message, self._settings.verdict_timeout_s, may_send)
             await _say_goodbye(client)
             return reply
         finally:
@@ -413,7 +413,7 @@ async def _ask_for_the_message(client: SMTP) -> None:
         raise _answer(reply.code, reply.message)
 
 
-async def _hand_over(client: SMTP, message: bytes, timeout_s: float, gate: Gate) -> str:
+async def _hand_over(client: SMTP, message: bytes, timeout_s: float, may_send: MaySend) -> str:
     """The message, the final dot, and the reply to it."""
     protocol = client.protocol
     if protocol is None:
@@ -424,7 +424,7 @@ async def _hand_over(client: SMTP, message: bytes, timeout_s: float, gate: Gate)
             await _flush(client, _dotted(message))
     except (SMTPException, OSError) as error:  # TimeoutError is one
         raise Unavailable(f"cut in the message, before its end: {_reason(error)}") from error
-    gate()
+    may_send()
     try:
         # aiosmtplib's own data() does this and the DATA before it in one call, and there a
         # timeout before the 354 and one after the dot look alike.

@@ -27,7 +27,7 @@ from pydantic_settings import SettingsConfigDict
 from tweepy.asynchronous import AsyncClient
 from twitter_text import extract_urls, parse_tweet
 
-from speedtrap_bots.channel import Channel, ChannelKind, Gate
+from speedtrap_bots.channel import Channel, ChannelKind, MaySend
 from speedtrap_bots.content import Content
 from speedtrap_bots.delivery.quiet import QuietHours, parse_quiet_hours
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown, said
@@ -178,10 +178,10 @@ class Twitter(Channel):
                     return None
         raise Unavailable(f"our newest {POSTS_A_PAGE * PAGES_AT_MOST} posts do not go back so far")
 
-    async def deliver(self, notice: Notice, gate: Gate) -> str:
+    async def deliver(self, notice: Notice, may_send: MaySend) -> str:
         """Uploads the chart, then posts; returns the post's id."""
         check_post(notice.text)
-        async with self._session(gate) as session:
+        async with self._session(may_send) as session:
             client = self._client(session)
             # An upload alone is seen by nobody, so all that goes wrong there can be tried again.
             media = [
@@ -191,7 +191,7 @@ class Twitter(Channel):
             ]
             return await _create(client, notice.text, media)
 
-    def _session(self, gate: Gate | None = None) -> aiohttp.ClientSession:
+    def _session(self, may_send: MaySend | None = None) -> aiohttp.ClientSession:
         address = self._settings.address
         connector = aiohttp.TCPConnector(
             ssl=self._tls,
@@ -202,8 +202,8 @@ class Twitter(Channel):
         trace.on_request_redirect.append(_refuse_redirect)
 
         async def just_before_the_request(*_: object) -> None:
-            if gate is not None:
-                gate()
+            if may_send is not None:
+                may_send()
 
         # Earlier, between connecting and here, an error would leak the connection.
         trace.on_request_headers_sent.append(just_before_the_request)

@@ -20,7 +20,7 @@ import httpx
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from speedtrap_bots.channel import Channel, ChannelKind, Gate
+from speedtrap_bots.channel import Channel, ChannelKind, MaySend
 from speedtrap_bots.content import Content
 from speedtrap_bots.errors import Refused, Unavailable, Unknown
 from speedtrap_bots.letter import note
@@ -96,14 +96,14 @@ class Webhook(Channel):
         """Made once: reading the authorities takes longer than a delivery."""
         return httpx.create_ssl_context()
 
-    async def deliver(self, notice: Notice, gate: Gate) -> str:
-        return await self._post(body_of(notice), notice.id, gate)
+    async def deliver(self, notice: Notice, may_send: MaySend) -> str:
+        return await self._post(body_of(notice), notice.id, may_send)
 
     async def test(self) -> str:
         body = json.dumps({"stage": "TEST", "text": "This is the test you asked for."}).encode()
         return f"posted to {self.recipient}: {await self._post(body, 'test', lambda: None)}"
 
-    async def _post(self, body: bytes, key: str, gate: Gate) -> str:
+    async def _post(self, body: bytes, key: str, may_send: MaySend) -> str:
         s = self._settings
         if s.url is None or s.secret is None:
             raise Refused("the webhook is not configured: set SPEEDTRAP_BOTS_WEBHOOK_URL, _SECRET")
@@ -114,7 +114,7 @@ class Webhook(Channel):
         }
         headers |= signed(body, s.secret.get_secret_value(), int(time.time()))
         timeout = httpx.Timeout(s.timeout_s, connect=CONNECT_TIMEOUT_S)
-        gate()
+        may_send()
         try:
             async with (
                 httpx.AsyncClient(

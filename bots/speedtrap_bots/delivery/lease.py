@@ -28,7 +28,7 @@ class Lease:
     def left_s(self) -> float:
         return self._ends_at_s - now_s()
 
-    def gate(self) -> None:
+    def may_send(self) -> None:
         """Raises Unavailable unless the lease still holds: the last word before a byte leaves."""
         if self.left_s < MARGIN_S:
             raise Unavailable("this worker slept for too long: its lease is over")

@@ -3,7 +3,7 @@
 from collections.abc import Set
 from datetime import datetime, timedelta
 
-from speedtrap_bots.model import BreachMark, NoticeMark, Stage
+from speedtrap_bots.model import BreachSummary, NoticeSummary, Stage
 
 MAY_HAVE_ARRIVED = frozenset({"CLAIMED", "SENDING", "SENT", "UNKNOWN", "CHECKING"})
 """An opening in one of these may be in somebody's hands, so its recovery is owed to them."""
@@ -16,7 +16,7 @@ RECOVERY_IS_NEWS_FOR = timedelta(days=7)
 
 
 def missing_stage(
-    breach: BreachMark,
+    breach: BreachSummary,
     *,
     channel: str,
     recipient: str,
@@ -47,7 +47,7 @@ def missing_stage(
     return Stage.RECOVERY if announced and not _written(ours, Stage.RECOVERY, recipient) else None
 
 
-def _is_time_to_remind(ours: list[NoticeMark], recipient: str, now: datetime) -> bool:
+def _is_time_to_remind(ours: list[NoticeSummary], recipient: str, now: datetime) -> bool:
     """Whether the opening went to this recipient a week ago and nothing was written since."""
     if _written(ours, Stage.REMINDER, recipient):
         return False
@@ -61,7 +61,7 @@ def _is_time_to_remind(ours: list[NoticeMark], recipient: str, now: datetime) ->
     )
 
 
-def _written(ours: list[NoticeMark], stage: Stage, recipient: str) -> bool:
+def _written(ours: list[NoticeSummary], stage: Stage, recipient: str) -> bool:
     """Whether *stage* was written to anybody: a changed address is no reason for a second letter.
 
     One that was written while nobody was configured does not count once somebody is.

@@ -32,7 +32,7 @@ from speedtrap_bots.ledger import Ledger
 from speedtrap_bots.logs import About
 from speedtrap_bots.model import (
     Breach,
-    BreachMark,
+    BreachSummary,
     ChannelState,
     Claim,
     Notice,
@@ -180,7 +180,7 @@ class Worker:
         await asyncio.sleep(self._patrol_s)
         await self.reconcile()
 
-    async def _plan_for(self, mark: BreachMark) -> None:
+    async def _plan_for(self, mark: BreachSummary) -> None:
         channel = self._channel
         if not (channel.recipient or channel.drafts):
             return
@@ -329,7 +329,7 @@ class Worker:
     async def _deliver(self, claim: Claim, lease: Lease) -> None:
         try:
             async with asyncio.timeout(self._channel.timeout_s):
-                said = await self._channel.deliver(claim.notice, lease.gate)
+                said = await self._channel.deliver(claim.notice, lease.may_send)
         except Refused as error:
             await self._settle(claim, SettleOutcome.REFUSED, detail=str(error))
         except Unavailable as error:

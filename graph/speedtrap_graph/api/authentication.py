@@ -17,7 +17,7 @@ from speedtrap_graph.clock import system_clock
 from speedtrap_graph.http.callers import Caller, Callers
 from speedtrap_graph.http.quotas import Quotas, metered, rate_limited
 from speedtrap_graph.http.unpacking import BODY_WITHIN_S, BadGzipError, TooLargeError, Unpacking
-from speedtrap_graph.services.probes.key_uses import Sightings
+from speedtrap_graph.services.probes.key_uses import KeyUses
 
 _UNAUTHENTICATED = {
     "error": {
@@ -35,7 +35,7 @@ REVOKED_CODE = 4403
 
 
 @dataclass(frozen=True)
-class Gate:
+class Authentication:
     """Wraps an ASGI app: 401 without a known key, on a WebSocket before it opens; 413 if too big;
     429 when the key has asked too often. A socket whose key is revoked is closed.
 
@@ -47,7 +47,7 @@ class Gate:
     max_body_bytes: int
     quotas: Quotas
     recheck_s: float = 2.0
-    sightings: Sightings = field(default_factory=Sightings)
+    key_uses: KeyUses = field(default_factory=KeyUses)
     _bodies: Counter[Caller] = field(default_factory=Counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +90,7 @@ class Gate:
                 await open_socket
 
     def _note(self, caller: Caller) -> None:
-        self.sightings.note(caller.name, caller.role, system_clock())
+        self.key_uses.note(caller.name, caller.role, system_clock())
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         encoding = Headers(scope=scope).get("content-encoding", "identity").lower()

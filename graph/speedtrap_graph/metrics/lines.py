@@ -1,4 +1,4 @@
-"""The census as samples."""
+"""The snapshot as samples."""
 
 from collections.abc import Container, Mapping
 

@@ -22,7 +22,7 @@ from speedtrap_graph.errors import CODES
 from speedtrap_graph.http.quotas import Quotas
 from speedtrap_graph.metrics.lines import put_disk, put_house, put_line, put_week
 from speedtrap_graph.metrics.names import NAMES, PROCESS, Sheet
-from speedtrap_graph.metrics.snapshot import Census
+from speedtrap_graph.metrics.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ class Scrape:
         return Families([*house.families(), *own.families(), *(_labelled(python, self.process))])
 
     def _put_process(self, sheet: Sheet, reading: "_Reading") -> None:
-        me, tally = self.process, self.services.ingest.tally
+        me, submission_counts = self.process, self.services.ingest.submission_counts
         sheet.put("speedtrap_build_info", 1, version("speedtrap-graph"), me)
         sheet.put("speedtrap_database_up", reading.is_up, me)
         sheet.put("speedtrap_scrape_complete", reading.is_complete, me)
-        for result, count in tally.runs.items():
+        for result, count in submission_counts.runs.items():
             sheet.put("speedtrap_runs_submitted_total", count, result, me)
-        for reason, count in sorted(tally.rejected.items()):
+        for reason, count in sorted(submission_counts.rejected.items()):
             sheet.put("speedtrap_runs_rejected_total", count, reason, me)
         for code in sorted({*CODES, *TOLD}):
             # From 0 on: the first error must show as a rise.
@@ -119,16 +119,16 @@ class _Reading:
         async with asyncio.timeout(_SLOWEST_PING_S):
             await self.services.store.ping()
         self.is_up = True
-        census = Census(self.services.store, self.services.clock())
-        house = await census.house()
+        snapshot = Snapshot(self.services.store, self.services.clock())
+        house = await snapshot.house()
         put_house(self.sheet, house, self.most_probes, self.exporters)
         self.newest_event = house.events["breaches"]
-        put_disk(self.sheet, await census.disk())
-        lines = await census.lines(self.most_probes) if self.most_probes else []
+        put_disk(self.sheet, await snapshot.disk())
+        lines = await snapshot.lines(self.most_probes) if self.most_probes else []
         for line in lines:
             put_line(self.sheet, line)
         for line in lines:
-            put_week(self.sheet, line.probe, await census.week(line.probe))
+            put_week(self.sheet, line.probe, await snapshot.week(line.probe))
         self.is_complete = True
 
 

@@ -50,7 +50,7 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Census:
+class Snapshot:
     store: Store
     now: datetime
     _of_all: dict[str, Standards] = field(default_factory=dict)

@@ -109,7 +109,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class Permission:
     """The status that the notice gets, from when it is due, and why."""
 
     status: NoticeStatus
@@ -117,33 +117,33 @@ class Leave:
     why: str | None
 
 
-def leave(situation: Situation) -> Leave:
+def permission(situation: Situation) -> Permission:
     """DUE when nothing stands in the way; APPROVED until a wait is over; or held back for good."""
     if obstacle := held_back(situation):
         return obstacle
     if situation.stage is Stage.RECOVERY and situation.opening in IN_FLIGHT:
         why = "waits until its opening notice has gone out"
-        return Leave(NoticeStatus.APPROVED, situation.now, why)
+        return Permission(NoticeStatus.APPROVED, situation.now, why)
     limits = OWNER_LIMITS if situation.to_owner else LIMITS
     wait = earliest_moment(situation.earlier, limits)
     if wait is not None and wait[0] > situation.now:
         has_digest = situation.has_digest and not situation.to_owner
         if situation.stage is Stage.RECOVERY and has_digest:
-            return Leave(NoticeStatus.SUPPRESSED, None, TOLD_IN_DIGEST)
-        return Leave(NoticeStatus.APPROVED, *wait)
-    return Leave(NoticeStatus.DUE, situation.now, None)
+            return Permission(NoticeStatus.SUPPRESSED, None, TOLD_IN_DIGEST)
+        return Permission(NoticeStatus.APPROVED, *wait)
+    return Permission(NoticeStatus.DUE, situation.now, None)
 
 
-def held_back(situation: Situation) -> Leave | None:
+def held_back(situation: Situation) -> Permission | None:
     """Why this notice must not go out at all, if so."""
     if situation.stopped_at is not None:
         stopped = f"this recipient asked for no more (STOP, {situation.stopped_at:%Y-%m-%d})"
-        return Leave(NoticeStatus.SUPPRESSED, None, stopped)
+        return Permission(NoticeStatus.SUPPRESSED, None, stopped)
     if why := _no_longer_true(situation):
-        return Leave(NoticeStatus.SUPPRESSED, None, why)
+        return Permission(NoticeStatus.SUPPRESSED, None, why)
     if situation.silenced_until is not None and situation.silenced_until > situation.now:
         why = f"silenced until {situation.silenced_until:%Y-%m-%d %H:%M} UTC"
-        return Leave(NoticeStatus.SILENCED, None, why)
+        return Permission(NoticeStatus.SILENCED, None, why)
     return None
 
 

@@ -51,7 +51,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class WaitingRun:
     """A run that waits, and when it was put away (None: it was imported)."""
 
     run: Run
@@ -111,7 +111,7 @@ class Outbox:
         """The oldest *limit* runs, or those behind the run *after*."""
         return [kept.run for kept in self.kept(limit, after)]
 
-    def kept(self, limit: int, after: UUID | None = None) -> Sequence[Kept]:
+    def kept(self, limit: int, after: UUID | None = None) -> Sequence[WaitingRun]:
         """The same, with what is needed to put their times right. Fewer than *limit* are not yet
         the last: what cannot be read was set aside between them.
         """
@@ -201,12 +201,14 @@ class Outbox:
         return int(count)
 
 
-def _readable(database: sqlite3.Connection, row: tuple[Any, ...]) -> Kept | None:
+def _readable(database: sqlite3.Connection, row: tuple[Any, ...]) -> WaitingRun | None:
     """The run of a row; one that cannot be read is set aside, so that it stops no other."""
     place, id_, document, boot, tick_s = row
     run = _run(id_, document)
     if run is not None:
-        return Kept(run, Tick(_text(boot), tick_s) if boot and isinstance(tick_s, float) else None)
+        return WaitingRun(
+            run, Tick(_text(boot), tick_s) if boot and isinstance(tick_s, float) else None
+        )
     database.execute(
         "INSERT OR IGNORE INTO rejected (id, document, reason, rejected_at) "
         "SELECT id, document, ?, ? FROM runs WHERE place = ?",

@@ -17,7 +17,7 @@ import httpx
 from speedtrap_probe import __version__, clock
 from speedtrap_probe.clock import Tick
 from speedtrap_probe.errors import UndeliveredError
-from speedtrap_probe.files.outbox import Kept, Outbox, Rejected
+from speedtrap_probe.files.outbox import Outbox, Rejected, WaitingRun
 from speedtrap_probe.foreign import text
 from speedtrap_probe.model import Run, to_json
 from speedtrap_probe.plan import Plan
@@ -259,7 +259,7 @@ def _trusted() -> ssl.SSLContext:
         raise UndeliveredError(message) from error
 
 
-def _on_time(kept: Kept, offset_s: float | None, tick: Callable[[], Tick]) -> Run:
+def _on_time(kept: WaitingRun, offset_s: float | None, tick: Callable[[], Tick]) -> Run:
     if offset_s is None:
         return kept.run
     return clock.corrected(kept.run, kept.tick, datetime.now(UTC), offset_s, tick())

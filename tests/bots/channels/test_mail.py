@@ -11,7 +11,7 @@ from speedtrap_bots.delivery.lease import Lease, now_s
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.model import Stage
 
-from tests.bots.builders import a_notice, no_gate
+from tests.bots.builders import a_notice, allowed
 from tests.bots.channels.letters import a_dkim_key, a_letter_notice
 from tests.lab.mongo import free_port
 from tests.lab.smtp import PASSWORD, USERNAME, Fault, SmtpServer, smtp_server
@@ -38,7 +38,7 @@ def settings_for(server: SmtpServer, **changes: object) -> MailSettings:
 
 async def test_a_letter_arrives_whole_over_tls(smtp: SmtpServer) -> None:
     notice = a_letter_notice()
-    reference = await Mail(settings_for(smtp)).deliver(notice, no_gate)
+    reference = await Mail(settings_for(smtp)).deliver(notice, allowed)
     assert reference == "250 2.0.0 queued as 1"
     [letter] = smtp.letters
     assert (letter.sender, letter.recipients) == ("jane@home.example", ("support@isp.example",))
@@ -69,7 +69,7 @@ async def test_a_letter_arrives_whole_over_tls(smtp: SmtpServer) -> None:
 async def test_what_arrives_is_byte_for_byte_what_was_made(smtp: SmtpServer) -> None:
     settings = settings_for(smtp)
     notice = a_letter_notice(text=".\n..two\nplain\n. \n")
-    await Mail(settings).deliver(notice, no_gate)
+    await Mail(settings).deliver(notice, allowed)
     assert smtp.letters[0].content == message_bytes(notice, settings)
 
 
@@ -88,8 +88,8 @@ def test_only_known_headers_leave(smtp: SmtpServer) -> None:
 
 async def test_a_recovery_answers_its_opening(smtp: SmtpServer) -> None:
     mail = Mail(settings_for(smtp))
-    await mail.deliver(a_letter_notice(), no_gate)
-    await mail.deliver(a_letter_notice(Stage.RECOVERY), no_gate)
+    await mail.deliver(a_letter_notice(), allowed)
+    await mail.deliver(a_letter_notice(Stage.RECOVERY), allowed)
     opening, recovery = (letter.message for letter in smtp.letters)
     assert recovery["References"] == recovery["In-Reply-To"] == opening["Message-ID"]
     assert recovery["Message-ID"] != opening["Message-ID"]
@@ -107,7 +107,7 @@ async def test_a_recovery_answers_its_opening(smtp: SmtpServer) -> None:
 )
 async def test_a_subject_cannot_smuggle_a_header(smtp: SmtpServer, subject: str) -> None:
     with pytest.raises(Refused, match="subject contains"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(subject=subject), no_gate)
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(subject=subject), allowed)
     assert smtp.letters == []
 
 
@@ -116,14 +116,14 @@ async def test_a_subject_cannot_smuggle_a_header(smtp: SmtpServer, subject: str)
 )
 async def test_a_recipient_is_one_address(smtp: SmtpServer, recipient: str) -> None:
     with pytest.raises(Refused, match=r"mail address|control characters"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient=recipient), no_gate)
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(recipient=recipient), allowed)
 
 
 async def test_a_file_that_changed_since_it_was_frozen_is_refused(smtp: SmtpServer) -> None:
     notice = a_letter_notice()
     forged = notice.attachments[1].model_copy(update={"content_base64": "Zm9yZ2Vk"})
     with pytest.raises(Refused, match=r"runs\.csv is not what was frozen"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(attachments=(forged,)), no_gate)
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(attachments=(forged,)), allowed)
 
 
 @pytest.mark.parametrize(
@@ -143,20 +143,20 @@ async def test_how_a_delivery_ended_is_told_apart(
 ) -> None:
     smtp.fault = fault
     with pytest.raises(ChannelError) as caught:
-        await Mail(settings_for(smtp, verdict_timeout_s=0.5)).deliver(a_letter_notice(), no_gate)
+        await Mail(settings_for(smtp, verdict_timeout_s=0.5)).deliver(a_letter_notice(), allowed)
     assert type(caught.value) is error
     assert len(smtp.letters) == kept
 
 
 async def test_a_lost_goodbye_is_a_success(smtp: SmtpServer) -> None:
     smtp.fault = "cut at quit"
-    assert (await Mail(settings_for(smtp)).deliver(a_letter_notice(), no_gate)).startswith("250")
+    assert (await Mail(settings_for(smtp)).deliver(a_letter_notice(), allowed)).startswith("250")
 
 
 async def test_a_wrong_password_stops_the_channel_and_stays_secret(smtp: SmtpServer) -> None:
     with pytest.raises(Unavailable) as caught:
         await Mail(settings_for(smtp, password="not-the-password")).deliver(
-            a_letter_notice(), no_gate
+            a_letter_notice(), allowed
         )
     assert caught.value.stops_channel
     assert "not-the-password" not in repr(caught.value)
@@ -166,38 +166,38 @@ async def test_a_wrong_password_stops_the_channel_and_stays_secret(smtp: SmtpSer
 
 async def test_a_server_that_is_away_is_tried_later(smtp: SmtpServer) -> None:
     with pytest.raises(Unavailable) as caught:
-        await Mail(settings_for(smtp, port=free_port())).deliver(a_letter_notice(), no_gate)
+        await Mail(settings_for(smtp, port=free_port())).deliver(a_letter_notice(), allowed)
     assert not caught.value.stops_channel
 
 
 async def test_nothing_leaves_when_starttls_was_stripped(tmp_path: Path) -> None:
     with smtp_server(tmp_path, free_port(), tls="none") as server:
         with pytest.raises(Unavailable, match="STARTTLS"):
-            await Mail(settings_for(server)).deliver(a_letter_notice(), no_gate)
+            await Mail(settings_for(server)).deliver(a_letter_notice(), allowed)
         assert server.commands == []
 
 
 async def test_nothing_leaves_to_a_server_with_a_wrong_certificate(smtp: SmtpServer) -> None:
     with pytest.raises(Unavailable, match="TLS failed"):
-        await Mail(settings_for(smtp, ca_file=None)).deliver(a_letter_notice(), no_gate)
+        await Mail(settings_for(smtp, ca_file=None)).deliver(a_letter_notice(), allowed)
     assert smtp.commands == []
 
 
 async def test_implicit_tls(tmp_path: Path) -> None:
     with smtp_server(tmp_path, free_port(), tls="implicit") as server:
         settings = settings_for(server, tls="implicit")
-        await Mail(settings).deliver(a_letter_notice(), no_gate)
+        await Mail(settings).deliver(a_letter_notice(), allowed)
         assert [letter.over_tls for letter in server.letters] == [True]
         with pytest.raises(Unavailable):
             await Mail(settings_for(server, tls="implicit", ca_file=None)).deliver(
-                a_letter_notice(), no_gate
+                a_letter_notice(), allowed
             )
 
 
 async def test_clear_text_only_to_loopback_and_only_when_said(tmp_path: Path) -> None:
     with smtp_server(tmp_path, free_port(), tls="none") as server:
         settings = settings_for(server, tls="none", username="")
-        await Mail(settings).deliver(a_letter_notice(), no_gate)
+        await Mail(settings).deliver(a_letter_notice(), allowed)
         assert [letter.over_tls for letter in server.letters] == [False]
     with pytest.raises(ValueError, match="only allowed to a loopback"):
         Mail(MailSettings(host="mx.isp.example", tls="none"))
@@ -205,7 +205,7 @@ async def test_clear_text_only_to_loopback_and_only_when_said(tmp_path: Path) ->
 
 async def test_an_address_beyond_ascii(smtp: SmtpServer) -> None:
     await Mail(settings_for(smtp)).deliver(
-        a_letter_notice(recipient="hilfe@b\u00fccher.example"), no_gate
+        a_letter_notice(recipient="hilfe@b\u00fccher.example"), allowed
     )
     assert smtp.letters[0].recipients == ("hilfe@b\u00fccher.example",)
 
@@ -232,14 +232,14 @@ async def test_a_worker_that_slept_over_its_lease_ends_no_message(smtp: SmtpServ
     """The gate is before the final dot: until then the server delivers nothing."""
     lease = Lease(now_s() - 60, 30)
     with pytest.raises(Unavailable, match="its lease is over"):
-        await Mail(settings_for(smtp)).deliver(a_letter_notice(), lease.gate)
+        await Mail(settings_for(smtp)).deliver(a_letter_notice(), lease.may_send)
     assert smtp.letters == []
 
 
 async def test_dkim_is_verified_on_arrival_and_changes_nothing_else(smtp: SmtpServer) -> None:
     pem, dns = a_dkim_key()
     signing = {"dkim_domain": "home.example", "dkim_selector": "s1", "dkim_key": pem}
-    await Mail(settings_for(smtp, **signing)).deliver(a_letter_notice(), no_gate)
+    await Mail(settings_for(smtp, **signing)).deliver(a_letter_notice(), allowed)
     [letter] = smtp.letters
     assert dkim.verify(letter.content, dnsfunc=dns)
     unsigned = message_bytes(a_letter_notice(), settings_for(smtp))
@@ -263,7 +263,7 @@ async def test_the_test_mail_goes_to_the_owner_and_never_to_the_isp(smtp: SmtpSe
 
 @pytest.mark.parametrize("stage", [Stage.REMINDER, Stage.DIGEST])
 async def test_later_letters_arrive(smtp: SmtpServer, stage: Stage) -> None:
-    await Mail(settings_for(smtp)).deliver(a_letter_notice(stage), no_gate)
+    await Mail(settings_for(smtp)).deliver(a_letter_notice(stage), allowed)
     message = smtp.letters[0].message
     assert (message["References"] is not None) == (stage is Stage.REMINDER)
 

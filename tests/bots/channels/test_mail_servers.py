@@ -12,7 +12,7 @@ from speedtrap_bots.channels.mail import Mail, MailSettings, message_bytes, mess
 from speedtrap_bots.errors import Refused, Unavailable
 from speedtrap_bots.model import Attachment, Notice, Stage
 
-from tests.bots.builders import a_notice, no_gate
+from tests.bots.builders import a_notice, allowed
 from tests.bots.channels.letters import a_dkim_key, a_letter_notice
 from tests.lab.faulty_smtp import faulty_smtp
 from tests.lab.mongo import free_port
@@ -54,7 +54,7 @@ def body_of(raw: bytes) -> bytes:
 async def test_a_signed_letter_arrives_whole_by_starttls_and_login(server: MailServer) -> None:
     key, dns = a_dkim_key()
     settings = settings_for(server, dkim_domain="home.example", dkim_selector="s1", dkim_key=key)
-    reference = await Mail(settings).deliver(a_letter_notice(), no_gate)
+    reference = await Mail(settings).deliver(a_letter_notice(), allowed)
     assert reference.startswith("250 ")
     [arrived] = server.arrived(1)
     assert b"esmtpsa" in arrived.lower(), "over TLS, and with a login"
@@ -72,7 +72,7 @@ async def test_a_signed_letter_arrives_whole_by_starttls_and_login(server: MailS
 
 async def test_a_letter_arrives_over_implicit_tls(server: MailServer) -> None:
     settings = settings_for(server, tls="implicit", port=server.implicit_port)
-    await Mail(settings).deliver(a_letter_notice(), no_gate)
+    await Mail(settings).deliver(a_letter_notice(), allowed)
     [arrived] = server.arrived(1)
     assert b"esmtpsa" in arrived.lower()
 
@@ -82,7 +82,7 @@ async def test_the_letter_of_each_stage_arrives_and_answers_its_opening(
 ) -> None:
     settings = settings_for(server)
     for stage in Stage:
-        await Mail(settings).deliver(a_letter_notice(stage), no_gate)
+        await Mail(settings).deliver(a_letter_notice(stage), allowed)
     bodies = {body_of(message_bytes(a_letter_notice(stage), settings)) for stage in Stage}
     arrived = server.arrived(len(Stage))
     assert {body_of(raw) for raw in arrived} == bodies
@@ -100,7 +100,7 @@ async def test_the_letter_of_each_stage_arrives_and_answers_its_opening(
 
 async def test_a_wrong_password_stops_the_channel(server: MailServer) -> None:
     with pytest.raises(Unavailable, match="does not accept the name or password") as caught:
-        await Mail(settings_for(server, password="not-it")).deliver(a_letter_notice(), no_gate)
+        await Mail(settings_for(server, password="not-it")).deliver(a_letter_notice(), allowed)
     assert caught.value.stops_channel
     assert server.inbox() == []
 
@@ -108,19 +108,19 @@ async def test_a_wrong_password_stops_the_channel(server: MailServer) -> None:
 async def test_an_unknown_recipient_is_refused(server: MailServer) -> None:
     notice = a_letter_notice(recipient="nobody@isp.example")
     with pytest.raises(Refused, match="550"):
-        await Mail(settings_for(server)).deliver(notice, no_gate)
+        await Mail(settings_for(server)).deliver(notice, allowed)
 
 
 async def test_what_is_too_large_is_refused_before_it_is_sent(server: MailServer) -> None:
     with pytest.raises(Refused, match="552") as caught:
-        await Mail(settings_for(server)).deliver(a_large_notice(), no_gate)
+        await Mail(settings_for(server)).deliver(a_large_notice(), allowed)
     assert "size" in str(caught.value).lower()
     assert server.inbox() == []
 
 
 async def test_an_address_beyond_ascii_gets_its_letter(server: MailServer) -> None:
     notice = a_letter_notice(recipient="support@b\u00fccher.example")
-    await Mail(settings_for(server)).deliver(notice, no_gate)
+    await Mail(settings_for(server)).deliver(notice, allowed)
     [arrived] = server.arrived(1)
     assert "b\u00fccher.example" in arrived.decode()
 
@@ -137,14 +137,14 @@ async def test_a_wrong_certificate_gets_neither_password_nor_letter(
     port = server.implicit_port if tls == "implicit" else server.port
     with pytest.raises(Unavailable, match=r"[Cc]ertificate|CERTIFICATE"):
         await Mail(settings_for(server, tls=tls, port=port, **changes)).deliver(
-            a_letter_notice(), no_gate
+            a_letter_notice(), allowed
         )
     assert server.inbox() == []
 
 
 async def test_nothing_leaves_in_clear_when_starttls_is_stripped(server: MailServer) -> None:
     with stripping_proxy(server.port) as middle, pytest.raises(Unavailable, match="STARTTLS"):
-        await Mail(settings_for(server, port=middle.port)).deliver(a_letter_notice(), no_gate)
+        await Mail(settings_for(server, port=middle.port)).deliver(a_letter_notice(), allowed)
     assert middle.offers_hidden == 1
     words = {line.split(b" ")[0].upper() for line in middle.heard.splitlines()}
     assert words <= {b"EHLO", b"HELO", b"QUIT"}, "no AUTH, no MAIL, no letter"
@@ -157,7 +157,7 @@ async def test_a_greylisted_letter_is_taken_later() -> None:
         notice = a_letter_notice(recipient="grey@isp.example")
         mail = Mail(settings_for(server))
         with pytest.raises(Unavailable, match=r"450.*Greylisted") as caught:
-            await mail.deliver(notice, no_gate)
+            await mail.deliver(notice, allowed)
         assert not caught.value.stops_channel
         await deliver_in_the_end(mail, notice)
         assert len(server.arrived(1)) == 1
@@ -169,14 +169,14 @@ async def test_a_server_without_smtputf8_is_not_given_such_an_address() -> None:
             host="127.0.0.1", port=server.port, tls="none", sender="jane@home.example"
         )
         with pytest.raises(Refused, match="SMTPUTF8"):
-            await Mail(settings).deliver(a_notice(recipient="x@b\u00fccher.example"), no_gate)
+            await Mail(settings).deliver(a_notice(recipient="x@b\u00fccher.example"), allowed)
 
 
 async def deliver_in_the_end(mail: Mail, notice: Notice) -> None:
     """Whoever comes too early is deferred again."""
     while True:
         try:
-            await mail.deliver(notice, no_gate)
+            await mail.deliver(notice, allowed)
         except Unavailable:
             await asyncio.sleep(0.1)
         else:

@@ -7,7 +7,7 @@ import pytest
 from speedtrap_bots.channels.mail import Mail, MailSettings
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 
-from tests.bots.builders import a_notice, no_gate
+from tests.bots.builders import a_notice, allowed
 from tests.lab.faulty_smtp import BEFORE_THE_DOT, Fault, every_fault, faulty_smtp
 from tests.lab.mongo import free_port
 
@@ -59,7 +59,7 @@ async def test_what_went_wrong_is_told_apart(case: Case) -> None:
         )
         ended: type[ChannelError] | None = None
         try:
-            await Mail(settings).deliver(a_notice(text=TEXT), no_gate)
+            await Mail(settings).deliver(a_notice(text=TEXT), allowed)
         except ChannelError as error:
             ended = type(error)
         await asyncio.to_thread(server.wait_until_quiet)

@@ -20,7 +20,7 @@ from speedtrap_bots.delivery.lease import Lease, now_s
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.model import Stage
 
-from tests.bots.builders import a_breach, a_notice, no_gate
+from tests.bots.builders import a_breach, a_notice, allowed
 from tests.bots.hostile import STRINGS, a_hostile_breach
 from tests.lab.mongo import free_port
 from tests.lab.rude import rude_http
@@ -75,7 +75,7 @@ def webhook(receiver: Receiver, **changes: object) -> Webhook:
 
 
 async def test_the_receiver_can_check_who_wrote(receiver: Receiver) -> None:
-    assert await webhook(receiver).deliver(a_notice(), no_gate) == "the webhook answered 204"
+    assert await webhook(receiver).deliver(a_notice(), allowed) == "the webhook answered 204"
     [(headers, body)] = receiver.heard
     expected = hmac.new(
         SECRET.encode(), f"{headers[TIMESTAMP.lower()]}.".encode() + body, hashlib.sha256
@@ -94,7 +94,7 @@ async def test_how_a_webhook_ended_is_told_apart(
 ) -> None:
     receiver.status = status
     with pytest.raises(ChannelError) as caught:
-        await webhook(receiver).deliver(a_notice(), no_gate)
+        await webhook(receiver).deliver(a_notice(), allowed)
     assert type(caught.value) is error
     assert "planted" not in str(caught.value)
     assert len(receiver.heard) == 1
@@ -105,15 +105,15 @@ async def test_a_login_page_with_200_is_no_receipt_and_a_word_in_plain_html_is_o
     with rude_http(200, page, "text/html") as port:
         to = Receiver(port)
         with pytest.raises(Unavailable, match="200 with an HTML page"):
-            await webhook(to).deliver(a_notice(), no_gate)
+            await webhook(to).deliver(a_notice(), allowed)
     with rude_http(200, b"ok", "text/html") as port:
-        assert await webhook(Receiver(port)).deliver(a_notice(), no_gate)
+        assert await webhook(Receiver(port)).deliver(a_notice(), allowed)
 
 
 async def test_a_webhook_that_is_away_is_tried_later(receiver: Receiver) -> None:
     away = webhook(receiver, url=f"http://127.0.0.1:{free_port()}/planted-path")
     with pytest.raises(Unavailable, match="cannot be reached"):
-        await away.deliver(a_notice(), no_gate)
+        await away.deliver(a_notice(), allowed)
 
 
 async def test_the_guides_example_tells_ours_from_anothers(receiver: Receiver) -> None:
@@ -122,7 +122,7 @@ async def test_the_guides_example_tells_ours_from_anothers(receiver: Receiver) -
     [example] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     names: dict[str, Any] = {}
     exec(example, names)  # noqa: S102 - our own guide, which is what is tested
-    await webhook(receiver).deliver(a_notice(), no_gate)
+    await webhook(receiver).deliver(a_notice(), allowed)
     [(headers, body)] = receiver.heard
     assert names["is_ours"](SECRET, headers, body)
     assert not names["is_ours"](SECRET, headers, body + b" ")
@@ -141,7 +141,7 @@ async def test_a_worker_that_slept_over_its_lease_tells_nobody(
         webhook(receiver) if channel == "webhook" else Apprise(AppriseSettings.model_validate(urls))
     )
     with pytest.raises(Unavailable, match="its lease is over"):
-        await opened.deliver(a_notice(), lease.gate)
+        await opened.deliver(a_notice(), lease.may_send)
     assert receiver.heard == []
 
 
@@ -157,7 +157,7 @@ async def test_apprise_tells_the_subscriber(receiver: Receiver) -> None:
     assert apprise.recipient == "subscriber"
     content = apprise.write(a_breach(), Stage.OPENING)
     notice = a_notice(subject=content.subject, text=content.text)
-    await apprise.deliver(notice, no_gate)
+    await apprise.deliver(notice, allowed)
     [(_, body)] = receiver.heard
     assert json.loads(body)["title"].startswith("Your Example Cable line is slow")
     assert "ST-7K2M9Q" in json.loads(body)["message"]
@@ -169,7 +169,7 @@ async def test_what_a_hostile_probe_says_reaches_a_chat_as_it_was_cleaned(
 ) -> None:
     apprise = Apprise(AppriseSettings.model_validate({"urls": f"json://127.0.0.1:{receiver.port}"}))
     content = apprise.write(a_hostile_breach(STRINGS[name]), Stage.OPENING)
-    await apprise.deliver(a_notice(subject=content.subject, text=content.text), no_gate)
+    await apprise.deliver(a_notice(subject=content.subject, text=content.text), allowed)
     [(_, body)] = receiver.heard
     told = json.loads(body)
     assert told["title"] == content.subject
@@ -185,7 +185,7 @@ async def test_whether_to_tell_again_is_the_subscribers_choice(
     url = f"json://127.0.0.1:{receiver.port}/"
     settings = AppriseSettings.model_validate({"urls": url, "repeat": repeat})
     with pytest.raises(error):
-        await Apprise(settings).deliver(a_notice(), no_gate)
+        await Apprise(settings).deliver(a_notice(), allowed)
 
 
 async def test_an_address_that_took_it_is_told_once_and_a_dead_one_at_most_six_times(
@@ -199,11 +199,11 @@ async def test_an_address_that_took_it_is_told_once_and_a_dead_one_at_most_six_t
     for attempts in range(5):
         notice = a_notice(attempts=attempts, external_reference=reference)
         with pytest.raises(Unavailable, match=r"address 2 \(json\)") as caught:
-            await apprise.deliver(notice, no_gate)
+            await apprise.deliver(notice, allowed)
         reference = caught.value.reference
         assert reference is not None
         assert "planted" not in reference + str(caught.value)
-    last = await apprise.deliver(a_notice(attempts=5, external_reference=reference), no_gate)
+    last = await apprise.deliver(a_notice(attempts=5, external_reference=reference), allowed)
     assert last.reference == reference
     assert "address 2 (json), in 6 attempts; the others have it" in (last.detail or "")
     assert len(receiver.heard) == 1
@@ -214,7 +214,7 @@ async def test_a_notice_that_no_address_takes_is_dead_in_the_end(receiver: Recei
     urls = {"urls": f"json://127.0.0.1:{receiver.port}/"}
     apprise = Apprise(AppriseSettings.model_validate(urls))
     with pytest.raises(Refused, match=r"address 1 \(json\), in 6 attempts"):
-        await apprise.deliver(a_notice(attempts=5), no_gate)
+        await apprise.deliver(a_notice(attempts=5), allowed)
 
 
 def test_an_address_that_apprise_does_not_know_is_not_shown() -> None:

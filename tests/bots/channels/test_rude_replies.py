@@ -17,7 +17,7 @@ from speedtrap_bots.channels.twitter import Twitter, TwitterSettings
 from speedtrap_bots.channels.webhook import Webhook, WebhookSettings
 from speedtrap_bots.errors import ChannelError, said
 
-from tests.bots.builders import a_notice, no_gate
+from tests.bots.builders import a_notice, allowed
 from tests.lab.mongo import free_port
 from tests.lab.rude import rude_http, rude_smtp
 from tests.lab.x_api import ACCESS_TOKEN, ACCESS_TOKEN_SECRET, CONSUMER_KEY, CONSUMER_SECRET, x_api
@@ -113,7 +113,7 @@ async def test_what_the_other_side_says_enters_ledger_and_log_as_one_line_of_tex
     name: str, reply: str, tmp_path: Path
 ) -> None:
     with ROWS[name](REPLIES[reply], tmp_path) as channel, pytest.raises(ChannelError) as caught:
-        await channel.deliver(a_notice(channel=name, text="please look"), no_gate)
+        await channel.deliver(a_notice(channel=name, text="please look"), allowed)
     assert str(caught.value)
     assert_fit(str(caught.value))
     assert_fit(caught.value.reference or "")

@@ -17,7 +17,7 @@ from speedtrap_bots.delivery.lease import Lease, now_s
 from speedtrap_bots.errors import ChannelError, Refused, Unavailable, Unknown
 from speedtrap_bots.model import Attachment, Notice, Stage
 
-from tests.bots.builders import a_breach, a_notice, no_gate
+from tests.bots.builders import a_breach, a_notice, allowed
 from tests.lab.mongo import free_port
 from tests.lab.x_api import (
     ACCESS_TOKEN,
@@ -84,7 +84,7 @@ def a_post_notice(**changes: object) -> Notice:
 
 async def test_a_post_arrives_with_its_chart_and_its_description(x: XApi) -> None:
     notice = a_post_notice()
-    reference = await Twitter(settings_for(x)).deliver(notice, no_gate)
+    reference = await Twitter(settings_for(x)).deliver(notice, allowed)
     [post] = x.posts
     assert (post.id, post.text) == (reference, notice.text)
     assert "ST-7K2M9Q" in post.text
@@ -119,7 +119,7 @@ async def test_how_a_post_ended_is_told_apart(
 ) -> None:
     x.fault = fault
     with pytest.raises(ChannelError) as caught:
-        await Twitter(settings_for(x, request_timeout_s=1)).deliver(a_post_notice(), no_gate)
+        await Twitter(settings_for(x, request_timeout_s=1)).deliver(a_post_notice(), allowed)
     assert type(caught.value) is error
     assert len(x.posts) == made
     assert caught.value.__cause__ is None, "the cause holds the signed headers"
@@ -129,7 +129,7 @@ async def test_how_a_post_ended_is_told_apart(
 async def test_the_latest_of_the_limits_counts(x: XApi, fault: Fault) -> None:
     x.fault, x.reset_at = fault, int(time.time()) + 80_000
     with pytest.raises(Unavailable) as caught:
-        await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
+        await Twitter(settings_for(x)).deliver(a_post_notice(), allowed)
     assert caught.value.retry_after_s == pytest.approx(80_000, abs=60)
     assert not caught.value.stops_channel
 
@@ -137,7 +137,7 @@ async def test_the_latest_of_the_limits_counts(x: XApi, fault: Fault) -> None:
 async def test_a_wrong_token_stops_the_channel(x: XApi) -> None:
     with pytest.raises(Unavailable) as caught:
         await Twitter(settings_for(x, access_token_secret="wrong")).deliver(
-            a_post_notice(), no_gate
+            a_post_notice(), allowed
         )
     assert caught.value.stops_channel
     assert x.posts == []
@@ -148,27 +148,27 @@ async def test_a_wrong_token_stops_the_channel(x: XApi) -> None:
 async def test_an_api_that_costs_more_or_is_gone_stops_the_channel(x: XApi, fault: Fault) -> None:
     x.fault = fault
     with pytest.raises(Unavailable) as caught:
-        await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
+        await Twitter(settings_for(x)).deliver(a_post_notice(), allowed)
     assert caught.value.stops_channel
 
 
 async def test_a_duplicate_may_be_our_own(x: XApi) -> None:
     twitter = Twitter(settings_for(x))
-    await twitter.deliver(a_post_notice(), no_gate)
+    await twitter.deliver(a_post_notice(), allowed)
     with pytest.raises(Unknown):
-        await twitter.deliver(a_post_notice(), no_gate)
+        await twitter.deliver(a_post_notice(), allowed)
     assert len(x.posts) == 1
 
 
 async def test_x_being_away_is_tried_later(x: XApi) -> None:
     away = settings_for(x, address=f"127.0.0.1:{free_port()}")
     with pytest.raises(Unavailable, match="cannot be reached"):
-        await Twitter(away).deliver(a_post_notice(), no_gate)
+        await Twitter(away).deliver(a_post_notice(), allowed)
 
 
 async def test_an_impostor_gets_no_post(x: XApi) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
-        await Twitter(settings_for(x, ca_file=None)).deliver(a_post_notice(), no_gate)
+        await Twitter(settings_for(x, ca_file=None)).deliver(a_post_notice(), allowed)
     assert x.requests == []
 
 
@@ -178,7 +178,7 @@ async def test_an_impostor_gets_no_post(x: XApi) -> None:
 )
 async def test_what_bothers_people_is_refused(x: XApi, text: str) -> None:
     with pytest.raises(Refused):
-        await Twitter(settings_for(x)).deliver(a_post_notice(text=text), no_gate)
+        await Twitter(settings_for(x)).deliver(a_post_notice(text=text), allowed)
     assert x.requests == []
 
 
@@ -186,7 +186,7 @@ async def test_no_token_in_any_log(x: XApi, caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.DEBUG)
     x.fault = "forbidden"
     with pytest.raises(Refused):
-        await Twitter(settings_for(x)).deliver(a_post_notice(), no_gate)
+        await Twitter(settings_for(x)).deliver(a_post_notice(), allowed)
     for secret in (CONSUMER_KEY, CONSUMER_SECRET, ACCESS_TOKEN, ACCESS_TOKEN_SECRET):
         assert secret not in caplog.text
 
@@ -212,7 +212,7 @@ async def test_a_post_of_unknown_outcome_is_looked_up(x: XApi) -> None:
     x.fault = "internal error after the post"
     for sent in (notice, tricky):
         with pytest.raises(Unknown):
-            await twitter.deliver(sent, no_gate)
+            await twitter.deliver(sent, allowed)
     x.fault = ""
     assert [await twitter.look_up(sent) for sent in (notice, tricky)] == [p.id for p in x.posts]
     assert await twitter.look_up(a_post_notice(text=notice.text + " Thank you.")) is None
@@ -223,9 +223,9 @@ async def test_a_post_is_looked_up_page_by_page(x: XApi) -> None:
     twitter, notice = Twitter(settings_for(x)), a_post_notice(attachments=())
     notice = notice.model_copy(update={"approved_at": datetime.now(UTC)})
     x.page_size, x.refuses_duplicates = 2, False
-    await twitter.deliver(notice, no_gate)
+    await twitter.deliver(notice, allowed)
     for number in range(5):
-        await twitter.deliver(a_post_notice(text=f"Another {number}.", attachments=()), no_gate)
+        await twitter.deliver(a_post_notice(text=f"Another {number}.", attachments=()), allowed)
     assert await twitter.look_up(notice) == x.posts[0].id
     missing = notice.model_copy(update={"text": "This was never posted."})
     assert await twitter.look_up(missing) is None
@@ -245,7 +245,7 @@ async def test_a_look_up_that_fails_is_no_answer(x: XApi, fault: Fault) -> None:
 async def test_a_worker_that_slept_over_its_lease_posts_nothing(x: XApi) -> None:
     lease = Lease(now_s() - 60, 30)
     with pytest.raises(Unavailable, match="its lease is over"):
-        await Twitter(settings_for(x)).deliver(a_post_notice(), lease.gate)
+        await Twitter(settings_for(x)).deliver(a_post_notice(), lease.may_send)
     assert x.requests == []
 
 

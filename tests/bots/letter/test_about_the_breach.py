@@ -7,11 +7,20 @@ import pytest
 from speedtrap_bots.letter import letter, note
 from speedtrap_bots.letter.evidence import gather
 from speedtrap_bots.letter.pack import pack_data
-from speedtrap_bots.model import Breach, Conditions, Figure, Observation, Report, Rule, Run, Stage
+from speedtrap_bots.model import (
+    Breach,
+    Conditions,
+    Figure,
+    Observation,
+    Rule,
+    Run,
+    ServiceReport,
+    Stage,
+)
 
 from tests.bots.builders import NOON, a_breach, a_measurement, a_run
 
-REPORT = Report(
+REPORT = ServiceReport(
     since=NOON - timedelta(days=30), until=NOON, n=100, median_mbps=777.7, median_ratio=0.83,
     consistent_mbps=666.6, peak=Figure(median=555.5, n=20),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from speedtrap_bots.letter.chart import KEPT, WORSE, chart_svg
 from speedtrap_bots.letter.clean import clean, clean_for_post, csv_cell
 from speedtrap_bots.letter.evidence import chart_in_words, gather
 from speedtrap_bots.letter.pack import pack_data
-from speedtrap_bots.model import Breach, Failure, Measurement, NoticeMark, Plan, Rule, Stage
+from speedtrap_bots.model import Breach, Failure, Measurement, NoticeSummary, Plan, Rule, Stage
 from twitter_text import extract_urls, parse_tweet
 
 from tests.bots.builders import NOON, a_breach, a_failed, a_measurement, a_run
@@ -76,7 +76,7 @@ def test_the_subject_names_metric_provider_bound_and_reference(opening: Content)
 
 
 def test_the_reminder_names_the_day_of_the_opening_however_late_it_goes_out() -> None:
-    sent = NoticeMark(
+    sent = NoticeSummary(
         stage="OPENING",
         channel="mail",
         recipient="support@isp.example",

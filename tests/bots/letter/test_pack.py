@@ -14,7 +14,7 @@ import pytest
 from speedtrap_bots.letter import letter
 from speedtrap_bots.letter.evidence import runs_csv
 from speedtrap_bots.letter.pack import pack_pdf, runs_json
-from speedtrap_bots.model import Breach, NoticeMark, Plan, Stage
+from speedtrap_bots.model import Breach, NoticeSummary, Plan, Stage
 
 from tests.bots.builders import NOON, a_breach, a_run
 from tests.bots.letter.test_page import REPORT
@@ -28,8 +28,8 @@ def words_of(pdf: bytes) -> str:
     return " ".join(done.stdout.decode().replace("\u200b", "").split())
 
 
-def told(stage: str, *, hours_ago: int, channel: str = "mail") -> NoticeMark:
-    return NoticeMark(
+def told(stage: str, *, hours_ago: int, channel: str = "mail") -> NoticeSummary:
+    return NoticeSummary(
         stage=stage,
         channel=channel,
         recipient="support@isp.example",

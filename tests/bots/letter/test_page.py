@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 from speedtrap_bots.letter import letter
-from speedtrap_bots.model import Figure, Report, Stage
+from speedtrap_bots.model import Figure, ServiceReport, Stage
 
 from tests.bots.builders import NOON, a_breach
 from tests.lab.browser import running_browser, sideways_px
 
-REPORT = Report(
+REPORT = ServiceReport(
     since=NOON - timedelta(days=30),
     until=NOON,
     n=120,

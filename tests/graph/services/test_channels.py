@@ -5,10 +5,10 @@ from speedtrap_graph.errors import BadInputError, ConflictError
 from speedtrap_graph.rules.permission import NoticeStatus
 from speedtrap_graph.services.notices.channels import (
     Channel,
+    ChannelReport,
     Channels,
     ChannelState,
     ChannelTestState,
-    Report,
 )
 from speedtrap_graph.services.notices.outcomes import SettleOutcome
 from speedtrap_graph.services.notices.records import Terms
@@ -36,7 +36,7 @@ async def reported(
     worker: str = "one",
     why: str | None = None,
 ) -> None:
-    await channels.report(Report("mail", worker, state, "support@isp.example", why))
+    await channels.report(ChannelReport("mail", worker, state, "support@isp.example", why))
 
 
 async def the_only(channels: Channels) -> Channel:
@@ -59,7 +59,7 @@ async def test_a_channel_lives_while_a_bot_of_it_is_heard_of(
     assert (channel.workers, channel.state) == (0, ChannelState.READY)
     assert channel.last_seen_at is not None
     post.line.clock.advance(days=31)
-    await channels.report(Report("twitter", "two", ChannelState.READY))
+    await channels.report(ChannelReport("twitter", "two", ChannelState.READY))
     await reported(channels, worker="three")
     mail, _ = await channels.all()
     assert (mail.name, mail.workers) == ("mail", 1)

@@ -18,7 +18,7 @@ from speedtrap_graph.rules.permission import (
     WEEK,
     Stage,
 )
-from speedtrap_graph.services.notices.channels import Channels, ChannelState, Report
+from speedtrap_graph.services.notices.channels import ChannelReport, Channels, ChannelState
 from speedtrap_graph.services.notices.content import AttachmentDraft
 from speedtrap_graph.services.notices.outcomes import Settlement, SettleOutcome
 from speedtrap_graph.store.database import Store
@@ -94,14 +94,14 @@ async def test_what_its_channel_could_not_send_cannot_be_approved(post: Post) ->
     """The server was taken out of the settings after the letter was planned."""
     notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
     channels = Channels(post.line.store, post.line.clock)
-    await channels.report(Report("mail", "a", ChannelState.UNCONFIGURED))
+    await channels.report(ChannelReport("mail", "a", ChannelState.UNCONFIGURED))
     for seconds in (0, 90):  # also once that bot has fallen silent
         post.line.clock.advance(seconds=seconds)
         with pytest.raises(ConflictError, match=r"cannot be sent.*_HOST") as refused:
             await post.ledger.approve(notice.id, notice.digest, "operator")
         assert refused.value.field == "channel"
     post.line.clock.advance(seconds=1)
-    await channels.report(Report("mail", "b", ChannelState.READY, DESK))
+    await channels.report(ChannelReport("mail", "b", ChannelState.READY, DESK))
     assert (await post.ledger.approve(notice.id, notice.digest, "operator")).status == "DUE"
 
 

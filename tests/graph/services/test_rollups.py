@@ -32,7 +32,7 @@ from speedtrap_graph.services.intake.ingest import Ingest
 from speedtrap_graph.services.judging.observations import observation_of
 from speedtrap_graph.services.judging.readings import readings_of
 from speedtrap_graph.services.judging.standards import load_standards
-from speedtrap_graph.services.upkeep.roll_up import Rolling
+from speedtrap_graph.services.upkeep.roll_up import RollUp
 from speedtrap_graph.store.database import Session, Store
 from speedtrap_graph.store.rollups import MARKS, ROLLUPS, STATES
 from speedtrap_graph.timestamps import format_moment
@@ -151,7 +151,7 @@ async def test_a_run_that_is_stored_is_marked_until_it_is_rolled_up(store: Store
     assert await store[MARKS].count_documents({}) == 1
     await ingest.submit([submitted("laptop", 1, 1)], None)
     assert await store[MARKS].count_documents({}) == 1
-    await Rolling(store).once()
+    await RollUp(store).once()
     assert await store[MARKS].count_documents({}) == 0
     levels = [row["_id"].split("/")[1] for row in await buckets(store, "laptop")]
     assert levels == ["day", "hour", "month"]

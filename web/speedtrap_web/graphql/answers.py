@@ -332,7 +332,7 @@ class OutageSummary(Answer):
     duration_s: float
 
 
-class Report(Answer):
+class ServiceReport(Answer):
     verdict: str
     judged_runs: int
     judged_by_peak: bool

@@ -11,7 +11,7 @@ LONGEST = timedelta(hours=1)
 """Then a page is made anew and compared, so that a change that nobody foretold is seen as well."""
 
 
-class Lasting:
+class Freshness:
     """`now` is when the page is made, `until` the first moment at which it may be another one."""
 
     def __init__(self, now: datetime) -> None:

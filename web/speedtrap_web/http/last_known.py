@@ -10,12 +10,12 @@ MOST_CHARACTERS = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPage:
+class KnownPage:
     html: str
     at: datetime
 
 
-class Kept:
+class LastKnown:
     """Bounded; what was not shown for the longest time goes first."""
 
     def __init__(
@@ -24,16 +24,16 @@ class Kept:
         self._most_pages = most_pages
         self._most_characters = most_characters
         self._characters = 0
-        self._pages: OrderedDict[str, KeptPage] = OrderedDict()
+        self._pages: OrderedDict[str, KnownPage] = OrderedDict()
 
-    def keep(self, key: str, page: KeptPage) -> None:
+    def keep(self, key: str, page: KnownPage) -> None:
         self._forget(key)
         self._pages[key] = page
         self._characters += len(page.html)
         while len(self._pages) > self._most_pages or self._characters > self._most_characters:
             self._forget(next(iter(self._pages)))
 
-    def last(self, key: str) -> KeptPage | None:
+    def last(self, key: str) -> KnownPage | None:
         page = self._pages.get(key)
         if page is not None:
             self._pages.move_to_end(key)

@@ -30,9 +30,9 @@ SILENCES = {"24h": 24, "3d": 72, "7d": 168, "30d": 720, "end": 0}
 
 async def breach_list(request: Request) -> Response:
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     probe = request.query_params.get("probe") or None
     after = request.query_params.get("after")
     variables = {"probe": probe, "first": ON_A_PAGE, "after": after}
@@ -44,22 +44,22 @@ async def breach_list(request: Request) -> Response:
         "probe": probe,
         "after": page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None,
     }
-    return site.page(request, "breaches.html", context, mark=mark)
+    return site.page(request, "breaches.html", context, state=state)
 
 
 async def breach_page(request: Request) -> Response:
     """Public, but for the letters: those may name a recipient or an account."""
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     breach, runs = await _breach(request)
     words = site.words(request, zone_of(breach.plan))
     context = _context(breach, runs, words) | {
         "letters": await _letters(request, breach, words),
         "silences": tuple(SILENCES),
     }
-    return site.page(request, "breach.html", context, mark=mark)
+    return site.page(request, "breach.html", context, state=state)
 
 
 def _context(breach: Breach, runs: list[Run], words: Words) -> dict[str, Any]:
@@ -120,9 +120,9 @@ async def evidence_json(request: Request) -> Response:
 async def evidence_pdf(request: Request) -> Response:
     """What the page shows to everybody, on paper."""
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     breach, runs = await _breach(request)
     words = site.words(request, zone_of(breach.plan))
     context = _context(breach, runs, words)
@@ -130,7 +130,7 @@ async def evidence_pdf(request: Request) -> Response:
     data = evidence_data(context, words.catalogue)
     content = await site.press.pdf("evidence", data, breach.resolved_at or breach.last_run_at)
     response = _download(content, "application/pdf", breach, "pdf")
-    return site.made(request, response, mark)
+    return site.made(request, response, state)
 
 
 async def _runs_around(request: Request) -> list[Run]:

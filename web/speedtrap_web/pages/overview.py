@@ -9,13 +9,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from speedtrap_web import site as web
-from speedtrap_web.graphql.answers import Breach, Finding, History, Plan, Probe, Report
+from speedtrap_web.graphql.answers import Breach, Finding, History, Plan, Probe, ServiceReport
 from speedtrap_web.views.breaches import breach_line, longest_streak
 from speedtrap_web.views.drawings.chart import chart, twice_shown
 from speedtrap_web.views.drawings.curve import curve
 from speedtrap_web.views.drawings.heat import heat_map
 from speedtrap_web.views.line import ranges
-from speedtrap_web.views.line.banners import standing
+from speedtrap_web.views.line.banners import banners
 from speedtrap_web.views.line.findings import finding_lines
 from speedtrap_web.views.line.header import Choices, header
 from speedtrap_web.views.line.metrics import Metric, metric_of
@@ -49,18 +49,18 @@ class Asked:
 async def overview(request: Request) -> Response:
     """`/`: the verdict and what it stands on, for one probe and one range."""
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     probes = await measured_probes(site)
     if not probes:
-        return await _first_start(request, mark)
+        return await _first_start(request, state)
     probe = chosen_probe(probes, request.query_params.get("probe"))
     words = site.words(request, zone_of(probe.plan))
     asked = _asked(request, probe, words)
     answer = await site.graph.ask("range", asked.variables)
     context = _context(asked, probes, answer, words)
-    return site.page(request, "overview.html", context, mark=mark)
+    return site.page(request, "overview.html", context, state=state)
 
 
 async def measured_probes(site: web.Site) -> list[Probe]:
@@ -78,12 +78,12 @@ def chosen_probe(probes: Sequence[Probe], name: str | None) -> Probe:
     return max(probes, key=lambda probe: (probe.last_seen_at is not None, probe.last_seen_at))
 
 
-async def _first_start(request: Request, mark: web.Mark) -> Response:
+async def _first_start(request: Request, state: web.PageState) -> Response:
     """The wizard: what you pay for, the command to copy, and waiting for the first run."""
     site = web.of(request)
     plans = [Plan.model_validate(plan) for plan in (await site.graph.ask("plans"))["plans"]]
     context = {"url": web.base_url(request), "has_plan": bool(plans)}
-    return site.page(request, "empty.html", context, mark=mark)
+    return site.page(request, "empty.html", context, state=state)
 
 
 def _asked(request: Request, probe: Probe, words: Words) -> Asked:
@@ -92,14 +92,14 @@ def _asked(request: Request, probe: Probe, words: Words) -> Asked:
     tool = query.get("tool") or None
     own = ranges.own_dates(query.get("since", ""), query.get("until", ""), words.now, words.zone)
     if own is not None:
-        words.lasting.ends(own.until)
+        words.freshness.ends(own.until)
         return Asked(probe, own, metric, tool)
     name = query.get("range", "")
     if name not in ranges.CHOICES:
         name = ranges.usual(words.now, probe.first_run_at)
     span = ranges.choose(name, words.now, words.zone, probe.first_run_at)
     for moment in (span.until, *ranges.turns(probe.first_run_at, words.now)):
-        words.lasting.ends(moment)
+        words.freshness.ends(moment)
     return Asked(probe, span, metric, tool)
 
 
@@ -107,7 +107,7 @@ def _context(
     asked: Asked, probes: Sequence[Probe], answer: dict[str, Any], words: Words
 ) -> dict[str, Any]:
     probe, span, metric = asked.probe, asked.span, asked.metric
-    report = Report.model_validate(answer["serviceReport"])
+    report = ServiceReport.model_validate(answer["serviceReport"])
     breaches = [Breach.model_validate(node) for node in answer["breaches"]["nodes"]]
     rule = probe.download_rule
     history = History.model_validate(answer["history"])
@@ -116,7 +116,7 @@ def _context(
     choices = Choices(probe.name, span, metric.slug, asked.tool)
     return {
         "header": header(choices, probes, probe.plan, tools, words),
-        "standing": standing(probe, span, words),
+        "standing": banners(probe, span, words),
         "verdict": verdict(probe, report, range_words, words),
         "tiles": tiles(probe, report, words),
         "chart": chart(history, probe.rule_of(metric.name), breaches, words, metric),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from speedtrap_web import site as web
-from speedtrap_web.graphql.answers import Breach, History, Probe, Report
+from speedtrap_web.graphql.answers import Breach, History, Probe, ServiceReport
 from speedtrap_web.pages.overview import chosen_probe, measured_probes
 from speedtrap_web.printing.pdf import report_data
 from speedtrap_web.views.breaches import breach_line
@@ -42,16 +42,16 @@ def months(probe: Probe, today: date) -> list[date]:
 async def report(request: Request) -> Response:
     """`/report?probe=pi&month=2026-11`; without a month, the present one."""
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     probes = await measured_probes(site)
     if not probes:
         raise HTTPException(404)
     probe = chosen_probe(probes, request.query_params.get("probe"))
     context = await report_context(request, probe, request.query_params.get("month", ""))
     context |= {"shared_until": None, "link": None, "link_days": LINK_DAYS}
-    return site.page(request, "report.html", context, mark=mark)
+    return site.page(request, "report.html", context, state=state)
 
 
 async def report_pdf(request: Request) -> Response:
@@ -65,9 +65,9 @@ async def report_pdf(request: Request) -> Response:
 
 async def report_file(request: Request, probe: Probe, wanted: str) -> Response:
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     context = await report_context(request, probe, wanted)
     if wanted and context["month"] != wanted:
         raise HTTPException(404)
@@ -76,7 +76,7 @@ async def report_file(request: Request, probe: Probe, wanted: str) -> Response:
     name = f"speedtrap-{context['month']}.pdf"
     headers = {"Content-Disposition": f'inline; filename="{name}"'}
     response = Response(content, media_type="application/pdf", headers=headers)
-    return site.made(request, response, mark)
+    return site.made(request, response, state)
 
 
 async def report_context(request: Request, probe: Probe, wanted: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def report_context(request: Request, probe: Probe, wanted: str) -> dict[st
         for breach in every
         if breach.first_run_at < until and (breach.resolved_at or words.now) >= since
     ]
-    figures = Report.model_validate(answer["serviceReport"])
+    figures = ServiceReport.model_validate(answer["serviceReport"])
     name = words.catalogue.month(first)
     # Judged as a month that is over: what holds right now does not belong here.
     past = probe.model_copy(update={"open_breach": None, "plan": figures.plan})

@@ -30,9 +30,9 @@ FILTERS = ("probe", "outcome", "since", "until")
 async def run_list(request: Request) -> Response:
     """`/runs`: newest first, by probe, outcome and dates, from a cursor on."""
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None:
+        return web.not_modified(state.held)
     probes = await measured_probes(site)
     words = _words(request, probes)
     chosen = _chosen(request)
@@ -51,7 +51,7 @@ async def run_list(request: Request) -> Response:
         "export": urlencode({name: value for name, value in chosen.items() if value}),
         "zone": words.catalogue.zone_name(words.zone),
     }
-    return site.page(request, "runs.html", context, mark=mark)
+    return site.page(request, "runs.html", context, state=state)
 
 
 def _words(request: Request, probes: list[Probe]) -> Words:
@@ -101,9 +101,9 @@ async def _page(
     request: Request, problem: str = "", reason: str = "", status: int = 200
 ) -> Response:
     site = web.of(request)
-    mark = await site.mark(request)
-    if mark.held is not None and not problem:
-        return web.not_modified(mark.held)
+    state = await site.state(request)
+    if state.held is not None and not problem:
+        return web.not_modified(state.held)
     run_id = str(request.path_params["id"])
     answer = await site.graph.ask("run", {"id": run_id})
     if answer["deletedRun"] is not None:
@@ -118,7 +118,7 @@ async def _page(
         "reason": reason,
         "zone": words.catalogue.zone_name(words.zone),
     }
-    return site.page(request, "run.html", context, status, mark=mark)
+    return site.page(request, "run.html", context, status, state=state)
 
 
 def _tombstone(request: Request, gone: DeletedRun) -> Response:
@@ -172,12 +172,12 @@ async def export_json(request: Request) -> Response:
     pages = await _pages(request)
 
     async def pieces() -> AsyncIterator[str]:
-        mark = "["
+        state = "["
         async for found in pages:
             for run in found:
-                yield mark + run.model_dump_json(by_alias=True, exclude_none=True)
-                mark = ",\n"
-        yield "[]\n" if mark == "[" else "]\n"
+                yield state + run.model_dump_json(by_alias=True, exclude_none=True)
+                state = ",\n"
+        yield "[]\n" if state == "[" else "]\n"
 
     return _download(pieces(), "application/json", "speedtrap-runs.json")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.graphql.answers import Breach, CoveredBreach, NoticeBrief, Report, Rule
+from speedtrap_web.graphql.answers import Breach, CoveredBreach, NoticeBrief, Rule, ServiceReport
 from speedtrap_web.views.reasons import reason
 from speedtrap_web.views.words import Words
 
@@ -95,7 +95,7 @@ def _silent_because(breach: Breach, words: Words) -> str | None:
     return words.text("breach.no_notice" if breach.status == "OPEN" else "breach.no_notice.over")
 
 
-def longest_streak(report: Report, rule: Rule | None, words: Words) -> str | None:
+def longest_streak(report: ServiceReport, rule: Rule | None, words: Words) -> str | None:
     """Why low runs that made no breach were not reported."""
     if rule is None or not 0 < report.longest_streak <= rule.more_than:
         return None
@@ -202,6 +202,6 @@ def _why(notice: NoticeBrief, words: Words) -> str | None:
     if notice.why:
         return words.text("notice.why", why=reason(notice.why, words.catalogue))
     if notice.due_at is not None and notice.due_at > words.now:
-        words.lasting.ends(notice.due_at)
+        words.freshness.ends(notice.due_at)
         return words.text("notice.due", when=words.when(notice.due_at))
     return None

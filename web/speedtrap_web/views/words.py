@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from markupsafe import Markup
 
 from speedtrap_web.graphql.answers import Plan, Rule
-from speedtrap_web.http.freshness import Lasting
+from speedtrap_web.http.freshness import Freshness
 from speedtrap_web.text.bidi import visible
 from speedtrap_web.text.catalogue import NARROW_SPACE, Catalogue
 from speedtrap_web.views.line import ranges
@@ -22,15 +22,15 @@ class Words:
 
     catalogue: Catalogue
     zone: tzinfo
-    lasting: Lasting
+    freshness: Freshness
 
     def __post_init__(self) -> None:
         today = self.now.astimezone(self.zone).date()
-        self.lasting.ends(ranges.midnight(today + ranges.DAY, self.zone))
+        self.freshness.ends(ranges.midnight(today + ranges.DAY, self.zone))
 
     @property
     def now(self) -> datetime:
-        return self.lasting.now
+        return self.freshness.now
 
     def text(self, key: str, **values: object) -> str:
         """Markup if one of *values* is."""
@@ -67,7 +67,7 @@ class Words:
         """How long it has been, no finer than anybody needs to know."""
         span = self.now - since
         whole = self.catalogue.whole(span)
-        self.lasting.ends(since + whole + self.catalogue.step(span))
+        self.freshness.ends(since + whole + self.catalogue.step(span))
         return self._time(since, self.catalogue.lasted(whole), "for")
 
     def _time(self, moment: datetime, text: str, ago: str) -> Markup:

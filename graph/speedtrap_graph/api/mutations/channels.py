@@ -5,7 +5,7 @@ import strawberry
 from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.types.channels import ChannelTest, channels_of
 from speedtrap_graph.api.types.enums import ChannelState, SettleOutcome
-from speedtrap_graph.services.notices.channels import Report
+from speedtrap_graph.services.notices.channels import ChannelReport
 
 _PATIENCE_S = 15.0
 """A caller waits so long for a big probe to go; the rest goes in the background."""
@@ -50,6 +50,6 @@ class ChannelMutations:
         recipient: str = "",
         why: str | None = None,
     ) -> bool:
-        report = Report(channel, worker, state, recipient, why)
+        report = ChannelReport(channel, worker, state, recipient, why)
         await channels_of(info.context.services).report(report)
         return True

@@ -14,7 +14,7 @@ from speedtrap_graph.services.breaches.rejudge import Rejudge
 from speedtrap_graph.services.intake.batches import Grouping
 from speedtrap_graph.services.intake.moving import Moving
 from speedtrap_graph.services.intake.submission import Submission
-from speedtrap_graph.services.intake.submission_counts import Tally
+from speedtrap_graph.services.intake.submission_counts import SubmissionCounts
 from speedtrap_graph.services.intake.turn import Indexed, Item, Memory, Taken, Turn, ids_of
 from speedtrap_graph.services.intake.validate import (
     MAX_BATCH,
@@ -39,7 +39,7 @@ _TOGETHER = 500
 class Ingest:
     store: Store
     clock: Clock
-    tally: Tally = field(default_factory=Tally)
+    submission_counts: SubmissionCounts = field(default_factory=SubmissionCounts)
     is_cluster: bool | None = None
     """Whether runs lie on several shards; None: to be asked."""
     _memory: Memory = field(default_factory=Memory)
@@ -77,7 +77,7 @@ class Ingest:
             result.duplicates += part.duplicates
             result.rejected += part.rejected
         result.rejected.sort(key=lambda rejection: rejection.index)
-        self.tally.add(result)
+        self.submission_counts.add(result)
         return result
 
     async def _store(self, group: list[Item]) -> Sequence[Taken]:

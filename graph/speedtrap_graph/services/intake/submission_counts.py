@@ -30,7 +30,7 @@ class Taken(Protocol):
 
 
 @dataclass
-class Tally:
+class SubmissionCounts:
     """Runs by what became of them, and the rejected ones by the field that was wrong.
 
     `rejected` has no more keys than a run has fields: whatever else somebody invents is `unknown`.

@@ -20,7 +20,7 @@ from speedtrap_graph.errors import BadInputError, ConflictError
 from speedtrap_graph.rules.permission import NoticeStatus
 from speedtrap_graph.services.notices.content import check_channel
 from speedtrap_graph.services.notices.outcomes import SettleOutcome
-from speedtrap_graph.services.notices.records import Book
+from speedtrap_graph.services.notices.records import Records
 from speedtrap_graph.store.database import Row, Store
 from speedtrap_graph.store.documents import (
     NOTICES_OF_A_CHANNEL,
@@ -87,7 +87,7 @@ class ChannelTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ChannelReport:
     """What a bot says of itself."""
 
     channel: str
@@ -138,8 +138,8 @@ def obstacle(recipient: str, *, is_unable: bool) -> str | None:
 
 
 @dataclass(frozen=True)
-class Channels(Book):
-    async def report(self, report: Report) -> None:
+class Channels(Records):
+    async def report(self, report: ChannelReport) -> None:
         """Keeps what a bot says of itself, and since when that is so."""
         _check(report)
         now = self.clock()
@@ -334,7 +334,7 @@ def _under_way(now: datetime) -> list[Row]:
     return [_waiting(now), sending]
 
 
-def _check(report: Report) -> None:
+def _check(report: ChannelReport) -> None:
     check_channel(report.channel)
     if not 1 <= len(report.worker) <= 200:
         raise BadInputError("worker must have 1 to 200 characters", field="worker")

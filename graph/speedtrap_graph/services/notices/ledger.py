@@ -73,7 +73,7 @@ class Ledger(Sending):
         return await self.notice(await self.store.transaction(work))
 
     async def approve(self, key: str, digest: str, by: str) -> NoticeDocument:
-        """Leave to send exactly what was read, known by *digest*."""
+        """Permission to send exactly what was read, known by *digest*."""
         found = await self.notice(key)
         if found.digest != digest:
             raise ConflictError(
@@ -92,7 +92,7 @@ class Ledger(Sending):
             row = await self.row(key, session)
             if row["status"] != NoticeStatus.PLANNED:
                 raise ConflictError(f"this notice is {row['status']}, not PLANNED", field="id")
-            await self.give_leave(row, by, None, session)
+            await self.grant(row, by, None, session)
 
         await self.store.transaction(work)
         return await self.notice(key)
@@ -129,7 +129,7 @@ class Ledger(Sending):
                 return
             again: Row = {"counted_at": None, "fence": fence}
             await self.store["notices"].update_one({"_id": key}, {"$set": again}, session=session)
-            await self.give_leave({**row, **again}, by, why, session)
+            await self.grant({**row, **again}, by, why, session)
 
         await self.store.transaction(work)
         return await self.notice(key)
@@ -230,9 +230,9 @@ class Ledger(Sending):
         if not row["recipient"]:
             return
         if row["channel"] in self.terms.owner_channels:
-            await self.give_leave(row, "ledger", "to the subscriber: needs no leave", session)
+            await self.grant(row, "ledger", "to the subscriber: needs no leave", session)
         elif row["channel"] in self.terms.auto_approve:
-            await self.give_leave(row, "auto-approve", None, session)
+            await self.grant(row, "auto-approve", None, session)
 
     async def _settle_siblings(self, row: Row, session: Session) -> None:
         """Of the same breach and channel: a recipient replaces none; a recovery ends openings."""

@@ -9,12 +9,12 @@ from speedtrap_graph.errors import NotFoundError
 from speedtrap_graph.rules.permission import (
     HELD_BACK,
     TOLD_IN_DIGEST,
-    Leave,
     NoticeStatus,
+    Permission,
     Situation,
     Stage,
     held_back,
-    leave,
+    permission,
 )
 from speedtrap_graph.rules.recipients import recipient_key
 from speedtrap_graph.services.breaches.verify import OPEN, RESOLVED, RETRACTED, standing
@@ -45,7 +45,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Book:
+class Records:
     store: Store
     clock: Clock
     terms: Terms = Terms()
@@ -58,13 +58,13 @@ class Book:
         wanted = {"_id": SENDING_SWITCH, "on": False}
         return await self.store["switches"].find_one(wanted, session=session)
 
-    async def give_leave(self, row: Row, by: str, why: str | None, session: Session) -> None:
+    async def grant(self, row: Row, by: str, why: str | None, session: Session) -> None:
         now = self.clock()
         entry = step(now, by, NoticeStatus.APPROVED, why)
         fields: Row = {"status": NoticeStatus.APPROVED.value, "approved_at": now, "due_at": now}
         await advance(self.store, row, fields, entry, session)
         row = {**row, **fields, "steps": [*row["steps"], entry]}
-        await self.apply(row, leave(await self.situation(row, session)), "ledger", session)
+        await self.apply(row, permission(await self.situation(row, session)), "ledger", session)
 
     async def hold_back(self, row: Row, session: Session) -> bool:
         """Takes a notice out that must not go out; whether it did."""
@@ -73,7 +73,7 @@ class Book:
             await self.apply(row, obstacle, "ledger", session)
         return obstacle is not None
 
-    async def apply(self, row: Row, granted: Leave, by: str, session: Session) -> None:
+    async def apply(self, row: Row, granted: Permission, by: str, session: Session) -> None:
         """Gives the status that *granted* says; a wait that only goes on is no new step."""
         fields: Row = {"status": granted.status.value, "due_at": granted.due_at}
         if granted.status in HELD_BACK:

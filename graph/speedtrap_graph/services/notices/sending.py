@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from speedtrap_graph.errors import BadInputError
-from speedtrap_graph.rules.permission import NoticeStatus, leave
+from speedtrap_graph.rules.permission import NoticeStatus, permission
 from speedtrap_graph.services.notices.outcomes import Settlement, settled_fields, unknown_fields
-from speedtrap_graph.services.notices.records import Book
+from speedtrap_graph.services.notices.records import Records
 from speedtrap_graph.store.database import Row, Session
 from speedtrap_graph.store.documents import NoticeDocument
 from speedtrap_graph.store.notices import (
@@ -39,7 +39,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Sending(Book):
+class Sending(Records):
     async def claim(self, channel: str, worker: str) -> Claim | None:
         """A lease on the next notice that is due in *channel*."""
         _check_worker(worker)
@@ -143,7 +143,7 @@ class Sending(Book):
             row = await next_candidate(self.store, None, self.clock(), [], key, session)
             if row is None:
                 return None
-            granted = leave(await self.situation(row, session))
+            granted = permission(await self.situation(row, session))
             if granted.status is not NoticeStatus.DUE:
                 await self.apply(row, granted, "ledger", session)
                 return None

@@ -24,7 +24,7 @@ Who = tuple[str, str]
 
 
 @dataclass
-class Sightings:
+class KeyUses:
     """Those of this copy of the service."""
 
     every_s: float = 2.0

@@ -60,7 +60,7 @@ class Exporter(Protocol):
 
 
 @dataclass
-class Export:
+class Pump:
     """One exporter in this copy of the service. `longest_pause_s` is between two attempts."""
 
     store: Store

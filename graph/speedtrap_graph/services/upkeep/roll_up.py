@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rolling:
+class RollUp:
     """Several copies may do this at once: they take turns on each probe."""
 
     store: Store

@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AxisLabel:
     """A label or a tick at a share of the width or height, in percent from the left or the top."""
 
     at: float
@@ -70,8 +70,8 @@ class Picture:
     breaches: tuple[Span, ...]
     outages: tuple[float, ...]
     inconclusive: tuple[float, ...]
-    y_marks: tuple[Mark, ...]
-    x_marks: tuple[Mark, ...]
+    y_marks: tuple[AxisLabel, ...]
+    x_marks: tuple[AxisLabel, ...]
     dots: tuple[Dot, ...] = ()
 
 
@@ -185,7 +185,7 @@ def _picture(
             scale.x(t + centre) for t, n in zip(history.t, history.inconclusive, strict=True) if n
         ),
         y_marks=tuple(
-            Mark(round(scale.y(v * step) / HEIGHT * 100, 1), words.catalogue.number(v * step))
+            AxisLabel(round(scale.y(v * step) / HEIGHT * 100, 1), words.catalogue.number(v * step))
             for v in range(round(scale.top / step) + 1)
         ),
         x_marks=tuple(_x_marks(history, words)),
@@ -240,7 +240,7 @@ def _open_end(history: History, words: Words) -> datetime:
     """
     ends = (datetime.fromtimestamp(t + history.bucket_s, UTC) for t in history.t)
     end = next((end for end in ends if end > words.now), words.now)
-    words.lasting.ends(end)
+    words.freshness.ends(end)
     return end
 
 
@@ -294,7 +294,7 @@ def _change_between(early: datetime, late: datetime, zone: tzinfo) -> datetime:
     return late
 
 
-def _x_marks(history: History, words: Words) -> list[Mark]:
+def _x_marks(history: History, words: Words) -> list[AxisLabel]:
     """About five labels, each at the start of a bucket."""
     count = len(history.t)
     every = max(1, ceil(count / 5))
@@ -308,5 +308,5 @@ def _x_marks(history: History, words: Words) -> list[Mark]:
             if hourly
             else words.catalogue.date(moment + middle, words.zone)
         )
-        marks.append(Mark(round(i / count * 100, 1), label))
+        marks.append(AxisLabel(round(i / count * 100, 1), label))
     return marks

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from speedtrap_web.graphql.answers import Report, Rule
-from speedtrap_web.views.drawings.chart import HEIGHT, WIDTH, Mark, nice_step
+from speedtrap_web.graphql.answers import Rule, ServiceReport
+from speedtrap_web.views.drawings.chart import HEIGHT, WIDTH, AxisLabel, nice_step
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
 TABLE_RATIOS = (1.0, 0.95, 0.8, 0.5, 0.25)
@@ -26,12 +26,12 @@ class Curve:
     area: str
     subscribed: float | None
     threshold: float | None
-    x_marks: tuple[Mark, ...]
+    x_marks: tuple[AxisLabel, ...]
     steps: tuple[Step, ...]
     n: int
 
 
-def curve(report: Report, rule: Rule | None, words: Words) -> Curve | None:
+def curve(report: ServiceReport, rule: Rule | None, words: Words) -> Curve | None:
     if report.n < ENOUGH_TO_JUDGE or len(report.percentiles) < 2:
         return None
     subscribed = report.plan.download_mbps if report.plan else None
@@ -49,7 +49,7 @@ def curve(report: Report, rule: Rule | None, words: Words) -> Curve | None:
         subscribed=_at(subscribed, top),
         threshold=_at(bound, top),
         x_marks=tuple(
-            Mark(round(i * step / top * 100, 1), words.catalogue.number(i * step))
+            AxisLabel(round(i * step / top * 100, 1), words.catalogue.number(i * step))
             for i in range(round(top / step) + 1)
         ),
         steps=tuple(_steps(report.percentiles, subscribed, step, words)),

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from speedtrap_web.graphql.answers import Breach, Measurement, Run
-from speedtrap_web.views.drawings.chart import HEIGHT, WIDTH, Dot, Mark, Picture, Span, nice_step
+from speedtrap_web.views.drawings.chart import (
+    HEIGHT,
+    WIDTH,
+    AxisLabel,
+    Dot,
+    Picture,
+    Span,
+    nice_step,
+)
 from speedtrap_web.views.line.tools import LOCAL_TOOLS
 from speedtrap_web.views.words import Words
 
@@ -117,7 +125,7 @@ def _picture(breach: Breach, around: Sequence[Run], words: Words) -> Picture:
             scale.x(run.started_at) for run in around if run.outcome == "INCONCLUSIVE"
         ),
         y_marks=tuple(
-            Mark(round(scale.y(n * step) / HEIGHT * 100, 1), words.catalogue.number(n * step))
+            AxisLabel(round(scale.y(n * step) / HEIGHT * 100, 1), words.catalogue.number(n * step))
             for n in range(round(scale.top / step) + 1)
         ),
         x_marks=tuple(_x_marks(scale, words)),
@@ -141,7 +149,7 @@ def _across(value: float | None, scale: _Scale) -> str:
     return "" if value is None else f"M0 {scale.y(value)}H{WIDTH:.0f}"
 
 
-def _x_marks(scale: _Scale, words: Words) -> list[Mark]:
+def _x_marks(scale: _Scale, words: Words) -> list[AxisLabel]:
     whole = scale.until - scale.since
     marks = []
     for n in range(TICKS):
@@ -149,7 +157,7 @@ def _x_marks(scale: _Scale, words: Words) -> list[Mark]:
         label = words.catalogue.date(moment, words.zone)
         if whole <= timedelta(days=TICKS):
             label = f"{label}, {words.catalogue.clock(moment)}"
-        marks.append(Mark(100 * n / TICKS, label))
+        marks.append(AxisLabel(100 * n / TICKS, label))
     return marks
 
 

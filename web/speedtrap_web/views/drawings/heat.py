@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from speedtrap_web.graphql.answers import HourFigure, Report
+from speedtrap_web.graphql.answers import HourFigure, ServiceReport
 from speedtrap_web.views.words import Words
 
 SPARSE_PER_HOUR = 2
@@ -34,7 +34,7 @@ class HeatMap:
     unit: str
 
 
-def heat_map(report: Report, words: Words) -> HeatMap | None:
+def heat_map(report: ServiceReport, words: Words) -> HeatMap | None:
     total = sum(figure.n for figure in report.hours)
     if total == 0:
         return None

@@ -16,7 +16,7 @@ QUIET_GAPS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Banner:
     """`kind` is silent, down or plan: each looks different, because each means something else."""
 
     kind: str
@@ -24,8 +24,8 @@ class Notice:
     text: str
 
 
-def standing(probe: Probe, span: Range, words: Words) -> tuple[Notice, ...]:
-    words.lasting.ends(probe.silence.until if probe.silence else None)
+def banners(probe: Probe, span: Range, words: Words) -> tuple[Banner, ...]:
+    words.freshness.ends(probe.silence.until if probe.silence else None)
     found = [_silent(probe, words) or _down(probe, words), _new_plan(probe.plans, span, words)]
     return tuple(notice for notice in found if notice is not None)
 
@@ -37,33 +37,33 @@ def silent_since(probe: Probe, words: Words) -> datetime | None:
     if probe.last_seen_at is None or probe.first_run_at is None:
         return None
     if probe.expected_at is not None:
-        words.lasting.ends(probe.expected_at + GRACE)
+        words.freshness.ends(probe.expected_at + GRACE)
         return probe.last_seen_at if probe.silent else None
     runs = max(1, probe.run_count - 1)
     usual = (probe.last_seen_at - probe.first_run_at) / runs
     overdue_at = probe.last_seen_at + max(QUIET_AT_LEAST, QUIET_GAPS * usual)
-    words.lasting.ends(overdue_at)
+    words.freshness.ends(overdue_at)
     return probe.last_seen_at if words.now >= overdue_at else None
 
 
-def _silent(probe: Probe, words: Words) -> Notice | None:
+def _silent(probe: Probe, words: Words) -> Banner | None:
     since = silent_since(probe, words)
     if since is None:
         return None
     text = words.text("standing.silent", probe=probe.name, duration=words.lasted(since))
-    return Notice("silent", "◌", text)
+    return Banner("silent", "◌", text)
 
 
-def _down(probe: Probe, words: Words) -> Notice | None:
+def _down(probe: Probe, words: Words) -> Banner | None:
     run = probe.last_run
     if run is None or run.outcome != "OUTAGE":
         return None
-    return Notice("down", "✖", words.text("standing.down", ago=words.ago(run.started_at)))
+    return Banner("down", "✖", words.text("standing.down", ago=words.ago(run.started_at)))
 
 
-def _new_plan(plans: Sequence[Plan], span: Range, words: Words) -> Notice | None:
+def _new_plan(plans: Sequence[Plan], span: Range, words: Words) -> Banner | None:
     for plan in plans:
-        words.lasting.ends(plan.since)
+        words.freshness.ends(plan.since)
     began = [plan for plan in plans if span.since < plan.since < min(span.until, words.now)]
     if not began:
         return None
@@ -74,4 +74,4 @@ def _new_plan(plans: Sequence[Plan], span: Range, words: Words) -> Notice | None
         down=words.catalogue.plain(newest.download_mbps),
         day=words.day(newest.since),
     )
-    return Notice("plan", "◇", text)
+    return Banner("plan", "◇", text)

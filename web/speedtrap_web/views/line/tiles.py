@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.graphql.answers import Probe, Report
+from speedtrap_web.graphql.answers import Probe, ServiceReport
 from speedtrap_web.views.line.verdict import GLYPHS
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
@@ -26,7 +26,7 @@ class Tile:
         return "" if self.tone == "none" else GLYPHS[self.tone]
 
 
-def tiles(probe: Probe, report: Report, words: Words) -> tuple[Tile, ...]:
+def tiles(probe: Probe, report: ServiceReport, words: Words) -> tuple[Tile, ...]:
     return (
         _median(probe, report, words),
         _below(probe, report, words),
@@ -50,7 +50,7 @@ def _share_tone(ratio: float) -> str:
     return "good" if ratio >= 0.95 else "warn" if ratio >= 0.80 else "bad"
 
 
-def _median(probe: Probe, report: Report, words: Words) -> Tile:
+def _median(probe: Probe, report: ServiceReport, words: Words) -> Tile:
     if report.n == 0 and probe.plan is not None:
         return _nothing_measured(words.text("tile.median"), words)
     median = words.catalogue.mbps(report.median_mbps)
@@ -74,7 +74,7 @@ def _median(probe: Probe, report: Report, words: Words) -> Tile:
     )
 
 
-def _below(probe: Probe, report: Report, words: Words) -> Tile:
+def _below(probe: Probe, report: ServiceReport, words: Words) -> Tile:
     rule = probe.download_rule
     if rule is not None and probe.plan is not None and _counted(report) == 0:
         return _nothing_measured(words.text("tile.below", rule=words.rule_short(rule)), words)
@@ -106,14 +106,14 @@ def _nothing_measured(title: str, words: Words) -> Tile:
     return Tile(title, words.text("tile.none"), words.text("tile.nothing"), _n(0, words))
 
 
-def _counted(report: Report) -> int:
+def _counted(report: ServiceReport) -> int:
     """Runs that kept or broke the rule: measured ones and outages."""
     if report.below_share:
         return round(report.below_count / report.below_share)
     return report.n + report.outage_runs
 
 
-def _consistent(report: Report, words: Words) -> Tile:
+def _consistent(report: ServiceReport, words: Words) -> Tile:
     title = words.text("tile.consistent")
     if report.consistent_mbps is None:
         none = words.text("tile.consistent.none")
@@ -132,7 +132,7 @@ def _consistent(report: Report, words: Words) -> Tile:
     )
 
 
-def _peak(report: Report, words: Words) -> Tile:
+def _peak(report: ServiceReport, words: Words) -> Tile:
     peak, off = report.peak, report.off_peak
     title = words.text("tile.peak")
     n = words.text(
@@ -156,7 +156,7 @@ def _peak(report: Report, words: Words) -> Tile:
     return Tile(title, value, detail, n, "none" if few or report.plan is None else tone)
 
 
-def _outages(report: Report, words: Words) -> Tile:
+def _outages(report: ServiceReport, words: Words) -> Tile:
     count = report.outages.count
     if count == 0:
         detail = words.text("tile.outages.none")
@@ -174,7 +174,7 @@ def _outages(report: Report, words: Words) -> Tile:
     )
 
 
-def _last(probe: Probe, report: Report, words: Words) -> Tile:
+def _last(probe: Probe, report: ServiceReport, words: Words) -> Tile:
     title = words.text("tile.last")
     run = probe.last_run
     if run is None:

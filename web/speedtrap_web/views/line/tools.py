@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.graphql.answers import Measurement, Report, Run
+from speedtrap_web.graphql.answers import Measurement, Run, ServiceReport
 from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
@@ -55,7 +55,7 @@ class LastRun:
     lines: tuple[MeasurementLine, ...]
 
 
-def tool_table(report: Report, words: Words) -> ToolTable:
+def tool_table(report: ServiceReport, words: Words) -> ToolTable:
     internet = [tool.median or 0 for tool in report.tools if tool.tool not in LOCAL_TOOLS]
     fastest = max(internet, default=0) or 1
     lines = []
@@ -75,7 +75,7 @@ def tool_table(report: Report, words: Words) -> ToolTable:
     return ToolTable(tuple(lines), *_finding(report, words))
 
 
-def _finding(report: Report, words: Words) -> tuple[str | None, bool]:
+def _finding(report: ServiceReport, words: Words) -> tuple[str | None, bool]:
     """ "Ookla fine, fast.com slow" points at a path, not at the whole line; whether they differ."""
     known = [
         (tool.median, tool.tool)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from speedtrap_web.graphql.answers import Figure, Probe, Report, Rule
+from speedtrap_web.graphql.answers import Figure, Probe, Rule, ServiceReport
 from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
@@ -24,7 +24,7 @@ class Verdict:
 GLYPHS = {"good": "✓", "warn": "◆", "bad": "▼", "none": "○"}
 
 
-def verdict(probe: Probe, report: Report, range_words: str, words: Words) -> Verdict:
+def verdict(probe: Probe, report: ServiceReport, range_words: str, words: Words) -> Verdict:
     """*range_words* say the range, as in "in the last 30 days"."""
     if report.n == 0 and report.outage_runs == 0:
         return _nothing(probe, words, ask=probe.plan is None)
@@ -45,7 +45,7 @@ def verdict(probe: Probe, report: Report, range_words: str, words: Words) -> Ver
     return _made(tone, key, sentences, words)
 
 
-def _headline(probe: Probe, report: Report) -> tuple[str, str]:
+def _headline(probe: Probe, report: ServiceReport) -> tuple[str, str]:
     """Tone and key. What holds now comes before what holds on the whole."""
     if probe.open_breach is not None and report.verdict != "NOT_DELIVERED":
         return "bad", "verdict.not_now"
@@ -71,7 +71,7 @@ def peak_drop(peak: Figure, off_peak: Figure) -> float | None:
     return 1 - ratio if ratio < PEAK_IS_SLOWER else None
 
 
-def _drop(report: Report) -> float | None:
+def _drop(report: ServiceReport) -> float | None:
     """What ran on different plans is not compared by the clock."""
     return None if report.has_several_plans else peak_drop(report.peak, report.off_peak)
 
@@ -94,7 +94,7 @@ def _nothing(probe: Probe, words: Words, *, ask: bool) -> Verdict:
     return Verdict("none", GLYPHS["none"], words.text(key), tuple(sentences), ask_for_plan=ask)
 
 
-def _without_plan(report: Report, words: Words) -> Verdict:
+def _without_plan(report: ServiceReport, words: Words) -> Verdict:
     sentences = [words.text("verdict.no_plan.text")]
     if report.median_mbps is not None:
         median = words.catalogue.mbps(report.median_mbps)
@@ -103,7 +103,7 @@ def _without_plan(report: Report, words: Words) -> Verdict:
     return Verdict("none", GLYPHS["none"], headline, tuple(sentences), ask_for_plan=True)
 
 
-def _typical(report: Report, range_words: str, words: Words) -> list[str]:
+def _typical(report: ServiceReport, range_words: str, words: Words) -> list[str]:
     if report.median_mbps is None or report.median_ratio is None or report.plan is None:
         return []
     sentence = words.text(
@@ -116,7 +116,7 @@ def _typical(report: Report, range_words: str, words: Words) -> list[str]:
     return [sentence[0].upper() + sentence[1:]]
 
 
-def _peak(report: Report, words: Words) -> list[str]:
+def _peak(report: ServiceReport, words: Words) -> list[str]:
     drop = _drop(report)
     if drop is None:
         return []
@@ -124,7 +124,7 @@ def _peak(report: Report, words: Words) -> list[str]:
     return [words.text("verdict.peak", peak=peak, drop=words.catalogue.percent(drop))]
 
 
-def _share(report: Report, rule: Rule | None, words: Words) -> list[str]:
+def _share(report: ServiceReport, rule: Rule | None, words: Words) -> list[str]:
     if report.below_count == 0 or report.below_share is None:
         return []
     total = words.catalogue.number(round(report.below_count / report.below_share))
