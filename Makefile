@@ -32,7 +32,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench fuzz walk bench-bots bench-probe shots dist sbom format clean
+.PHONY: help up secrets setup vendor check test test-compose test-tools bench measure fuzz walk bench-bots bench-probe shots dist sbom format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ test-tools: $(VENV)/.dev
 
 bench: $(VENV)/.dev $(VENV)/.vendor ## measure; prints figures, asserts none
 	$(PY) -m pytest -o python_files='bench_*.py' -o python_functions='bench_*' -o timeout=0 -s -q $(or $(ARGS),tests/bench)
+
+measure: $(VENV)/.dev ## how large and how entangled the product is; ARGS=report.xml: how long the tests took
+	$(PY) tests/bench/measure.py $(ARGS)
 
 fuzz: $(VENV)/.dev ## ten minutes (or SECONDS=…) of operations that nobody would think of, 1,000 hostile servers
 	SPEEDTRAP_FUZZ_SECONDS=$(or $(SECONDS),600) SPEEDTRAP_FUZZ_SERVERS=$(or $(SERVERS),1000) \
