@@ -67,11 +67,11 @@ def shape(part: str, package: str) -> None:
     graph = grimp.build_graph(package)
     fan_out = {m: len(graph.find_modules_directly_imported_by(m)) for m in graph.modules}
     largest = max(fan_out, key=lambda module: fan_out[module])
-    print(f"{package:16} fan-out at most {fan_out[largest]} ({largest})", end="")
+    above = sum(count > MOST_FAN_OUT for count in fan_out.values())
     print(
-        f", {sum(count > MOST_FAN_OUT for count in fan_out.values())} above {MOST_FAN_OUT}", end=""
+        f"{package:16} fan-out at most {fan_out[largest]} ({largest}), {above} above"
+        f" {MOST_FAN_OUT}, {len(in_circles(graph))} modules in circles"
     )
-    print(f", circles {len(circles(graph))}")
 
 
 def folders() -> None:
