@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 __all__ = ["app", "main", "notices_app"]
 
 app = typer.Typer(
-    help="Writes the complaint, waits for leave, and sends it once.",
+    help="Writes the complaint, waits for approval, and sends it once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # its frames show locals, and with them secrets
@@ -37,7 +37,7 @@ def _bots(
         typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end."),
     ] = False,
 ) -> None:
-    """Writes the complaint, waits for leave, and sends it once."""
+    """Writes the complaint, waits for approval, and sends it once."""
 
 
 @app.command()

@@ -220,7 +220,7 @@ class Ledger:
         return Notice.model_validate(answer["notice"]) if answer["notice"] else None
 
     async def approve(self, notice_id: str, digest: str) -> Notice:
-        """Gives leave to send exactly what *digest* was computed over."""
+        """Approves exactly what *digest* was computed over."""
         answer = await self._ask("ApproveNotice", id=notice_id, digest=digest)
         return Notice.model_validate(answer["approveNotice"])
 

@@ -1,4 +1,4 @@
-"""`speedtrap notices`: reading what would be sent, and giving or refusing leave."""
+"""`speedtrap notices`: reading what would be sent, and approving or rejecting it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -106,7 +106,7 @@ def approve(
     key: Key = "",
     key_file: KeyFile = None,
 ) -> None:
-    """Give leave to send a notice, after showing it."""
+    """Approve a notice, after showing it."""
     if not digest:
         notice = _fetch(notice_id, url, key, key_file)
         if notice.obstacle:
@@ -126,7 +126,7 @@ def reject(
     key: Key = "",
     key_file: KeyFile = None,
 ) -> None:
-    """Refuse leave; the notice is never sent."""
+    """Reject a notice: it is never sent."""
     rejected = _ask(url, key, key_file, lambda ledger: ledger.reject(notice_id, reason))
     typer.echo(f"{notice_id}  {_line(rejected)}")
 
@@ -205,7 +205,7 @@ def resume(
 ) -> None:
     """Switch sending on again."""
     _ask(url, key, key_file, lambda ledger: ledger.set_sending(on=True, reason=reason))
-    typer.echo("What has leave goes out again.")
+    typer.echo("What is approved goes out again.")
 
 
 @notices_app.command()
@@ -368,7 +368,7 @@ def _print_channel(channel: ChannelSummary) -> None:
     typer.echo(f"{channel.name}  {life}{why}")
     typer.echo(
         f"  to {channel.recipient or '(nobody configured)'};"
-        f" {channel.waiting} wait for leave, {channel.due} for their turn, {channel.sent} sent,"
+        f" {channel.waiting} wait for approval, {channel.due} for their turn, {channel.sent} sent,"
         f" {channel.unknown} unknown, {channel.dead} dead"
     )
     if test := channel.last_test:

@@ -123,7 +123,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 @dataclass
 class Desk:
-    """Where a person decides, by command, about a letter that waits for leave."""
+    """Where a person decides, by command, about a letter that waits for approval."""
 
     service: Service
     nursery: Nursery

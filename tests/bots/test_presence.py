@@ -68,7 +68,7 @@ def test_a_running_bot_sends_the_test_that_the_page_asks_for_to_the_owner(
     assert (channel(road, "mail")["alive"], channel(road, "mail")["state"]) == (False, "ENDED")
     said = road.command("channels")
     assert "mail  ENDED, none running" in said
-    assert "to (nobody configured); 0 wait for leave" in said
+    assert "to (nobody configured); 0 wait for approval" in said
     assert "last test SENT: sent to jane@home.example" in said
 
 

@@ -92,7 +92,7 @@ class Road:
         return by_channel
 
     def planned(self, stage: str) -> dict[str, dict[str, str]]:
-        """Both channels' notices once both wait for leave."""
+        """Both channels' notices once both wait for approval."""
 
         def look() -> dict[str, dict[str, str]] | None:
             notices = self.notices(stage)

@@ -43,7 +43,7 @@ MAX_ALT_CHARACTERS = 1000
 TIMELINE = "timeline"
 POSTS_A_PAGE = 100
 PAGES_AT_MOST = 10
-"""A thousand posts since a notice got its leave: nobody could say that one is not among more."""
+"""A thousand posts since a notice was approved: nobody could say that one is not among more."""
 CLOCKS_DIFFER_BY = timedelta(days=1)
 """However wrong ours is, the newest page is read in any case."""
 _HOSTS = frozenset({"api.twitter.com", "api.x.com"})
@@ -153,7 +153,7 @@ class Twitter(Channel):
         return f"X knows this account ({me}); nothing was posted"
 
     async def look_up(self, notice: Notice) -> str | None:
-        """The id of the one among our own posts, since the notice got its leave, that says this."""
+        """The id of the one among our own posts, since the notice was approved, that says this."""
         since = (notice.approved_at or notice.planned_at) - CLOCKS_DIFFER_BY
         wanted, page = _plain(notice.text), None
         async with self._session() as session:

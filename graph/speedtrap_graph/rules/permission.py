@@ -10,7 +10,7 @@ How DESIGN §5's limits are applied:
 - A notice counts from the moment it is claimed for sending, unknown outcomes included; one that
   certainly never left the house (refused, unavailable) does not count.
 - At most 1 in 24 hours, at most 2 in 7 days, and 72 hours after each before the next: the last to
-  end wins. One that comes too early keeps its leave and waits, APPROVED, with `due_at` at the end
+  end wins. One that comes too early stays APPROVED with `due_at` at the end
   of the wait.
 - A recovery that comes too early is told in the weekly digest instead; where a channel has none,
   it waits as the others do.

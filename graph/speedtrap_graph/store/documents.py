@@ -341,7 +341,7 @@ class StopDocument(NamedDocument):
 
 
 class SwitchDocument(NamedDocument):
-    """`_id` is "sending": off means that nothing leaves, whatever its leave."""
+    """`_id` is "sending": off means that nothing leaves, approved or not."""
 
     on: bool
     at: datetime

@@ -30,7 +30,7 @@ TOLD: Counter[str] = Counter()
 
 
 def public(error: GraphQLError) -> GraphQLError:
-    """*error* as it may leave the house. Refusals speak for themselves; the rest is masked."""
+    """*error* as it may be told. Refusals speak for themselves; the rest is masked."""
     original = error.original_error
     if isinstance(original, GraphError):
         return _copy(error, str(original), _extensions(original))

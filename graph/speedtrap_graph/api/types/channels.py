@@ -55,10 +55,10 @@ class Channel:
     )
     recipient: str = strawberry.field(description="Empty while nobody is configured.")
     needs_leave: bool = strawberry.field(
-        description="Whether its notices wait for a person's leave."
+        description="Whether its notices wait for a person's approval."
     )
-    waiting: int = strawberry.field(description="Notices that wait for a person's leave.")
-    due: int = strawberry.field(description="That have leave and wait for their turn.")
+    waiting: int = strawberry.field(description="Notices that wait for a person's approval.")
+    due: int = strawberry.field(description="That are approved and wait for their turn.")
     unknown: int = strawberry.field(description="That may have arrived.")
     sent: int
     dead: int

@@ -58,8 +58,8 @@ INCONCLUSIVE: tools broken, line busy or local network the bottleneck: neither e
 strawberry.enum(
     NoticeStatus,
     description="""\
-PLANNED: written; waits for leave.
-APPROVED: leave was given; waits for its turn (caps and cool-down).
+PLANNED: written; waits for approval.
+APPROVED: a person approved it; it waits for its turn (caps and cool-down).
 DUE: may be claimed by a worker.
 CLAIMED: a worker has it. SENDING: the first byte may have left. SENT: it arrived.
 DEAD: refused for good by the other side.

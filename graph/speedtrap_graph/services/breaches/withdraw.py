@@ -3,7 +3,7 @@
 It is written in the transaction that changes the breach, so that nothing leaves in between. What
 waits is withdrawn; what may have been read stays as it is and is marked as contradicted. A notice
 that was withdrawn only because the line seemed to have recovered (or not to have) comes back with
-the breach, with the leave that it had: a run that comes late must not silence anybody.
+the breach, with the approval that it had: a run that comes late must not silence anybody.
 """
 
 from collections.abc import Mapping

@@ -177,7 +177,7 @@ class Ledger(Sending):
         return await StopDocument.find_all().sort("-at").to_list()
 
     async def set_sending(self, on: bool, reason: str, by: str) -> SwitchDocument:
-        """The switch for everything: while it is off, nothing leaves, whatever its leave."""
+        """The switch for everything: while it is off, nothing leaves, approved or not."""
         row = {"on": on, "at": self.clock(), "by": by, "reason": _reason(reason)}
         await self.store["switches"].update_one({"_id": SENDING_SWITCH}, {"$set": row}, upsert=True)
         return SwitchDocument(id=SENDING_SWITCH, **row)
@@ -222,7 +222,7 @@ class Ledger(Sending):
         return await self.store["notices"].find_one(wanted, {"_id": 1}, session=session)
 
     async def _after_planning(self, row: Row, session: Session) -> None:
-        """What is held back anyway says so at once; a channel may need nobody's leave."""
+        """What is held back anyway says so at once; a channel may need nobody's approval."""
         if row["covers"]:
             await mark_told(self.store, row, row["_id"], session)
         if await self.hold_back(row, session):
@@ -230,7 +230,7 @@ class Ledger(Sending):
         if not row["recipient"]:
             return
         if row["channel"] in self.terms.owner_channels:
-            await self.grant(row, "ledger", "to the subscriber: needs no leave", session)
+            await self.grant(row, "ledger", "to the subscriber: needs no approval", session)
         elif row["channel"] in self.terms.auto_approve:
             await self.grant(row, "auto-approve", None, session)
 
