@@ -64,7 +64,7 @@ class Home:
 
     def make(self) -> None:
         self.check_owner(_user_id())
-        with _usable(self.folder):
+        with usable(self.folder):
             for folder in (
                 self.folder,
                 *(self.folder / name for name in ("keys", "logs", "probe")),
@@ -94,7 +94,7 @@ class Home:
         """One valid key for every part; a key that was revoked is replaced by a new one. Returns
         what a person should know.
         """
-        with _usable(self.folder):
+        with usable(self.folder):
             is_lost = not self._entries() and any(_text(self.key(part)) for part in ROLES)
             for part, role in ROLES.items():
                 self._ensure_key(part, probe_name if part == "probe" else part, role)
@@ -132,7 +132,7 @@ class Home:
         if not name:
             host = socket.gethostname().split(".")[0].lower()
             name = re.sub(r"[^a-z0-9-]+", "-", host).strip("-")[:64] or "home"
-        with _usable(self.folder):
+        with usable(self.folder):
             if _text(file) != name:
                 write_secret(file, name)
         return name
@@ -162,7 +162,7 @@ class Home:
         dies with the process.
         """
         self.check_owner(_user_id())
-        with _usable(self.folder):
+        with usable(self.folder):
             lock = (self.folder / "up.lock").open("a")
         with lock:
             try:
@@ -176,7 +176,7 @@ class Home:
                 ) from error
             note = self.folder / "running.json"
             where = {"address": address} if address else {}
-            with _usable(self.folder):
+            with usable(self.folder):
                 note.write_text(json.dumps({**where, "pid": os.getpid()}))
             try:
                 yield
@@ -185,7 +185,8 @@ class Home:
 
 
 @contextmanager
-def _usable(folder: Path) -> Iterator[None]:
+def usable(folder: Path) -> Iterator[None]:
+    """What the system refuses about *folder* and its files is said with what to do."""
     try:
         yield
     except OSError as error:

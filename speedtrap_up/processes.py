@@ -11,7 +11,7 @@ from speedtrap_graph import embedded
 
 from speedtrap_up import logs
 from speedtrap_up.errors import UpError
-from speedtrap_up.home import Home
+from speedtrap_up.home import Home, usable
 from speedtrap_up.supervisor import Command, Part
 
 READY_WITHIN_S = 60.0
@@ -72,12 +72,12 @@ def mongod(
 
 
 def _prepare(home: Home, environ: Mapping[str, str]) -> embedded.Mongod:
+    folder = home.folder / "mongo"
     try:
-        return embedded.prepare(home.folder / "mongo", environ)
+        with usable(folder):
+            return embedded.prepare(folder, environ)
     except embedded.EmbeddedError as error:
         raise UpError(str(error)) from error
-    except OSError as error:
-        raise UpError(f"{home.folder / 'mongo'} cannot be used: {error}") from error
 
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -104,17 +104,17 @@ def start(folder: Path, name: Path) -> tuple[bool, str]:
         said, _ = process.communicate(timeout=170)
         return process.returncode == 0, said
     alone = [] if name.parts[0] in {"probe", "report.csv"} else ["--no-probe"]
-    process = as_a_person(["up", "--port", str(free_port()), *alone, *data], folder)
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if "Ctrl-C stops" in line:
-            process.terminate()
-            rest, _ = process.communicate(timeout=60)
-            return True, said + rest
-    process.wait(timeout=60)
-    return False, said
+    with as_a_person(["up", "--port", str(free_port()), *alone, *data], folder) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C stops" in line:
+                process.terminate()
+                rest, _ = process.communicate(timeout=60)
+                return True, said + rest
+        process.wait(timeout=60)
+        return False, said
 
 
 @pytest.mark.parametrize("harm", HARM)
