@@ -74,7 +74,7 @@ class GraphSettings(StoreSettings, LogSettings):
     auto_approve: str = ""
     """Channels whose notices need no person's approval, separated by commas."""
     owner_channels: str = "apprise,webhook"
-    """Channels that lead to the subscriber: no approval is needed, and limits of their own apply."""
+    """Channels that lead to the subscriber: no approval is needed, and other limits apply."""
     claim_lease_seconds: float = Field(120, ge=1, le=3600)
     """How long a bot may hold a notice before it begins to send it."""
     sending_lease_seconds: float = Field(300, ge=1, le=3600)

@@ -154,7 +154,7 @@ def decisions() -> dict[str, Decision]:
 
 
 def enforce(schema: GraphQLSchema) -> None:
-    """Has every field check the caller's role before its resolver runs; UndecidedError for a gap."""
+    """Has every field check the caller's role before it resolves; UndecidedError for a gap."""
     decided = decisions()
     fields = dict(_fields(schema))
     if gap := fields.keys() ^ decided.keys():

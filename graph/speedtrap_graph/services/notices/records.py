@@ -31,8 +31,8 @@ DIGEST_CHANNELS = frozenset({"mail"})
 class Terms:
     """What an operator may decide about sending.
 
-    Notices of `auto_approve` need no person's approval. Those of `owner_channels` go to the subscriber
-    themselves: they need no approval either, and have limits of their own. `digest_channels` have a
+    Notices of `auto_approve` need no person's approval. Those of `owner_channels` go to the
+    subscriber: they need no approval either, and have limits of their own. `digest_channels` have a
     digest.
     """
 
