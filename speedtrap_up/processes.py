@@ -62,7 +62,8 @@ def mongod(
 
     async def ready() -> None:
         try:
-            await asyncio.to_thread(embedded.settle, current, lambda: part.alive)
+            with usable(home.folder / "mongo"):
+                await asyncio.to_thread(embedded.settle, current, lambda: part.alive)
         except embedded.EmbeddedError as error:
             raise UpError(str(error)) from error
 
