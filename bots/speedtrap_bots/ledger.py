@@ -129,7 +129,7 @@ class Ledger:
             update={"report": ServiceReport.model_validate(report["serviceReport"])}
         )
 
-    async def plan(
+    async def draft(
         self,
         breach_id: str,
         *,
@@ -159,8 +159,8 @@ class Ledger:
                 for file in content.files
             ],
         }
-        answer = await self._ask("PlanNotice", notice=notice)
-        return Notice.model_validate(answer["planNotice"])
+        answer = await self._ask("DraftNotice", notice=notice)
+        return Notice.model_validate(answer["draftNotice"])
 
     async def claim(self, channel: str, worker: str) -> Claim | None:
         """A lease on the next notice that is due in *channel*."""

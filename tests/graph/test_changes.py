@@ -52,7 +52,7 @@ async def silence(post: Post, hours: int) -> None:
 
 async def plan(post: Post, recipient: str) -> None:
     (breach,) = await post.line.breaches()
-    await post.ledger.plan(a_draft(breach, recipient=recipient), "bot")
+    await post.ledger.draft(a_draft(breach, recipient=recipient), "bot")
 
 
 CHANGES: dict[str, Change] = {
@@ -118,12 +118,12 @@ async def test_what_is_undone_is_a_change_as_well(post: Post) -> None:
 async def test_each_step_of_a_notice_is_a_change_however_many_came_after(post: Post) -> None:
     breach = await post.slow()
     first, other = [
-        await post.ledger.plan(a_draft(breach, recipient=name), "bot")
+        await post.ledger.draft(a_draft(breach, recipient=name), "bot")
         for name in ("first@isp.example", "other@isp.example")
     ]
     for number in range(60):
         post.line.clock.advance(seconds=1)
-        await post.ledger.plan(a_draft(breach, recipient=f"{number}@isp.example"), "bot")
+        await post.ledger.draft(a_draft(breach, recipient=f"{number}@isp.example"), "bot")
     marks = [await changes(post.line.store)]
 
     async def note(done: Awaitable[object]) -> None:

@@ -213,7 +213,7 @@ class Worker:
             # A letter takes a fraction of a second; a template of the operator's may take for ever.
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 content = await asyncio.to_thread(channel.write, breach, stage, covered)
-            notice = await self._ledger.plan(
+            notice = await self._ledger.draft(
                 breach.id,
                 stage=stage,
                 channel=channel.name,

@@ -45,7 +45,7 @@ class Post:
         self.hour += 1
 
     async def approved(self, breach: BreachDocument, **changes: Any) -> NoticeDocument:
-        notice = await self.ledger.plan(replace(a_draft(breach), **changes), "bot")
+        notice = await self.ledger.draft(replace(a_draft(breach), **changes), "bot")
         return await self.ledger.approve(notice.id, notice.digest, "operator")
 
     async def claimed(self, channel: str = "mail") -> Claim:

@@ -288,7 +288,7 @@ class Stage:
         """As the bots do: an opening for each open breach that is news."""
         query = {"probe": self.story.probe, "status": "OPEN", "stale": False}
         for breach in await BreachDocument.find(query).to_list():
-            await self.ledger.plan(a_draft(breach), "bot")
+            await self.ledger.draft(a_draft(breach), "bot")
 
     async def _give_leave(self) -> None:
         query = {"probe": self.story.probe, "status": "PLANNED"}

@@ -81,8 +81,8 @@ async def test_what_stopped_one_of_several_bots_is_shown_before_what_runs_well(
 
 async def test_notices_are_counted_by_how_far_they_got(post: Post, channels: Channels) -> None:
     breach = await post.slow()
-    await post.ledger.plan(a_draft(breach, channel="twitter"), "bot")
-    await post.ledger.plan(a_draft(breach, channel="webhook", recipient="me"), "bot")
+    await post.ledger.draft(a_draft(breach, channel="twitter"), "bot")
+    await post.ledger.draft(a_draft(breach, channel="webhook", recipient="me"), "bot")
     await post.sent(breach)
     mail, twitter, webhook = await channels.all()
     assert mail.count(NoticeStatus.SENT) == 1

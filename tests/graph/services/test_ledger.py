@@ -40,9 +40,9 @@ async def post(store: Store) -> Post:
 async def test_planning_twice_plans_once_and_freezes_the_content(post: Post) -> None:
     breach = await post.slow()
     first, again = await asyncio.gather(
-        post.ledger.plan(a_draft(breach), "one"), post.ledger.plan(a_draft(breach), "two")
+        post.ledger.draft(a_draft(breach), "one"), post.ledger.draft(a_draft(breach), "two")
     )
-    later = await post.ledger.plan(replace(a_draft(breach), text="Other"), "one")
+    later = await post.ledger.draft(replace(a_draft(breach), text="Other"), "one")
     assert first.id == again.id == later.id
     assert later.text == "Dear"
     assert later.digest == first.digest
@@ -63,28 +63,28 @@ async def test_the_digest_covers_everything_that_is_sent(post: Post) -> None:
         replace(a_draft(breach), recipient=f"{number}@isp.example", **change)
         for number, change in enumerate(changes)
     ]
-    digests = {(await post.ledger.plan(draft, "bot")).digest for draft in drafts}
+    digests = {(await post.ledger.draft(draft, "bot")).digest for draft in drafts}
     assert len(digests) == len(drafts)
 
 
 async def test_nothing_is_due_without_leave(post: Post) -> None:
-    await post.ledger.plan(a_draft(await post.slow()), "bot")
+    await post.ledger.draft(a_draft(await post.slow()), "bot")
     assert await post.ledger.claim("mail", "worker") is None
 
 
 async def test_leave_is_for_exactly_what_was_read(post: Post) -> None:
-    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    notice = await post.ledger.draft(a_draft(await post.slow()), "bot")
     with pytest.raises(ConflictError, match="digest"):
         await post.ledger.approve(notice.id, "0" * 64, "operator")
 
 
 async def test_a_notice_without_recipient_waits_and_names_the_setting(post: Post) -> None:
     breach = await post.slow()
-    nobody = await post.ledger.plan(replace(a_draft(breach), recipient=""), "bot")
+    nobody = await post.ledger.draft(replace(a_draft(breach), recipient=""), "bot")
     with pytest.raises(ConflictError, match="SPEEDTRAP_BOTS_MAIL_TO"):
         await post.ledger.approve(nobody.id, nobody.digest, "operator")
 
-    await post.ledger.plan(a_draft(breach), "bot")
+    await post.ledger.draft(a_draft(breach), "bot")
     after = await NoticeDocument.get(nobody.id)
     assert after is not None
     assert after.status == "SUPPRESSED"
@@ -92,7 +92,7 @@ async def test_a_notice_without_recipient_waits_and_names_the_setting(post: Post
 
 async def test_what_its_channel_could_not_send_cannot_be_approved(post: Post) -> None:
     """The server was taken out of the settings after the letter was planned."""
-    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    notice = await post.ledger.draft(a_draft(await post.slow()), "bot")
     channels = Channels(post.line.store, post.line.clock)
     await channels.report(ChannelReport("mail", "a", ChannelState.UNCONFIGURED))
     for seconds in (0, 90):  # also once that bot has fallen silent
@@ -189,12 +189,12 @@ async def test_a_retracted_breach_stops_its_notice_at_every_step(post: Post) -> 
     notice = await NoticeDocument.get(claim.notice.id)
     assert notice is not None
     assert notice.status == "SUPPRESSED"
-    planned = await post.ledger.plan(replace(a_draft(breach), channel="twitter"), "bot")
+    planned = await post.ledger.draft(replace(a_draft(breach), channel="twitter"), "bot")
     assert planned.status == "SUPPRESSED"
 
 
 async def test_an_opening_for_a_line_that_recovered_is_suppressed(post: Post) -> None:
-    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    notice = await post.ledger.draft(a_draft(await post.slow()), "bot")
     await post.good()
     with pytest.raises(ConflictError, match="SUPPRESSED, not PLANNED"):
         await post.ledger.approve(notice.id, notice.digest, "operator")
@@ -254,21 +254,21 @@ async def test_where_a_channel_has_no_digest_a_recovery_waits_for_the_limits(pos
 async def test_what_goes_to_the_subscriber_is_not_limited(post: Post) -> None:
     post.owner_channels = frozenset({"mail"})
     breach = await post.slow()
-    opening = await post.ledger.plan(a_draft(breach), "bot")
+    opening = await post.ledger.draft(a_draft(breach), "bot")
     claim = await post.claimed()
     assert await post.ledger.begin_sending(opening.id, claim.fence, "bot")
     await post.ledger.settle(opening.id, claim.fence, SENT, "bot")
     await post.good()
-    assert (await post.ledger.plan(a_draft(breach, Stage.RECOVERY), "bot")).status == "DUE"
+    assert (await post.ledger.draft(a_draft(breach, Stage.RECOVERY), "bot")).status == "DUE"
 
 
 async def test_a_recovery_without_a_sent_opening_is_suppressed_and_ends_the_opening(
     post: Post,
 ) -> None:
     breach = await post.slow()
-    opening = await post.ledger.plan(a_draft(breach), "bot")
+    opening = await post.ledger.draft(a_draft(breach), "bot")
     await post.good()
-    recovery = await post.ledger.plan(a_draft(breach, Stage.RECOVERY), "bot")
+    recovery = await post.ledger.draft(a_draft(breach, Stage.RECOVERY), "bot")
     assert recovery.status == "SUPPRESSED"
     after = await NoticeDocument.get(opening.id)
     assert after is not None
@@ -367,13 +367,13 @@ async def test_a_silence_holds_notices_back(post: Post) -> None:
 async def test_auto_approve_is_for_the_named_channels_only(post: Post) -> None:
     post.auto_approve = frozenset({"mail"})
     breach = await post.slow()
-    mail = await post.ledger.plan(a_draft(breach), "bot")
-    tweet = await post.ledger.plan(replace(a_draft(breach), channel="twitter"), "bot")
+    mail = await post.ledger.draft(a_draft(breach), "bot")
+    tweet = await post.ledger.draft(replace(a_draft(breach), channel="twitter"), "bot")
     assert (mail.status, tweet.status) == ("DUE", "PLANNED")
 
 
 async def test_a_rejected_notice_is_never_sent(post: Post) -> None:
-    notice = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    notice = await post.ledger.draft(a_draft(await post.slow()), "bot")
     rejected = await post.ledger.reject(notice.id, "not now", "operator")
     assert rejected.status == "REJECTED"
     with pytest.raises(ConflictError, match="REJECTED"):
@@ -394,10 +394,10 @@ async def test_bad_drafts_are_refused_by_their_field(post: Post) -> None:
         (replace(draft, attachments=[replace(file, media_type="png")]), "attachments[0].mediaType"),
     ):
         with pytest.raises(BadInputError) as refused:
-            await post.ledger.plan(changed, "bot")
+            await post.ledger.draft(changed, "bot")
         assert refused.value.field == name
     with pytest.raises(NotFoundError):
-        await post.ledger.plan(replace(draft, breach="none"), "bot")
+        await post.ledger.draft(replace(draft, breach="none"), "bot")
 
 
 async def test_a_consumers_cursor_only_moves_on(post: Post) -> None:

@@ -145,7 +145,7 @@ async def test_stop_is_permanent_and_takes_out_what_waits(post: Post) -> None:
     assert (stop.by, stop.reason) == ("operator", "answered STOP")
     assert await status_of(waiting.id) == "SUPPRESSED"
     await post.good()
-    later = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    later = await post.ledger.draft(a_draft(await post.slow()), "bot")
     assert later.status == "SUPPRESSED"
     assert "STOP" in (later.steps[-1].why or "")
     assert [found.recipient for found in await post.ledger.stops()] == [DESK.upper()]
@@ -164,7 +164,7 @@ async def test_stop_also_keeps_a_recovery_back(post: Post) -> None:
     await post.sent(breach)
     await post.ledger.stop(DESK, "answered STOP", "operator")
     await post.good()
-    recovery = await post.ledger.plan(a_draft(breach, Stage.RECOVERY), "bot")
+    recovery = await post.ledger.draft(a_draft(breach, Stage.RECOVERY), "bot")
     assert recovery.status == "SUPPRESSED"
 
 
@@ -192,7 +192,7 @@ async def test_a_forged_breach_sends_nothing(post: Post) -> None:
         "first_run_at": row["first_run_at"] + timedelta(minutes=7),
     }  # fmt: skip
     await post.line.store["breaches"].insert_one(forged)
-    notice = await post.ledger.plan(a_draft(BreachDocument.model_validate(forged)), "bot")
+    notice = await post.ledger.draft(a_draft(BreachDocument.model_validate(forged)), "bot")
     assert notice.status == "SUPPRESSED"
     assert "do not bear it out" in (notice.steps[-1].why or "")
 
@@ -240,7 +240,7 @@ async def test_what_the_limits_held_back_goes_into_one_weekly_digest(post: Post)
     digest = await post.approved(breach, stage=Stage.DIGEST, covers=[breach.id])
     assert digest.status == "DUE"
     assert await post.ledger.due_for_digest("mail", DESK) == []
-    other = await post.ledger.plan(a_draft((await post.line.breaches())[0], Stage.DIGEST), "bot")
+    other = await post.ledger.draft(a_draft((await post.line.breaches())[0], Stage.DIGEST), "bot")
     assert other.id == digest.id, "one a week"
 
 
@@ -264,7 +264,7 @@ async def test_a_digest_counts_as_any_letter(post: Post) -> None:
 
 async def test_a_reminder_follows_a_sent_opening_only_while_the_line_is_down(post: Post) -> None:
     breach = await post.slow()
-    unsent = await post.ledger.plan(a_draft(breach, Stage.REMINDER), "bot")
+    unsent = await post.ledger.draft(a_draft(breach, Stage.REMINDER), "bot")
     assert unsent.status == "SUPPRESSED"
     await post.good()
     breach = await post.slow()
@@ -281,7 +281,7 @@ async def told(post: Post, channel: str = "apprise") -> str:
     """Of one more breach, which then ends; the status that its opening to the subscriber had."""
     breach = await post.slow()
     draft = a_draft(breach, channel=channel, recipient="subscriber")
-    notice = await post.ledger.plan(draft, "bot")
+    notice = await post.ledger.draft(draft, "bot")
     if notice.status == "DUE":
         claim = await post.claimed(channel)
         assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
@@ -318,7 +318,7 @@ def test_the_subscriber_is_told_thirty_times_a_day_at_most() -> None:
 async def test_what_the_subscriber_was_told_does_not_hold_back_the_letter(post: Post) -> None:
     post.owner_channels = frozenset({"apprise"})
     breach = await post.slow()
-    await post.ledger.plan(a_draft(breach, channel="apprise", recipient=DESK), "bot")
+    await post.ledger.draft(a_draft(breach, channel="apprise", recipient=DESK), "bot")
     claim = await post.claimed("apprise")
     assert await post.ledger.begin_sending(claim.notice.id, claim.fence, "bot")
     await post.ledger.settle(claim.notice.id, claim.fence, SENT, "bot")
@@ -327,7 +327,9 @@ async def test_what_the_subscriber_was_told_does_not_hold_back_the_letter(post: 
 
 async def test_only_a_configured_subscriber_is_written_to(post: Post) -> None:
     post.owner_channels = frozenset({"apprise"})
-    nobody = await post.ledger.plan(a_draft(await post.slow(), channel="apprise", recipient=""), "")
+    nobody = await post.ledger.draft(
+        a_draft(await post.slow(), channel="apprise", recipient=""), ""
+    )
     assert nobody.status == "PLANNED"
 
 
@@ -346,7 +348,7 @@ async def test_stop_and_the_limits_hold_however_the_address_is_spelled(
     assert "cool-down" in (second.steps[-1].why or "")
     await post.ledger.stop(spelled, "answered STOP", "operator")
     assert await status_of(second.id) == "SUPPRESSED"
-    third = await post.ledger.plan(a_draft(await post.slow()), "bot")
+    third = await post.ledger.draft(a_draft(await post.slow()), "bot")
     assert third.status == "SUPPRESSED"
 
 

@@ -62,7 +62,7 @@ async def a_lived_line(store: Store, probe: str) -> Post:
     assert breach is not None
     found = next(b for b in await line.breaches() if b.id == breach["_id"])
     await post.sent(found, recipient=f"desk@{probe}.example")
-    await post.ledger.plan(a_draft(found, recipient=f"other@{probe}.example"), "bot")
+    await post.ledger.draft(a_draft(found, recipient=f"other@{probe}.example"), "bot")
     await line.plans.silence(probe, line.clock() + timedelta(days=9), "moving", "operator")
     await beat(store, probe, line.clock(), line.clock() + timedelta(hours=1))
     line.clock.now += timedelta(hours=3)
@@ -124,10 +124,10 @@ async def test_another_probes_digest_that_tells_of_it_is_written_anew(store: Sto
     mine = await store["breaches"].find_one({"probe": "laptop", "status": "RESOLVED"}) or {}
     told = await store["breaches"].find_one({"probe": "attic", "status": "RESOLVED"}) or {}
     breaches = {breach.id: breach for breach in await other.line.breaches()}
-    opening = await other.ledger.plan(a_draft(breaches[mine["_id"]]), "bot")
+    opening = await other.ledger.draft(a_draft(breaches[mine["_id"]]), "bot")
     covers = (mine["_id"], told["_id"])
     draft = a_draft(breaches[mine["_id"]], Stage.DIGEST, covers=covers)
-    digest = await other.ledger.plan(draft, "bot")
+    digest = await other.ledger.draft(draft, "bot")
     await delete(post)
     assert (await other.ledger.notice(digest.id)).status == "SUPPRESSED"
     assert (await other.ledger.notice(opening.id)).digest_notice is None

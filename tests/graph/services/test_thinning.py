@@ -246,7 +246,7 @@ async def test_a_breach_of_the_past_stays_with_its_letters_and_its_evidence(stor
     await measure(here.line, [GOOD] * 140, FIRST_HOUR + 6)
     (over,) = await here.line.breaches()
     assert over.status == "RESOLVED"
-    waiting = await post.ledger.plan(a_draft(over, recipient="other@isp.example"), "bot")
+    waiting = await post.ledger.draft(a_draft(over, recipient="other@isp.example"), "bot")
     raw_since = await here.thin()
     assert raw_since is not None
     assert raw_since > over.last_run_at

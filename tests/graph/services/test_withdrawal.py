@@ -88,7 +88,7 @@ async def notices_of_every_state(post: Post) -> dict[str, Claim]:
     await post.sent(breach)
     for way, recipient in WAYS.items():
         draft = a_draft(breach, channel=way, recipient=recipient)
-        notice = await post.ledger.plan(draft, "bot")
+        notice = await post.ledger.draft(draft, "bot")
         if way not in {"planned", "mail"}:
             await post.ledger.approve(notice.id, notice.digest, "operator")
     claims = {way: await post.claimed(way) for way in ("claimed", "sending")}
@@ -113,7 +113,7 @@ async def test_an_opening_that_a_seeming_recovery_held_back_comes_back_with_the_
 ) -> None:
     breach = await post.slow()
     notice = await post.approved(breach)
-    unread = await post.ledger.plan(a_draft(breach, channel="twitter"), "bot")
+    unread = await post.ledger.draft(a_draft(breach, channel="twitter"), "bot")
     await recovered(post)
     for held in (await read_again(notice), await read_again(unread)):
         assert (held.status, held.steps[-1].why) == ("SUPPRESSED", RECOVERED_FIRST)
@@ -130,7 +130,7 @@ async def test_a_recovery_that_was_none_is_withdrawn_and_comes_back_with_the_rea
     post: Post,
 ) -> None:
     await post.sent(await post.slow())
-    recovery = await post.ledger.plan(a_draft(await recovered(post), Stage.RECOVERY), "bot")
+    recovery = await post.ledger.draft(a_draft(await recovered(post), Stage.RECOVERY), "bot")
     await a_late_slow_run(post)
     gone = await read_again(recovery)
     assert (gone.status, gone.steps[-1].why) == ("SUPPRESSED", NOT_RECOVERED)
@@ -275,7 +275,7 @@ async def test_planning_and_taking_back_at_once_leave_nothing_that_waits(post: P
         async def write(breach: BreachDocument = breach, ways: tuple[str, ...] = ways) -> None:
             for channel in ways:
                 draft = a_draft(breach, channel=channel)
-                notice = await post.ledger.plan(draft, "bot")
+                notice = await post.ledger.draft(draft, "bot")
                 if notice.status == "PLANNED":
                     try:
                         await post.ledger.approve(notice.id, notice.digest, "operator")

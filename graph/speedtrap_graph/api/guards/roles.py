@@ -48,7 +48,8 @@ ROOTS: Mapping[str, Mapping[May, str]] = {
     },
     "Mutation": {
         May.MEASURE: "submitRuns heartbeat",
-        May.POST: "planNotice claimNotice beginSending settleNotice claimCheck recordBounce "
+        May.POST: "draftNotice planNotice claimNotice beginSending settleNotice claimCheck "
+        "recordBounce "
         "stopRecipient saveEventCursor reportChannel claimTest settleTest",
         May.RULE: "deleteRun deleteProbe setPlan setRule deleteRule rejudge silence approveNotice "
         "rejectNotice resolveNotice setSending setRetention sendTest",

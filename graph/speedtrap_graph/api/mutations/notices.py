@@ -18,9 +18,14 @@ class NoticeMutations:
     @strawberry.mutation(
         description="Idempotent on breach, stage, channel and recipient; freezes the content."
     )
+    async def draft_notice(self, info: Info, notice: NoticeInput) -> Notice:
+        by = info.context.caller.name
+        return Notice.of(await info.context.services.ledger.draft(notice.to_draft(), by))
+
+    @strawberry.mutation(deprecation_reason="draftNotice: a plan is what was purchased.")
     async def plan_notice(self, info: Info, notice: NoticeInput) -> Notice:
         by = info.context.caller.name
-        return Notice.of(await info.context.services.ledger.plan(notice.to_draft(), by))
+        return Notice.of(await info.context.services.ledger.draft(notice.to_draft(), by))
 
     @strawberry.mutation
     async def approve_notice(

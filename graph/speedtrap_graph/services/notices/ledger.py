@@ -35,7 +35,7 @@ __all__ = ["Claim", "Ledger"]
 class Ledger(Sending):
     """The whole ledger, as the API is given it."""
 
-    async def plan(self, draft: NoticeDraft, by: str) -> NoticeDocument:
+    async def draft(self, draft: NoticeDraft, by: str) -> NoticeDocument:
         """The notice, new or as it was planned before: then with its first content.
 
         Of digests there is one a week for each channel and recipient, whoever plans it.
