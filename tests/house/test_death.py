@@ -24,7 +24,7 @@ from tests.lab.waiting import until
 
 REQUESTS = 30
 ROUNDS = 4
-LEAST_S = 0.1
+LEAST_S = 0.25
 """Below this a figure is the scheduler's, where two processors are shared by many."""
 MOST_GROWTH_BYTES = 150 * 2**20
 MOST_KEPT_BYTES = 50 * 2**20

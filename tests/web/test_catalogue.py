@@ -13,12 +13,12 @@ from speedtrap_web.views.drawings.chart import twice_shown
 PACKAGE = Path(__file__).parents[2] / "web/speedtrap_web"
 SOURCES = [
     file
-    for pattern in ("*.py", "views/*.py", "templates/*.html", "templates/*.xml", "static/*.js")
+    for pattern in ("**/*.py", "templates/*.html", "templates/*.xml", "static/*.js")
     for file in PACKAGE.glob(pattern)
-    if file.name != "catalogue.py"
+    if file.name != "catalogue.py" and file.parent.name != "languages"
 ]
 TEXT = "".join(file.read_text(encoding="utf-8") for file in SOURCES) + (
-    PACKAGE / "catalogue.py"
+    PACKAGE / "text/catalogue.py"
 ).read_text(encoding="utf-8")
 KEY = r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_]+)+"
 

@@ -29,6 +29,9 @@ from speedtrap_web.pages import errors, explorer
 from speedtrap_web.settings import WebSettings
 
 
+IDLE_AT_MOST_S = 2.0
+
+
 class Assets(StaticFiles):
     """Files whose path names their version: a browser needs to ask for each only once."""
 
@@ -72,9 +75,11 @@ def _site_app(settings: WebSettings, clock: Callable[[], datetime]) -> Starlette
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         timeout = httpx.Timeout(settings.graph_timeout_s)
+        # graph closes a connection that rests for 5 s: we must not ask on it just then.
+        limits = httpx.Limits(keepalive_expiry=IDLE_AT_MOST_S)
         # Settings say where graph is; a proxy of the environment must not see its keys.
         async with httpx.AsyncClient(
-            timeout=timeout, trust_env=False, event_hooks=bounded()
+            timeout=timeout, limits=limits, trust_env=False, event_hooks=bounded()
         ) as client:
             app.state.site = web.Site(
                 graph=Graph(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnected
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
 from speedtrap_graph.api.guards.errors import public
 from speedtrap_graph.clock import system_clock
@@ -86,7 +86,9 @@ class Authentication:
         finally:
             open_socket.cancel()
             # What was still to be said to a client that has been sent away is nobody's mistake.
-            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnected):
+            with contextlib.suppress(
+                asyncio.CancelledError, WebSocketDisconnect, WebSocketDisconnected
+            ):
                 await open_socket
 
     def _note(self, caller: Caller) -> None:

@@ -508,8 +508,8 @@ ENGLISH: Mapping[str, str] = {
     "silence.submit": "Silence",
     "feed.title": "speedtrap: breaches",
     "feed.link": "Feed",
-    # ServiceReport of a month
-    "nav.report": "ServiceReport",
+    # Report of a month
+    "nav.report": "Report",
     "pdf.chart": "Breach {reference}: {n} runs before, in and after it, one mark each. "
     "The table below has the figures of those that it stands on.",
     "pdf.cut": "The newest {n}; all of them are in the CSV.",

@@ -514,7 +514,7 @@ SPANISH: Mapping[str, str] = {
     "silence.submit": "Silenciar",
     "feed.title": "speedtrap: incumplimientos",
     "feed.link": "Canal Atom",
-    # ServiceReport of a month
+    # Report of a month
     "pdf.chart": "Incumplimiento {reference}: {n} pruebas de antes, durante y después, una marca "
     "por prueba. La tabla de abajo tiene las cifras de aquellas en las que se apoya.",
     "pdf.cut": "Las {n} más recientes; todas están en el CSV.",
