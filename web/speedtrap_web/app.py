@@ -28,7 +28,6 @@ from speedtrap_web.http.speed import create_speed_app
 from speedtrap_web.pages import errors, explorer
 from speedtrap_web.settings import WebSettings
 
-
 IDLE_AT_MOST_S = 2.0
 
 
