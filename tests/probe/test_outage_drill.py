@@ -116,6 +116,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(400)
 def test_an_outage_is_one_outage_every_run_is_there_once_and_no_figure_is_0(
     mongod: Mongod, tmp_path: Path
