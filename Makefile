@@ -32,7 +32,7 @@ MONGOD_LIBRARIES := for m in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/
 	done
 VENDOR_SOURCES := $(wildcard web/vendor.py web/package.json web/package-lock.json)
 
-.PHONY: help up secrets setup vendor check test test-compose test-tools bench measure fuzz walk bench-bots bench-probe shots dist sbom format clean
+.PHONY: help up secrets setup vendor check test drill test-compose test-tools bench measure fuzz walk bench-bots bench-probe shots dist sbom format clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -57,13 +57,21 @@ check: $(VENV)/.dev ## lint, format, types (also as on Windows and macOS), impor
 	$(VENV)/bin/mypy --platform darwin $(PRODUCT)
 	$(VENV)/bin/lint-imports
 
-test: $(VENV)/.dev $(VENV)/.vendor test-tools ## all tests, on real parts
+test: $(VENV)/.dev $(VENV)/.vendor test-tools ## all tests on real parts but the long ones
 ifeq ($(strip $(ARGS)),)
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not system"
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not drill and not system"
 	@# Alone: a run made while the processors are busy is, rightly, no evidence.
-	$(PY) -m pytest -m system
+	$(PY) -m pytest -m "not drill and system"
 else
 	$(PY) -m pytest $(ARGS)
+endif
+
+drill: $(VENV)/.dev $(VENV)/.vendor test-tools ## the long tests: outage, failover, kill -9, floods of every kind
+ifeq ($(strip $(ARGS)),)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "drill and not system"
+	$(PY) -m pytest -m "drill and system"
+else
+	$(PY) -m pytest -m drill $(ARGS)
 endif
 
 test-compose: $(VENV)/.dev test-tools ## the same road in containers; needs a Docker engine, builds the images

@@ -20,6 +20,7 @@ SMALL = Scale(
 )
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(900)
 def test_whatever_goes_wrong_and_whoever_is_killed_each_notice_arrives_once(
     tmp_path: Path,

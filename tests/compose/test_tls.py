@@ -8,12 +8,11 @@ from uuid import uuid4
 import httpx
 import pytest
 from cryptography import x509
-from playwright.sync_api import sync_playwright
 
 from tests.compose.authority import DOMAIN
 from tests.compose.load import under_load
 from tests.compose.stack import Stack, becomes_true
-from tests.lab.browser import FLAGS, chromium_path, log_in
+from tests.lab.browser import log_in, running_browser
 from tests.lab.smtp import SmtpServer
 
 pytestmark = pytest.mark.system
@@ -112,9 +111,7 @@ def by_the_probe(stack: Stack, *words: str) -> str:
 def approve_on_the_page(stack: Stack, notice: dict[str, Any]) -> None:
     """In a real browser, as the subscriber: log in, read, approve."""
     page_url = f"https://{DOMAIN}:{stack.tls_port}"
-    flags = [*FLAGS, f"--host-resolver-rules=MAP {DOMAIN} 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=flags)
+    with running_browser(f"--host-resolver-rules=MAP {DOMAIN} 127.0.0.1") as browser:
         # Nobody but this test knows the authority; the chain was looked at before.
         page = browser.new_context(ignore_https_errors=True).new_page()
         log_in(page, page_url, stack.admin)
@@ -122,7 +119,6 @@ def approve_on_the_page(stack: Stack, notice: dict[str, Any]) -> None:
         assert notice["subject"] in page.inner_text("main")
         page.click("#approve")
         page.wait_for_load_state()
-        browser.close()
 
 
 def test_a_renewed_certificate_is_served_and_no_run_is_lost_meanwhile(

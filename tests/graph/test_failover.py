@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.graph.following import Follower, following
 from tests.lab.mongo import ReplicaSet, replica_set_of_three, running_mongod
@@ -86,6 +87,7 @@ async def _planned(client: httpx.AsyncClient, service: Service, breach: str) -> 
     return "errors" not in response.json()
 
 
+@pytest.mark.drill
 async def test_a_killed_primary_costs_seconds_and_nothing_else(tmp_path: Path) -> None:
     with replica_set_of_three(tmp_path / "db") as mongods:
         copies = [make_service(mongods, "speedtrap", tmp_path / "service") for _ in range(2)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.drills import mostly_drilled
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.service import Service, running_service
 
@@ -133,14 +134,14 @@ async def assert_little_is_written(service: Service, said: bytes, times: int) ->
     assert service.post("{ me { role } }") == {"data": {"me": {"role": "ADMIN"}}}
 
 
-@pytest.mark.parametrize("what", STRANGERS)
+@pytest.mark.parametrize("what", mostly_drilled(STRANGERS, ["no HTTP"]))
 async def test_what_a_stranger_sends_again_and_again_is_a_few_lines(
     service: Service, what: str
 ) -> None:
     await assert_little_is_written(service, STRANGERS[what], TIMES)
 
 
-@pytest.mark.parametrize("what", OF_A_KEY)
+@pytest.mark.parametrize("what", mostly_drilled(OF_A_KEY, ["no JSON"]))
 async def test_what_a_socket_says_again_and_again_is_a_few_lines(
     service: Service, what: str
 ) -> None:

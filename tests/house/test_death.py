@@ -17,9 +17,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.lab.drills import mostly_drilled
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.service import write_keys
-from tests.lab.strangers import HABITS
+from tests.lab.strangers import FLOODS, HABITS, HUGE, MALFORMED, SLOW, SOCKETS
 from tests.lab.waiting import until
 
 REQUESTS = 30
@@ -126,7 +127,10 @@ def a_stranger(door: Door, habit: str) -> Iterator[subprocess.Popen[bytes]]:
         stranger.communicate()
 
 
-@pytest.mark.parametrize("habit", HABITS)
+ONE_OF_EACH_KIND = [next(iter(kind)) for kind in (SLOW, MALFORMED, HUGE, FLOODS, SOCKETS)]
+
+
+@pytest.mark.parametrize("habit", mostly_drilled(HABITS, ONE_OF_EACH_KIND))
 async def test_a_stranger_shuts_no_good_client_out(door: Door, habit: str) -> None:
     alone_s = await door.p99_s()
     bytes_before, said_before = door.bytes(), door.said()

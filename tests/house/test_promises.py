@@ -27,6 +27,7 @@ from speedtrap import app as house
 from speedtrap import keys_app, probes_app, secrets_app
 from speedtrap_up import api, plan
 from speedtrap_up import secrets as house_secrets
+from tests.lab.drills import mostly_drilled
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = [ROOT, *(ROOT / part for part in ("probe", "graph", "bots", "web"))]
@@ -194,12 +195,35 @@ def test_real_secrets_are_ignored_by_git_and_examples_are_not() -> None:
     assert not ignored("secrets/README.md")
 
 
-def test_ci_runs_check_and_test_and_can_be_executed() -> None:
+def test_ci_runs_check_test_and_drill_and_can_be_executed() -> None:
     script = ROOT / ".ci/run"
     assert script.stat().st_mode & 0o111
     lines = script.read_text().splitlines()
     assert lines[0].startswith("#!")
-    assert [line for line in lines if line.startswith("make")] == ["make check", "make test"]
+    assert [line for line in lines if line.startswith("make")] == [
+        "make check",
+        "make test",
+        "make drill",
+    ]
+
+
+def test_test_and_drill_together_run_every_test_once() -> None:
+    selected = re.findall(r'pytest .*-m "([^"]+)"', (ROOT / "Makefile").read_text())
+    assert sorted(selected) == [
+        "drill and not system",
+        "drill and system",
+        "not drill and not system",
+        "not drill and system",
+    ]
+
+
+def test_each_marker_of_a_drill_has_its_short_row() -> None:
+    rows = mostly_drilled(["a", "b", "c"], ["b"])
+    assert rows[1] == "b"
+    marks = [[mark.name for mark in getattr(row, "marks", ())] for row in rows]
+    assert marks == [["drill"], [], ["drill"]]
+    with pytest.raises(LookupError, match=r"not in the table: .*d"):
+        mostly_drilled(["a"], ["d"])
 
 
 @pytest.fixture(scope="module")

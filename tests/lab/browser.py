@@ -4,7 +4,7 @@
         page.goto(url)
 
 Playwright's sync interface keeps an event loop running in its thread: use it in modules without
-async tests, and let the browser end with the module.
+async tests, and let the browser end with the module. Each step has a deadline (`tests.lab.steps`).
 """
 
 import contextlib
@@ -12,14 +12,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+import psutil
 from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
     Page,
     Request,
-    sync_playwright,
 )
+
+from tests.lab.steps import close, kill, running_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -48,13 +50,17 @@ def chromium_path() -> str:
 
 
 @contextlib.contextmanager
-def running_browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
+def running_browser(*flags: str) -> Iterator[Browser]:
+    """A Chromium with *flags* besides the usual ones; killed when it does not close in time."""
+    with running_playwright() as playwright:
+        others = set(psutil.Process().children(recursive=True))
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, *flags])
+        started = set(psutil.Process().children(recursive=True)) - others
         try:
             yield browser
         finally:
-            browser.close()
+            if not close(browser):
+                kill(started)
 
 
 @contextlib.contextmanager
@@ -83,7 +89,7 @@ def reader(
         with watched(context, scripts=scripts, refused=refused) as page:
             yield page
     finally:
-        context.close()
+        close(context)
 
 
 @contextlib.contextmanager
@@ -114,7 +120,7 @@ def watched(
         page.on("request", asked)
         yield page
     finally:
-        page.close()
+        close(page)
     missed = [part for part in refused if not any(part in problem for problem in problems)]
     others = [problem for problem in problems if not any(part in problem for part in refused)]
     if missed or others:

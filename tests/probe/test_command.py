@@ -48,7 +48,7 @@ def test_tools_see_neither_our_secrets_nor_a_proxy_nobody_asked_for() -> None:
 
 PROBE = """
 import sys
-from speedtrap_probe import command
+from speedtrap_probe.programs import command
 tool = "import os, subprocess, sys, time; "
 tool += "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
 tool += "print(os.getpid(), child.pid, file=open(sys.argv[1] + '.new', 'w'), flush=True); "

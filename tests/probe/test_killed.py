@@ -9,11 +9,13 @@ from pathlib import Path
 from uuid import UUID
 
 import psutil
+import pytest
 from speedtrap_probe.files import report
 from speedtrap_probe.files.outbox import Outbox
 from speedtrap_probe.service.submit import Beat, Service, deliver
 
 from tests.lab.collector import KEY, Ledger, collector
+from tests.lab.drills import mostly_drilled
 from tests.probe.test_programs import OOKLA_VERSION, a_speedtest
 
 CAPTURE = Path(__file__).parent / "captures" / "ookla"
@@ -64,6 +66,7 @@ def _of(process: psutil.Process, program: Path) -> bool:
     return str(program) in (process.info["cmdline"] or [])
 
 
-def test_eight_runs_killed_at_random_points_leave_everything_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", mostly_drilled([2, 8], [2]))
+def test_runs_killed_at_random_points_leave_everything_whole(count: int, tmp_path: Path) -> None:
     """Two hundred are killed by `make bench`."""
-    assert killed(8, tmp_path).startswith("killed 8 runs")
+    assert killed(count, tmp_path).startswith(f"killed {count} runs")

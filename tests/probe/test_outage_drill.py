@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from speedtrap_probe.files.outbox import Outbox
 
+from tests.lab.drills import mostly_drilled
 from tests.lab.mongo import Mongod, fresh_database
 from tests.lab.service import running_service
 from tests.lab.speed import speed_server
@@ -117,8 +118,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("runs_while_down", mostly_drilled([1, 4], [1]))
 def test_an_outage_is_one_outage_every_run_is_there_once_and_no_figure_is_0(
-    mongod: Mongod, tmp_path: Path
+    mongod: Mongod, tmp_path: Path, runs_while_down: int
 ) -> None:
     if os.geteuid() != 0:
         pytest.fail("the outage drill needs root, for a network namespace of its own")
@@ -162,7 +164,7 @@ def test_an_outage_is_one_outage_every_run_is_there_once_and_no_figure_is_0(
             until(lambda: speed.connections > before + 3)  # the next run is downloading
             line.pull()
             pulled = len(rows())
-            until(lambda: len(rows()) >= pulled + 4)
+            until(lambda: len(rows()) >= pulled + runs_while_down)
             line.plug()
             plugged = len(rows())
             until(lambda: any(row["download_mbps"] for row in rows()[plugged:]))

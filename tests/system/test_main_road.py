@@ -214,6 +214,7 @@ def test_six_slow_runs_lead_to_one_letter_and_one_post_with_leave(tmp_path: Path
         assert house.left_behind() == []
 
 
+@pytest.mark.drill
 def test_the_road_survives_kill_9_of_every_part_at_every_step(tmp_path: Path) -> None:
     victims = cycle(["mongod", "service", "bots"])
     with the_road(tmp_path) as (house, line, smtp, x):

@@ -11,6 +11,7 @@ from tests.lab.axe import Axe
 from tests.lab.browser import reader, running_browser, sideways_px, watched
 from tests.lab.mongo import Mongod
 from tests.lab.service import Service
+from tests.lab.steps import close
 from tests.web.stages import MAIN, SCENES, Scene, Stage, all_stages, log_in_quietly
 
 pytestmark = pytest.mark.browser
@@ -48,7 +49,7 @@ def readers(chromium: Browser) -> Iterator[dict[bool, BrowserContext]]:
     contexts = {admin: chromium.new_context(locale="en-GB") for admin in (False, True)}
     yield contexts
     for context in contexts.values():
-        context.close()
+        close(context)
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)

@@ -1,6 +1,5 @@
 """What is asked for many probes at once is what would be found for each."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +8,7 @@ from speedtrap_graph.services.breaches.plans_and_rules import Plans
 from speedtrap_graph.services.intake.ingest import Ingest
 from speedtrap_graph.services.judging.standards import EPOCH, load_standards, load_standards_of
 from speedtrap_graph.services.read.browse import Browse
-from speedtrap_graph.store.database import Store, connect, prepare
+from speedtrap_graph.store.database import Store
 
 from tests.lab.runs import a_run
 
@@ -17,14 +16,11 @@ PROBES = ["attic", "barn", "cellar"]
 
 
 @pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    store = connect(mongo_uri, database_name)
-    await prepare(store)
+async def store(store: Store) -> Store:
     ingest = Ingest(store, lambda: datetime.now(UTC))
     runs = [a_run(900.0 - h, hours_ago=h + 1, probe=probe) for probe in PROBES for h in range(3)]
     assert len((await ingest.submit(runs, None)).accepted) == 9
-    yield store
-    await store.close()
+    return store
 
 
 async def test_standards_of_many_are_those_of_each(store: Store) -> None:

@@ -177,14 +177,14 @@ async def test_whoever_follows_the_breaches_misses_no_number(store: Store) -> No
 VICTIM = """
 import asyncio, sys
 from datetime import datetime, UTC
-from speedtrap_graph.services import removal
+from speedtrap_graph.services.probes import remove
 from speedtrap_graph.store.database import connect, prepare
 
 async def main(uri, database):
     store = connect(uri, database)
     await prepare(store)
-    removal.AT_ONCE = 3
-    work = removal.Removal(store, lambda: datetime(2026, 3, 4, tzinfo=UTC))
+    remove.AT_ONCE = 3
+    work = remove.Removal(store, lambda: datetime(2026, 3, 4, tzinfo=UTC))
     begun = await work.begin("attic", "sold", "operator")
     print("begun", flush=True)
     def told():
@@ -198,13 +198,13 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.parametrize("batches", [1, 4, 9, 20])
 async def test_killed_in_the_middle_it_is_ended_by_the_next_round(
-    store: Store, mongod: Mongod, database_name: str, batches: int
+    store: Store, mongod: Mongod, batches: int
 ) -> None:
     await a_lived_line(store, "laptop")
     post = await a_lived_line(store, "attic")
     held, others = await everything(store, "attic"), await everything(store, "laptop")
     victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", VICTIM, mongod.uri, database_name,
+        sys.executable, "-c", VICTIM, mongod.uri, store.database.name,
         stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
     )  # fmt: skip
     assert victim.stdout is not None

@@ -199,10 +199,10 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 8])
 async def test_killed_between_run_and_rollup_nothing_is_lost(
-    store: Store, mongod: Mongod, database_name: str, lines: int
+    store: Store, mongod: Mongod, lines: int
 ) -> None:
     victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", VICTIM, mongod.uri, database_name,
+        sys.executable, "-c", VICTIM, mongod.uri, store.database.name,
         stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
     )  # fmt: skip
     assert victim.stdout is not None
