@@ -119,7 +119,7 @@ class Ledger:
             return None
         breach = Breach.model_validate(answer["breach"])
         report = await self._ask(
-            "ServiceReport",
+            "Report",
             probe=breach.probe,
             since=(breach.first_run_at - REPORT_BEFORE).isoformat(),
             # What comes later is left out, so that the same breach always reads the same.
