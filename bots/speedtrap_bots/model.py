@@ -126,6 +126,7 @@ class Observation(_Answer):
     run: str
     value: float | None = None
     broken: bool | None = None
+    in_breach: bool = False
 
 
 class NoticeSummary(_Answer):

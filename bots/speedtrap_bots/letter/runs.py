@@ -28,7 +28,7 @@ def said_to_the_rule(breach: Breach) -> dict[str, Observation]:
 
 def runs_that_broke(breach: Breach) -> list[Run]:
     said = said_to_the_rule(breach)
-    return [run for run in breach.runs if run.id in said and said[run.id].broken]
+    return [run for run in breach.runs if run.id in said and said[run.id].in_breach]
 
 
 def tool_figure(m: Measurement, metric: str) -> float | None:

@@ -419,6 +419,16 @@ class Breach(Answer):
     notices: list[NoticeBrief] = []
 
 
+class Observation(Answer):
+    """What a run says to the breach's rule, as graph judged it; `broken` is None for nothing."""
+
+    run: str
+    value: float | None = None
+    threshold: float | None = None
+    broken: bool | None = None
+    in_breach: bool = False
+
+
 class Attachment(Answer):
     name: str
     media_type: str

@@ -64,7 +64,7 @@ FOLLOWING: Mapping[str, str] = {
     "Attachment": "name mediaType altText sha256 sizeBytes contentBase64",
     "Breach": "id reference probe rule plan status firstRunAt openedAt lastRunAt resolvedAt count "
     "medianMbps subscribedMbps stale runs window observations",
-    "BreachObservation": "run value broken",
+    "BreachObservation": "run value threshold broken inBreach",
     "BreachChange": "kind probe rule before after wouldBeAnnounced withdrawn contradicted",
     "BreachConnection": "edges nodes pageInfo",
     "BreachEdge": "cursor node",
