@@ -29,6 +29,7 @@ def a_measurement(
     tool: str = "ookla", download_mbps: float | None = 123.4, **more: Any
 ) -> Measurement:
     more.setdefault("started_at", NOON)
+    more.setdefault("local", tool == "lan")
     more.setdefault("server", Server(name="Comms Provider", location="Denver, CO"))
     more.setdefault("latency_ms", 12.5)
     more.setdefault("upload_mbps", 20.25)

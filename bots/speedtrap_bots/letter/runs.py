@@ -2,9 +2,6 @@
 
 from speedtrap_bots.model import Breach, Measurement, Observation, Run
 
-LOCAL_TOOL = "lan"
-"""Measures the home network, not the internet line."""
-
 
 def all_runs(breach: Breach) -> list[Run]:
     """The window with the breach's own runs, oldest first, each once.
