@@ -81,9 +81,13 @@ class Server(_Answer):
 
 
 class Measurement(_Answer):
-    """One execution of one tool. What was not measured is None."""
+    """One execution of one tool. What was not measured is None.
+
+    `local`: it is about the home network, not the line.
+    """
 
     tool: str
+    local: bool = False
     tool_version: str | None = None
     started_at: datetime
     download_mbps: float | None = None
@@ -126,6 +130,7 @@ class Observation(_Answer):
     run: str
     value: float | None = None
     broken: bool | None = None
+    in_breach: bool = False
 
 
 class NoticeSummary(_Answer):

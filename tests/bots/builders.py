@@ -29,6 +29,7 @@ def a_measurement(
     tool: str = "ookla", download_mbps: float | None = 123.4, **more: Any
 ) -> Measurement:
     more.setdefault("started_at", NOON)
+    more.setdefault("local", tool == "lan")
     more.setdefault("server", Server(name="Comms Provider", location="Denver, CO"))
     more.setdefault("latency_ms", 12.5)
     more.setdefault("upload_mbps", 20.25)
@@ -110,7 +111,8 @@ def with_observations(breach: Breach) -> Breach:
 def _observed(run: Run, breach: Breach, in_breach: bool) -> Observation:
     rule, value = breach.rule, None
     if run.outcome != "MEASURED":
-        return Observation(run=run.id, broken=True if run.outcome == "OUTAGE" else None)
+        is_down = run.outcome == "OUTAGE"
+        return Observation(run=run.id, broken=is_down or None, in_breach=is_down and in_breach)
     judged = {"DOWNLOAD": run.download_mbps, "UPLOAD": run.upload_mbps, "LATENCY": run.latency_ms}
     value = judged.get(rule.metric, run.measurements[0].packet_loss_ratio)
     if rule.tool is not None:
@@ -120,7 +122,7 @@ def _observed(run: Run, breach: Breach, in_breach: bool) -> Observation:
         return Observation(run=run.id)
     more_is_better = rule.metric in {"DOWNLOAD", "UPLOAD"}
     beyond = value < threshold(breach) if more_is_better else value > threshold(breach)
-    return Observation(run=run.id, value=value, broken=in_breach or beyond)
+    return Observation(run=run.id, value=value, broken=in_breach or beyond, in_breach=in_breach)
 
 
 def a_mark(status: str = "OPEN", *notices: NoticeSummary, **changes: Any) -> BreachSummary:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from speedtrap_web.graphql.answers import Rule, Run
+from speedtrap_web.graphql.answers import Observation, Rule, Run
 from speedtrap_web.printing.pdf import COLOURS, evidence_data, set_pdf
 from speedtrap_web.text.catalogue import EN
 from speedtrap_web.views.breaches import BreachLine
@@ -91,7 +91,7 @@ def test_the_evidence_holds_every_run_of_the_breach_and_no_letter(
     text = words_of(found.content)
     for figure in re.findall(r'<td class="best">([^<]+)</td>', page.text):
         assert figure in text
-    reference = re.search(r"Breach ([\w-]+\d)", text_of(page))
+    reference = re.search(r"Breach (ST-\w{6})", text_of(page))
     assert reference is not None
     assert reference[1] in text
     assert "Dear support team" not in text
@@ -109,7 +109,7 @@ def test_what_others_wrote_stays_text(name: str) -> None:
     context = {
         "breach": breach,
         "line": BreachLine(said, said, said, said, said, "bad", "▼", "", said, ()),
-        "evidence": evidence(breach, [a_run(started_at=NOON)], words()),
+        "evidence": evidence(breach, [a_run(started_at=NOON)], [], words()),
         "plan": said,
         "rule_sentence": said,
         "table": Table((said,), (run,)),
@@ -141,7 +141,10 @@ def test_the_picture_of_a_breach_shows_each_run_where_it_was() -> None:
         resolved_at=runs[6].started_at,
         status="RESOLVED",
     )
-    found = evidence(breach, runs, words())
+    said = [
+        Observation(run=run.id, value=run.download_mbps, in_breach=run in runs[2:5]) for run in runs
+    ]
+    found = evidence(breach, runs, said, words())
     assert found is not None
     picture = found.picture
     top = float(picture.y_marks[-1].label.replace(",", ""))
@@ -164,32 +167,21 @@ def test_the_picture_of_a_breach_shows_each_run_where_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "figures", "title", "value"),
+    ("rule", "figure", "title", "value"),
     [
-        ({"metric": "LATENCY", "above_ms": 40}, {}, "Latency, ms", 52.0),
-        ({"metric": "JITTER", "above_ms": 5}, {"jitter_ms": 9.5}, "Jitter, ms", 9.5),
-        (
-            {"metric": "PACKET_LOSS", "above_ratio": 0.02}, {"packet_loss_ratio": 0.05},
-            "Lost packets, %", 5.0,
-        ),
-        (
-            {"tool": "fast", "below_ratio": 0.5}, {"download_mbps": 90.0},
-            "Download (fast), Mbps", 90.0,
-        ),
+        ({"metric": "LATENCY", "above_ms": 40}, 52.0, "Latency, ms", 52.0),
+        ({"metric": "JITTER", "above_ms": 5}, 9.5, "Jitter, ms", 9.5),
+        ({"metric": "PACKET_LOSS", "above_ratio": 0.02}, 0.05, "Lost packets, %", 5.0),
+        ({"tool": "fast", "below_ratio": 0.5}, 90.0, "Download (fast), Mbps", 90.0),
     ],
 )  # fmt: skip
 def test_a_breach_of_any_rule_has_its_own_figures_in_its_picture(
-    rule: dict[str, Any], figures: dict[str, float], title: str, value: float
+    rule: dict[str, Any], figure: float, title: str, value: float
 ) -> None:
-    tools = [
-        {"tool": "fast", "duration_s": 9, **figures},
-        {"tool": "lan", "duration_s": 9, "jitter_ms": 0.1, "packet_loss_ratio": 0.0},
-        {"tool": "ookla", "duration_s": 9, "download_mbps": 934.2},
-    ]
-    times = {"started_at": NOON, "finished_at": NOON}
-    run = a_run(measurements=tools, latency_ms=52.0, **times)
+    run = a_run(started_at=NOON, finished_at=NOON)
+    said = [Observation(run=run.id, value=figure, in_breach=True)]
     breach = a_breach(rule=Rule(**rule), first_run_at=NOON, last_run_at=NOON, resolved_at=NOON)
-    found = evidence(breach, [run], words())
+    found = evidence(breach, [run], said, words())
     assert found is not None
     assert found.title == title
     assert bool(found.picture.subscribed) == ("Mbps" in title)
@@ -200,7 +192,7 @@ def test_a_breach_of_any_rule_has_its_own_figures_in_its_picture(
 
 
 def test_a_breach_whose_runs_are_no_longer_kept_has_no_picture() -> None:
-    assert evidence(a_breach(), [], words()) is None
+    assert evidence(a_breach(), [], [], words()) is None
 
 
 def colours_of(pdf: bytes) -> Counter[tuple[int, int, int]]:

@@ -190,7 +190,8 @@ def test_a_probe_that_falls_silent_is_told(empty: Service, mongod: Mongod) -> No
 def test_a_silence_is_told_coarsely_and_until_when_it_is_so_long(
     quiet: timedelta, said: str, lasts: timedelta
 ) -> None:
-    probe = a_probe(last_seen_at=NOW - quiet, expected_at=NOW - quiet, silent=True)
+    moments = {"last_seen_at": NOW - quiet, "expected_at": NOW - quiet, "silent_at": NOW - quiet}
+    probe = a_probe(**moments, silent=True)
     reading = words()
     (notice,) = banners(probe, choose("30d", NOW, reading.zone, NOW - 60 * DAY), reading)
     assert f">{said}<" in notice.text
@@ -204,12 +205,12 @@ def test_a_page_lasts_until_what_it_tells_of_begins_or_ends() -> None:
         freshness = Freshness(NOW)
         reading = Words(words().catalogue, zone_of(a_plan()), freshness)
         span = choose("30d", NOW, reading.zone, NOW - 60 * DAY)
-        banners(a_probe(**{"expected_at": NOW + DAY, **changes}), span, reading)
+        banners(a_probe(**{"silent_at": NOW + DAY, **changes}), span, reading)
         return freshness.until - NOW
 
     soon = NOW + 11 * MINUTE
     assert lasts() == LONGEST
-    assert lasts(expected_at=NOW - 4 * MINUTE) == 11 * MINUTE
+    assert lasts(silent_at=soon) == 11 * MINUTE
     assert lasts(plans=[a_plan(since=soon), a_plan()]) == 11 * MINUTE
     assert lasts(silence={"until": soon, "reason": "moving", "by": "me"}) == 11 * MINUTE
 

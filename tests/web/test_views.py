@@ -112,7 +112,13 @@ def test_a_failed_tool_is_shown_with_its_reason() -> None:
     run = a_run(
         measurements=[
             {"tool": "speedtest-cli", "duration_s": 1, "failure": failure},
-            {"tool": "lan", "duration_s": 8, "download_mbps": 2300.0, "latency_ms": 0.4},
+            {
+                "tool": "lan",
+                "local": True,
+                "duration_s": 8,
+                "download_mbps": 2300.0,
+                "latency_ms": 0.4,
+            },
         ]
     )
     failed, local = last_run(run, words()).lines
@@ -123,7 +129,7 @@ def test_a_failed_tool_is_shown_with_its_reason() -> None:
 def test_tools_that_disagree_are_a_finding() -> None:
     tools = [
         {"tool": "fast", "median": 300, "n": 40, "failures": 0},
-        {"tool": "lan", "median": 2300, "n": 40, "failures": 0},
+        {"tool": "lan", "local": True, "median": 2300, "n": 40, "failures": 0},
         {"tool": "ookla", "median": 900, "n": 40, "failures": 2},
     ]
     table = tool_table(a_report(tools=tools), words())

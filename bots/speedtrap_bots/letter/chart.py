@@ -99,13 +99,12 @@ def _drawable(text: str) -> str:
 
 def _points(axes: Axes, breach: Breach, place: Callable[[Run], Any], size: float) -> None:
     """Each run's figure over its *place*."""
-    ids = {run.id for run in breach.runs}
     seen: dict[str, list[tuple[Any, float]]] = {label: [] for label, *_ in _KINDS}
     said = said_to_the_rule(breach)
     for run in all_runs(breach):
         found = said.get(run.id)
         if found is not None and found.value is not None and found.broken is not None:
-            kind = KEPT if not found.broken else IN_BREACH if run.id in ids else WORSE
+            kind = KEPT if not found.broken else IN_BREACH if found.in_breach else WORSE
             seen[kind].append((place(run), found.value))
     for label, colour, marker, filling in _KINDS:
         if seen[label]:

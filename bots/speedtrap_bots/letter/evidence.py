@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from speedtrap_bots.letter.clean import MAX_SENTENCE_CHARACTERS, clean, clean_for_post, csv_cell
 from speedtrap_bots.letter.method import method_of
 from speedtrap_bots.letter.runs import (
-    LOCAL_TOOL,
     all_runs,
     runs_that_broke,
     said_to_the_rule,
@@ -359,7 +358,7 @@ def _row(run: Run, breach: Breach, zone: ZoneInfo, below: bool, said: Observatio
 
 
 def _tool_in_words(m: Measurement, metric: str) -> str:
-    tool = clean(m.tool, 30) + (" (home network)" if m.tool == LOCAL_TOOL else "")
+    tool = clean(m.tool, 30) + (" (home network)" if m.local else "")
     if m.failure:
         return f"{tool} {_FAILURES.get(m.failure.kind, 'failed')}"
     value = tool_figure(m, metric)
@@ -371,12 +370,10 @@ def _tool_medians(window: Sequence[Run], breach: Breach) -> tuple[ToolMedian, ..
     said = said_to_the_rule(breach)
     judged = [run for run in window if run.id in said and said[run.id].broken is not None]
     only = breach.rule.tool
-    tools = {m.tool for run in judged for m in run.measurements if only in {None, m.tool}}
+    every = [m for run in judged for m in run.measurements if only in {None, m.tool}]
+    tools = {m.tool for m in every if not m.local}
     broke = {run.id for run in runs_that_broke(breach)}
-    return tuple(
-        _tool_median(tool, judged, broke, breach.rule.metric)
-        for tool in sorted(tools - {LOCAL_TOOL})
-    )
+    return tuple(_tool_median(tool, judged, broke, breach.rule.metric) for tool in sorted(tools))
 
 
 def _tool_median(tool: str, runs: Sequence[Run], broke: set[str], metric: str) -> ToolMedian:

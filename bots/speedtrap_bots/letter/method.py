@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from speedtrap_bots.letter.clean import clean
-from speedtrap_bots.letter.runs import LOCAL_TOOL, runs_that_broke, tool_figure
+from speedtrap_bots.letter.runs import runs_that_broke, tool_figure
 from speedtrap_bots.model import Breach, Conditions, Run
 
 
@@ -53,7 +53,7 @@ def _home_network(runs: Sequence[Run], metric: str) -> tuple[str, ...]:
     """In the direction that the breach is about; of no use beside a latency or a loss."""
     if metric not in {"DOWNLOAD", "UPLOAD"}:
         return ()
-    lan = [f for run in runs for m in run.measurements if m.tool == LOCAL_TOOL
+    lan = [f for run in runs for m in run.measurements if m.local
            if (f := tool_figure(m, metric)) is not None]  # fmt: skip
     if not lan:
         return ("The home network alone was not measured.",)

@@ -2,9 +2,6 @@
 
 from speedtrap_bots.model import Breach, Measurement, Observation, Run
 
-LOCAL_TOOL = "lan"
-"""Measures the home network, not the internet line."""
-
 
 def all_runs(breach: Breach) -> list[Run]:
     """The window with the breach's own runs, oldest first, each once.
@@ -28,7 +25,7 @@ def said_to_the_rule(breach: Breach) -> dict[str, Observation]:
 
 def runs_that_broke(breach: Breach) -> list[Run]:
     said = said_to_the_rule(breach)
-    return [run for run in breach.runs if run.id in said and said[run.id].broken]
+    return [run for run in breach.runs if run.id in said and said[run.id].in_breach]
 
 
 def tool_figure(m: Measurement, metric: str) -> float | None:

@@ -89,7 +89,8 @@ def test_figures_are_those_that_the_breachs_own_rule_heard() -> None:
     """A run may be doubted by the main rule and count for a milder one, or the other way round."""
     runs = tuple(a_run(n, None) for n in range(6))
     heard = tuple(
-        Observation(run=run.id, value=200.0 + n, broken=True) for n, run in enumerate(runs)
+        Observation(run=run.id, value=200.0 + n, broken=True, in_breach=True)
+        for n, run in enumerate(runs)
     )
     doubted = a_run(-1, 111.5)
     breach = a_breach(

@@ -24,9 +24,12 @@ async def test_each_run_says_to_a_breach_what_its_own_rule_heard(store: Store) -
     await line.submit(*(behind_a_slow_network(3 + hour, 120.0 + hour) for hour in range(6)))
     [breach] = [b for b in await line.breaches() if b.rule_key.endswith("milder")]
     found = await Browse(store).observations_around_breach(breach, 24)
-    told = [(observation.value, broken) for observation, broken in found]
+    told = [(heard.observation.value, heard.broken) for heard in found]
     assert told == [
         (940.0, False), (None, True), (350.0, False), *((120.0 + hour, True) for hour in range(6)),
     ]  # fmt: skip
     runs = await Browse(store).runs_of_breach(breach)
-    assert {run.id for run in runs} <= {observation.run_id for observation, _ in found}
+    assert {run.id for run in runs} <= {heard.observation.run_id for heard in found}
+    assert [heard.observation.value for heard in found if heard.in_breach] == [
+        120.0 + hour for hour in range(6)
+    ]

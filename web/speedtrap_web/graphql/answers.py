@@ -61,7 +61,10 @@ class Server(Answer):
 
 
 class Measurement(Answer):
+    """`local`: it says nothing about the line."""
+
     tool: str
+    local: bool = False
     tool_version: str | None = None
     duration_s: float
     download_mbps: float | None = None
@@ -262,6 +265,7 @@ class Probe(Answer):
     first_run_at: datetime | None = None
     last_seen_at: datetime | None = None
     expected_at: datetime | None = None
+    silent_at: datetime | None = None
     silent: bool = False
     streak: int
     plan: Plan | None = None
@@ -313,6 +317,7 @@ class ToolFigure(Answer):
     """`median_ratio` is of its figures over the subscribed speed of their own time."""
 
     tool: str
+    local: bool = False
     median: float | None = None
     median_ratio: float | None = None
     n: int
@@ -417,6 +422,16 @@ class Breach(Answer):
     stale: bool
     rule: Rule
     notices: list[NoticeBrief] = []
+
+
+class Observation(Answer):
+    """What a run says to the breach's rule, as graph judged it; `broken` is None for nothing."""
+
+    run: str
+    value: float | None = None
+    threshold: float | None = None
+    broken: bool | None = None
+    in_breach: bool = False
 
 
 class Attachment(Answer):

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from speedtrap_web import site as web
-from speedtrap_web.graphql.answers import Breach, NoticeLetter, Run
+from speedtrap_web.graphql.answers import Breach, NoticeLetter, Observation, Run
 from speedtrap_web.http.forms import read_form
 from speedtrap_web.http.session import own_path
 from speedtrap_web.pages.login import to_login
@@ -106,13 +106,19 @@ async def evidence_csv(request: Request) -> Response:
 
 
 async def evidence_json(request: Request) -> Response:
-    """What the breach stands on: the rule, the plan, and every run with every tool's word."""
+    """What the breach stands on: the rule, the plan, every run with every tool's word, and what
+    each run, also those around it, said to the rule.
+    """
     breach, runs = await _breach(request)
+    _, observations = await _around(request)
     content = {
         "breach": breach.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude={"notices", "id"}
         ),
         "runs": [run.model_dump(mode="json", by_alias=True, exclude_none=True) for run in runs],
+        "observations": [
+            said.model_dump(mode="json", by_alias=True, exclude_none=True) for said in observations
+        ],
     }
     return _download(bytes(JSONResponse(content).body), "application/json", breach, "json")
 
@@ -126,18 +132,20 @@ async def evidence_pdf(request: Request) -> Response:
     breach, runs = await _breach(request)
     words = site.words(request, zone_of(breach.plan))
     context = _context(breach, runs, words)
-    context["evidence"] = evidence(breach, await _runs_around(request), words)
+    context["evidence"] = evidence(breach, *await _around(request), words)
     data = evidence_data(context, words.catalogue)
     content = await site.press.pdf("evidence", data, breach.resolved_at or breach.last_run_at)
     response = _download(content, "application/pdf", breach, "pdf")
     return site.made(request, response, state)
 
 
-async def _runs_around(request: Request) -> list[Run]:
+async def _around(request: Request) -> tuple[list[Run], list[Observation]]:
+    """The runs of the breach's time and somewhat more, and what each says to its rule."""
     variables = {"id": request.path_params["id"], "hours": HOURS_AROUND}
     answer = await web.of(request).graph.ask("evidence", variables)
-    found = answer["breach"] or {"window": []}
-    return [Run.model_validate(run) for run in found["window"]]
+    found = answer["breach"] or {"window": [], "observations": []}
+    runs = [Run.model_validate(run) for run in found["window"]]
+    return runs, [Observation.model_validate(said) for said in found["observations"]]
 
 
 def _download(content: str | bytes, media_type: str, breach: Breach, suffix: str) -> Response:

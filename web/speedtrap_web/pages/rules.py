@@ -121,7 +121,7 @@ async def _page(
 
 def _tools(probe: dict[str, Any]) -> list[str]:
     run = probe["lastRun"] or {"measurements": []}
-    return [found["tool"] for found in run["measurements"] if found["tool"] != "lan"]
+    return [found["tool"] for found in run["measurements"] if not found["local"]]
 
 
 def _usual() -> dict[str, str]:

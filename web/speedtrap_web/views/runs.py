@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from speedtrap_web.graphql.answers import Conditions, Measurement, Run
-from speedtrap_web.views.line.tools import LOCAL_TOOLS
 from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.words import Words
 
@@ -41,8 +40,10 @@ class Table:
 
 
 def run_table(runs: Sequence[Run], words: Words) -> Table:
-    names = {measurement.tool for run in runs for measurement in run.measurements}
-    tools = tuple(sorted(names, key=lambda tool: (tool in LOCAL_TOOLS, tool)))
+    found = {
+        (measurement.local, measurement.tool) for run in runs for measurement in run.measurements
+    }
+    tools = tuple(dict.fromkeys(tool for _, tool in sorted(found)))
     return Table(tools, tuple(_line(run, tools, words) for run in runs))
 
 
@@ -156,7 +157,7 @@ def _detail(measurement: Measurement, words: Words) -> Detail:
     return Detail(
         tool=measurement.tool,
         version=measurement.tool_version or "",
-        local=measurement.tool in LOCAL_TOOLS,
+        local=measurement.local,
         server=", ".join(named),
         failure=failure,
         figures=(

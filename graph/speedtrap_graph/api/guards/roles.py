@@ -65,7 +65,7 @@ FOLLOWING: Mapping[str, str] = {
     "Attachment": "name mediaType altText sha256 sizeBytes contentBase64",
     "Breach": "id reference probe rule plan status firstRunAt openedAt lastRunAt resolvedAt count "
     "medianMbps subscribedMbps stale runs window observations",
-    "BreachObservation": "run value broken",
+    "BreachObservation": "run value threshold broken inBreach",
     "BreachChange": "kind probe rule before after wouldBeAnnounced withdrawn contradicted",
     "BreachConnection": "edges nodes pageInfo",
     "BreachEdge": "cursor node",
@@ -87,7 +87,7 @@ FOLLOWING: Mapping[str, str] = {
     "History": "probe metric tool t bucketS median p10 p90 min max n below outages inconclusive "
     "subscribedMbps exact",
     "HourFigure": "weekday hour median medianRatio n",
-    "Measurement": "tool toolVersion startedAt durationS downloadMbps uploadMbps latencyMs "
+    "Measurement": "tool local toolVersion startedAt durationS downloadMbps uploadMbps latencyMs "
     "jitterMs packetLossRatio loadedLatencyDownMs loadedLatencyUpMs bytesReceived bytesSent server "
     "resultUrl failure",
     "Key": "name role lastSeenAt",
@@ -101,8 +101,8 @@ FOLLOWING: Mapping[str, str] = {
     "OutageSummary": "count durationS",
     "PageInfo": "hasNextPage endCursor",
     "Plan": "id probe provider downloadMbps uploadMbps timeZone since",
-    "Probe": "name runCount firstRunAt lastSeenAt silentSince rawSince expectedAt silent plan "
-    "plans rules lastRun streak openBreach silence",
+    "Probe": "name runCount firstRunAt lastSeenAt silentSince rawSince expectedAt silentAt silent "
+    "plan plans rules lastRun streak openBreach silence",
     "ProbeEvent": "cursor kind probe silentSince at",
     "RejectedRun": "id index field message",
     "Retention": "days at by sweptAt removedRuns",
@@ -121,7 +121,7 @@ FOLLOWING: Mapping[str, str] = {
     "Silence": "probe until reason by",
     "Stop": "recipient at by reason",
     "SubmitRunsResult": "accepted duplicates rejected",
-    "ToolFigure": "tool median medianRatio n failures",
+    "ToolFigure": "tool local median medianRatio n failures",
 }
 """Fields that whoever may have their object may have too."""
 

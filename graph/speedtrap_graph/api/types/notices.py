@@ -18,6 +18,7 @@ from speedtrap_graph.rules.permission import WAITING
 from speedtrap_graph.services.notices.channels import obstacle
 from speedtrap_graph.services.notices.content import AttachmentDraft, NoticeDraft
 from speedtrap_graph.services.notices.ledger import Claim as LedgerClaim
+from speedtrap_graph.services.read.browse import Heard
 from speedtrap_graph.store.documents import (
     AttachmentPart,
     BreachDocument,
@@ -36,7 +37,23 @@ class BreachObservation:
         description="In the metric's unit, as the rule sees it: of its tool, and null where the "
         "household may be the cause of a bad one."
     )
+    threshold: float | None = strawberry.field(
+        description="The rule's bound for this run, in the metric's unit; null where the rule asks "
+        "nothing of it, as of a run off peak."
+    )
     broken: bool | None = strawberry.field(description="Null: it says nothing to the rule.")
+    in_breach: bool = strawberry.field(description="It is one of the breach's `count`.")
+
+    @classmethod
+    def of(cls, heard: Heard) -> Self:
+        said = heard.observation
+        return cls(
+            run=said.run_id,
+            value=said.value,
+            threshold=said.threshold,
+            broken=heard.broken,
+            in_breach=heard.in_breach,
+        )
 
 
 @strawberry.type
@@ -106,10 +123,7 @@ class Breach:
     async def observations(self, info: Info, hours: int = 24) -> list[BreachObservation]:
         browse = info.context.services.browse
         found = await browse.observations_around_breach(self.document, hours)
-        return [
-            BreachObservation(run=said.run_id, value=said.value, broken=broken)
-            for said, broken in found
-        ]
+        return [BreachObservation.of(heard) for heard in found]
 
     @strawberry.field
     async def notices(self, info: Info) -> list["Notice"]:

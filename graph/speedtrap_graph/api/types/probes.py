@@ -10,7 +10,7 @@ from speedtrap_graph.api.types.enums import ProbeEventKind
 from speedtrap_graph.api.types.notices import Breach
 from speedtrap_graph.api.types.plans import Plan, Rule, Silence
 from speedtrap_graph.api.types.runs import Run
-from speedtrap_graph.services.probes.silence import is_silent
+from speedtrap_graph.services.probes.silence import is_silent, silent_at
 from speedtrap_graph.store.database import Row
 from speedtrap_graph.store.documents import ProbeDocument, RunDocument
 
@@ -52,6 +52,10 @@ class Probe:
     expected_at: datetime | None = strawberry.field(
         description="When the probe said that its next run is due."
     )
+    silent_at: datetime | None = strawberry.field(
+        description="From when on it is `silent` unless it is heard of before: 15 minutes after "
+        "its next run is due."
+    )
 
     @classmethod
     def of(cls, probe: ProbeDocument) -> Self:
@@ -63,6 +67,7 @@ class Probe:
             silent_since=probe.silent_since,
             raw_since=probe.raw_since,
             expected_at=probe.next_run_at,
+            silent_at=silent_at(probe.next_run_at),
         )
 
     @strawberry.field(

@@ -7,7 +7,9 @@ import strawberry
 
 from speedtrap_graph.api.types.enums import FccBand, Metric, Verdict
 from speedtrap_graph.api.types.plans import Plan
+from speedtrap_graph.api.types.runs import LOCAL
 from speedtrap_graph.rules import report
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS
 from speedtrap_graph.services.history import series
 from speedtrap_graph.store.documents import PlanDocument
 
@@ -78,6 +80,7 @@ class Figure:
 )
 class ToolFigure:
     tool: str
+    local: bool = strawberry.field(description=LOCAL)
     median: float | None
     median_ratio: float | None
     n: int
@@ -87,6 +90,7 @@ class ToolFigure:
     def of(cls, figure: report.ToolFigure) -> Self:
         return cls(
             tool=figure.tool,
+            local=figure.tool in LOCAL_TOOLS,
             median=figure.median,
             median_ratio=figure.median_ratio,
             n=figure.n,

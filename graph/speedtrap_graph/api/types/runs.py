@@ -10,6 +10,7 @@ from speedtrap_graph.api.context import Info
 from speedtrap_graph.api.types.enums import FailureKind, Medium, Outcome
 from speedtrap_graph.api.types.plans import Plan
 from speedtrap_graph.api.types.scalars import BigInt
+from speedtrap_graph.rules.doubts import LOCAL_TOOLS
 from speedtrap_graph.rules.model import Metric
 from speedtrap_graph.services.intake import delete_run
 from speedtrap_graph.store.documents import (
@@ -20,6 +21,8 @@ from speedtrap_graph.store.documents import (
     ServerPart,
 )
 from speedtrap_graph.store.paging import Page
+
+LOCAL = "The tool measures the way to speedtrap's own server and says nothing about the line."
 
 
 @strawberry.type
@@ -78,6 +81,7 @@ class Failure:
 @strawberry.type
 class Measurement:
     tool: str
+    local: bool = strawberry.field(description=LOCAL)
     tool_version: str | None
     started_at: datetime
     duration_s: float
@@ -99,6 +103,7 @@ class Measurement:
         plain = part.model_dump(exclude={"server", "failure"})
         return cls(
             **plain,
+            local=part.tool in LOCAL_TOOLS,
             server=None if part.server is None else Server.of(part.server),
             failure=None if part.failure is None else Failure.of(part.failure),
         )

@@ -54,6 +54,11 @@ async def beat(store: Store, probe: str, now: datetime, next_run_at: datetime | 
     return before is not None
 
 
+def silent_at(expected: datetime | None) -> datetime | None:
+    """From when on nothing heard means silent, where the next run is due at *expected*."""
+    return None if expected is None else expected + GRACE
+
+
 def is_silent(seen: datetime | None, expected: datetime | None, now: datetime) -> bool:
     """Overdue, and not heard of since."""
     if expected is None or now <= expected + GRACE:

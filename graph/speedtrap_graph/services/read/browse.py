@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from speedtrap_graph.errors import BadInputError
 from speedtrap_graph.rules.judgement import broken
-from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Observation
+from speedtrap_graph.rules.model import DEFAULT_RULE, Metric, Observation, Rule
 from speedtrap_graph.services.judging.observations import observation_of, observed
 from speedtrap_graph.services.judging.standards import Standards, load_standards, pure_rule
 from speedtrap_graph.store.database import Row, Store
@@ -38,6 +38,16 @@ class RunFilter:
     since: datetime | None = None
     until: datetime | None = None
     outcomes: Sequence[str] | None = None
+
+
+class Heard(NamedTuple):
+    """What a run says to a breach's rule: `broken` None where it says nothing. `in_breach`: it is
+    one of the bad ones that the breach counts.
+    """
+
+    observation: Observation
+    broken: bool | None
+    in_breach: bool
 
 
 @dataclass(frozen=True)
@@ -184,16 +194,20 @@ class Browse:
         found = await newest.sort("-started_at", "-_id").limit(MOST_RUNS_OF_A_BREACH).to_list()
         return found[::-1]
 
-    async def observations_around_breach(
-        self, breach: BreachDocument, hours: int
-    ) -> list[tuple[Observation, bool | None]]:
-        """What these runs say to the breach's rule, and whether they broke it, oldest first."""
+    async def observations_around_breach(self, breach: BreachDocument, hours: int) -> list[Heard]:
+        """What these runs say to the breach's rule, oldest first."""
         standards = await load_standards(self.store, breach.probe)
         rule = pure_rule(breach.rule)
         newest = self.store["runs"].find(_around(breach, hours), observed([rule]))
         rows = newest.sort([("started_at", -1), ("_id", -1)]).limit(2 * MOST_RUNS_OF_A_BREACH)
         found = [observation_of(row, standards.pure_plans, rule) async for row in rows]
-        return [(observation, broken(observation, rule)) for observation in found[::-1]]
+        return [_heard(observation, rule, breach) for observation in found[::-1]]
+
+
+def _heard(observation: Observation, rule: Rule, breach: BreachDocument) -> Heard:
+    is_bad = broken(observation, rule)
+    is_within = breach.first_run_at <= observation.started_at <= breach.last_run_at
+    return Heard(observation, is_bad, is_bad is True and is_within)
 
 
 def _around(breach: BreachDocument, hours: int) -> Row:

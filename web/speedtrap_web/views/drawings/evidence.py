@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from speedtrap_web.graphql.answers import Breach, Measurement, Run
+from speedtrap_web.graphql.answers import Breach, Observation, Run
 from speedtrap_web.views.drawings.chart import (
     HEIGHT,
     WIDTH,
@@ -15,7 +15,6 @@ from speedtrap_web.views.drawings.chart import (
     Span,
     nice_step,
 )
-from speedtrap_web.views.line.tools import LOCAL_TOOLS
 from speedtrap_web.views.words import Words
 
 HOURS_AROUND = 24
@@ -34,9 +33,11 @@ class Evidence:
     legend: tuple[tuple[str, str], ...]
 
 
-def evidence(breach: Breach, around: Sequence[Run], words: Words) -> Evidence | None:
-    """*around* are all runs of the breach's time and somewhat more, oldest first; None when there
-    are none, or no longer any.
+def evidence(
+    breach: Breach, around: Sequence[Run], said: Sequence[Observation], words: Words
+) -> Evidence | None:
+    """*around* are all runs of the breach's time and somewhat more, oldest first, and *said* what
+    they say to its rule; None when there are none, or no longer any.
     """
     if not around:
         return None
@@ -45,48 +46,36 @@ def evidence(breach: Breach, around: Sequence[Run], words: Words) -> Evidence | 
         alt=words.text(
             "pdf.chart", reference=breach.reference, n=words.catalogue.number(len(around))
         ),
-        picture=_picture(breach, around, words),
+        picture=_picture(breach, around, said, words),
         legend=tuple(_legend(breach, words)),
     )
 
 
-def observed(run: Run, breach: Breach) -> float | None:
-    """What *run* said to the breach's rule: its best internet tool's figure, or its one tool's."""
-    rule = breach.rule
-    if run.outcome != "MEASURED":
-        return None
-    best = {"DOWNLOAD": run.download_mbps, "UPLOAD": run.upload_mbps, "LATENCY": run.latency_ms}
-    if rule.tool is None and rule.metric in best:
-        return best[rule.metric]
-    figures = [
-        figure
-        for measurement in run.measurements
-        if measurement.tool == rule.tool or (not rule.tool and measurement.tool not in LOCAL_TOOLS)
-        if (figure := _figure(measurement, rule.metric)) is not None
+def _figures(
+    breach: Breach, around: Sequence[Run], said: Sequence[Observation]
+) -> list[tuple[datetime, float, bool]]:
+    """When each run with a figure started, the figure in the picture's unit, and whether the
+    breach stands on it.
+    """
+    factor = _factor(breach)
+    by_run = {observation.run: observation for observation in said}
+    return [
+        (run.started_at, found.value * factor, found.in_breach)
+        for run in around
+        if (found := by_run.get(run.id)) is not None and found.value is not None
     ]
-    choose = max if rule.metric in _THROUGHPUTS else min
-    return choose(figures, default=None)
 
 
-def _figure(measurement: Measurement, metric: str) -> float | None:
-    """In Mbps, milliseconds or, of lost packets, percent."""
-    loss = measurement.packet_loss_ratio
-    return {
-        "DOWNLOAD": measurement.download_mbps,
-        "UPLOAD": measurement.upload_mbps,
-        "LATENCY": measurement.latency_ms,
-        "JITTER": measurement.jitter_ms,
-        "PACKET_LOSS": None if loss is None else loss * 100,
-        "LOADED_LATENCY_DOWN": measurement.loaded_latency_down_ms,
-        "LOADED_LATENCY_UP": measurement.loaded_latency_up_ms,
-    }[metric]
+def _factor(breach: Breach) -> int:
+    """Lost packets are drawn in percent."""
+    return 100 if breach.rule.metric == "PACKET_LOSS" else 1
 
 
 def _bounds(breach: Breach) -> tuple[float | None, float | None]:
     """What was bought and what the rule asks for, in the picture's unit."""
     subscribed = breach.subscribed_mbps if breach.rule.metric in _THROUGHPUTS else None
     bound = breach.rule.threshold(breach.subscribed_mbps)
-    return subscribed, bound * 100 if bound and breach.rule.metric == "PACKET_LOSS" else bound
+    return subscribed, bound and bound * _factor(breach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +92,12 @@ class _Scale:
         return round(HEIGHT - value / self.top * HEIGHT, 1)
 
 
-def _picture(breach: Breach, around: Sequence[Run], words: Words) -> Picture:
+def _picture(
+    breach: Breach, around: Sequence[Run], said: Sequence[Observation], words: Words
+) -> Picture:
     subscribed, bound = _bounds(breach)
-    values = [observed(run, breach) for run in around]
+    figures = _figures(breach, around, said)
+    values = [value for _, value, _ in figures]
     highest = max((v for v in (*values, subscribed, bound) if v is not None), default=100.0)
     step = nice_step(highest * 1.05)
     end = breach.resolved_at or breach.last_run_at
@@ -130,19 +122,9 @@ def _picture(breach: Breach, around: Sequence[Run], words: Words) -> Picture:
         ),
         x_marks=tuple(_x_marks(scale, words)),
         dots=tuple(
-            Dot(scale.x(run.started_at), scale.y(value), _broke(run, value, breach, bound))
-            for run, value in zip(around, values, strict=True)
-            if value is not None
+            Dot(scale.x(started_at), scale.y(value), broke) for started_at, value, broke in figures
         ),
     )
-
-
-def _broke(run: Run, value: float, breach: Breach, bound: float | None) -> bool:
-    """Whether it is one of those that the breach stands on."""
-    end = breach.resolved_at or breach.last_run_at
-    if bound is None or not breach.first_run_at <= run.started_at <= end:
-        return False
-    return value < bound if breach.rule.metric in _THROUGHPUTS else value > bound
 
 
 def _across(value: float | None, scale: _Scale) -> str:

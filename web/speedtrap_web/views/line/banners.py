@@ -8,8 +8,6 @@ from speedtrap_web.graphql.answers import Plan, Probe
 from speedtrap_web.views.line.ranges import Range
 from speedtrap_web.views.words import Words
 
-GRACE = timedelta(minutes=15)
-"""graph calls a probe silent when its next run is overdue by more."""
 QUIET_AT_LEAST = timedelta(hours=3)
 QUIET_GAPS = 3
 """A probe is silent after so many of its usual pauses."""
@@ -36,8 +34,8 @@ def silent_since(probe: Probe, words: Words) -> datetime | None:
     """
     if probe.last_seen_at is None or probe.first_run_at is None:
         return None
-    if probe.expected_at is not None:
-        words.freshness.ends(probe.expected_at + GRACE)
+    if probe.silent_at is not None:
+        words.freshness.ends(probe.silent_at)
         return probe.last_seen_at if probe.silent else None
     runs = max(1, probe.run_count - 1)
     usual = (probe.last_seen_at - probe.first_run_at) / runs

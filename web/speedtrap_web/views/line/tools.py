@@ -6,8 +6,6 @@ from speedtrap_web.graphql.answers import Measurement, Run, ServiceReport
 from speedtrap_web.views.reasons import judgement
 from speedtrap_web.views.words import ENOUGH_TO_JUDGE, Words
 
-LOCAL_TOOLS = frozenset({"lan"})
-"""They measure the way to speedtrap itself and say nothing about the line."""
 TOOLS_DIFFER = 1.5
 TOOLS_AGREE = 1.15
 """Servers and methods differ by so much without meaning anything."""
@@ -56,23 +54,21 @@ class LastRun:
 
 
 def tool_table(report: ServiceReport, words: Words) -> ToolTable:
-    internet = [tool.median or 0 for tool in report.tools if tool.tool not in LOCAL_TOOLS]
+    internet = [tool.median or 0 for tool in report.tools if not tool.local]
     fastest = max(internet, default=0) or 1
-    lines = []
-    for tool in report.tools:
-        local = tool.tool in LOCAL_TOOLS
-        lines.append(
-            ToolLine(
-                tool=tool.tool,
-                local=local,
-                median=words.catalogue.mbps(tool.median),
-                ratio="" if local else words.catalogue.percent(tool.median_ratio),
-                share=round((tool.median or 0) / fastest * 100, 1),
-                n=words.catalogue.number(tool.n),
-                failures=tool.failures,
-            )
+    lines = tuple(
+        ToolLine(
+            tool=tool.tool,
+            local=tool.local,
+            median=words.catalogue.mbps(tool.median),
+            ratio="" if tool.local else words.catalogue.percent(tool.median_ratio),
+            share=round((tool.median or 0) / fastest * 100, 1),
+            n=words.catalogue.number(tool.n),
+            failures=tool.failures,
         )
-    return ToolTable(tuple(lines), *_finding(report, words))
+        for tool in report.tools
+    )
+    return ToolTable(lines, *_finding(report, words))
 
 
 def _finding(report: ServiceReport, words: Words) -> tuple[str | None, bool]:
@@ -80,7 +76,7 @@ def _finding(report: ServiceReport, words: Words) -> tuple[str | None, bool]:
     known = [
         (tool.median, tool.tool)
         for tool in report.tools
-        if tool.median and tool.n >= ENOUGH_TO_JUDGE and tool.tool not in LOCAL_TOOLS
+        if tool.median and tool.n >= ENOUGH_TO_JUDGE and not tool.local
     ]
     if len(known) < 2:
         return None, False
@@ -113,7 +109,7 @@ def _measurement(measurement: Measurement, words: Words) -> MeasurementLine:
         failure = words.text("last.failed", kind=kind, message=measurement.failure.message)
     return MeasurementLine(
         tool=measurement.tool,
-        local=measurement.tool in LOCAL_TOOLS,
+        local=measurement.local,
         download=words.catalogue.mbps(measurement.download_mbps),
         upload=words.catalogue.mbps(measurement.upload_mbps),
         latency=words.text("tile.none")
