@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.lab.browser import running_browser
 from tests.lab.mongo import Mongod
 from tests.lab.service import Service, make_service
 from tests.web.lines import Line, attic, measured_service, porch, shed
 from tests.web.serving import HereService
-from tests.web.stages import lived_in_service, trust
+from tests.web.stages import Stage, all_stages, lived_in_service, trust
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,22 @@ def measured(
     folder = tmp_path_factory.mktemp("measured")
     with measured_service(mongod, folder, lines.values()) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Not of the session: its event loop would be in the way of async tests."""
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def stages(
+    mongod: Mongod, lived_in: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Stage]]:
+    """By name. For reading only."""
+    with all_stages(mongod, lived_in, tmp_path_factory.mktemp("stages")) as stages:
+        yield stages
 
 
 @pytest.fixture

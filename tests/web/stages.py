@@ -109,6 +109,9 @@ CHART_IS_SETTLED = """() => !document.querySelector("#chart")
   || document.querySelector("#chart-read").textContent"""
 """Drawn, or said to have no numbers."""
 
+OPEN_ALL = "for (const part of document.querySelectorAll('details')) part.open = true"
+TWO_FRAMES = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
+
 MAIN = (
     "overview", "runs", "run-failed", "breach", "report", "login", "admin-notice", "admin-rule",
     "admin-probes", "admin-sending", "admin-keeping", "admin-plan", "first-start", "plan-changed",

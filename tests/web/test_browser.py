@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.lab.browser import log_in, reader, running_browser, sideways_px
+from tests.lab.browser import log_in, reader, sideways_px
 from tests.lab.service import Service
 from tests.web.expected import address
 from tests.web.history import HOSTILE_LETTER, LETTER, a_full_run, plan_a_notice, set_plan, submit
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.browser
 
 WIDTHS = (360, 768, 1440)
 NOTICE = "query($id: ID!) { notice(id: $id) { status steps { by status why } } }"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

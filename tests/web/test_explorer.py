@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.lab.browser import log_in, reader, running_browser
+from tests.lab.browser import log_in, reader
 from tests.lab.service import Service
 from tests.web.serving import served_page
 
@@ -14,12 +14,6 @@ pytestmark = pytest.mark.browser
 
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 ME = {"query": "{ me { name role } }"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
