@@ -92,7 +92,7 @@ def test_of_many_commands_at_once_none_undoes_another(file: Path) -> None:
     """Once a revoked admin key came back by an `add` that had read the file before."""
     for number in range(8):
         keyfile.add(file, f"old-{number}", "admin")
-    script = "import sys; from pathlib import Path; from speedtrap_graph import keyfile; "
+    script = "import sys; from pathlib import Path; from speedtrap_graph.http import keyfile; "
     changes = [
         *(f"keyfile.revoke(Path(sys.argv[1]), 'old-{number}')" for number in range(8)),
         *(f"keyfile.add(Path(sys.argv[1]), 'new-{number}', 'viewer')" for number in range(8)),

@@ -141,7 +141,7 @@ async def test_what_a_part_started_ends_with_it(tmp_path: Path, terminal: Termin
 
 
 async def test_the_keeper_ends_every_group_when_its_supervisor_is_gone() -> None:
-    keeper = Path(sys.modules["speedtrap_up"].__path__[0]) / "keeper.py"
+    reaper = Path(sys.modules["speedtrap_up"].__path__[0]) / "reaper.py"
     orphan = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SLEEPER, start_new_session=True, stdout=subprocess.DEVNULL
     )
@@ -150,7 +150,7 @@ async def test_the_keeper_ends_every_group_when_its_supervisor_is_gone() -> None
     )
     said = f"+{orphan.pid}\n+{spared.pid}\n-{spared.pid}\n"
     kept = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(keeper), stdin=subprocess.PIPE
+        sys.executable, "-I", str(reaper), stdin=subprocess.PIPE
     )
     await kept.communicate(said.encode())
     assert await orphan.wait() == -signal.SIGTERM

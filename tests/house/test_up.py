@@ -27,7 +27,7 @@ PLANTED = {
     "SPEEDTRAP_WEB_SESSION_SECRET": "planted-session-secret-of-thirty-two",
 }
 """Settings that a person gave in the environment, and not as files."""
-PARTS = {"mongod", "speedtrap_up.service", "bots", "probe", "keeper.py"}
+PARTS = {"mongod", "speedtrap_up.service", "bots", "probe", "reaper.py"}
 
 
 def until(what: Callable[[], object]) -> None:
