@@ -95,6 +95,22 @@ def test_the_forms_are_the_same_word_for_word() -> None:
     assert len(forms) == 1
 
 
+def test_what_must_stand_twice_is_the_same_twice() -> None:
+    """What keeps a log and a read within bounds: no service may take it from another."""
+    root = Path(__file__).resolve().parents[2]
+    reads = ("bots/speedtrap_bots/bounded.py", "web/speedtrap_web/graphql/bounded.py")
+    assert len({(root / name).read_text(encoding="utf-8") for name in reads}) == 1
+    logs = ("graph/speedtrap_graph/logs.py", "web/speedtrap_web/logs.py")
+    for kind in ("class Repeats:", "class SparingHandler("):
+        assert len({_part(root / name, kind) for name in logs}) == 1
+
+
+def _part(file: Path, start: str) -> str:
+    text = file.read_text(encoding="utf-8")
+    assert start in text
+    return text.split(start)[1].split("\n\n\n", maxsplit=1)[0]
+
+
 def _body(text: str) -> str:
     """The attributes of the formatter, and which record attributes become what."""
     form = text.split("class JsonLines(JsonFormatter):")[1].split("\n\n\n", maxsplit=1)[0]

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC109 - the time-outs are parameters of httpcore's own base classes
 """An HTTP client that reads no more than it must from a server that means harm.
 
 httpx bounds one read by time and one header block by size. It reads interim answers (`100
@@ -19,12 +20,13 @@ _AT_ONCE_BYTES = 4096
 
 def bounded(client: httpx.AsyncClient, most_bytes: int) -> httpx.AsyncClient:
     """*client*, whose answers end with a ReadError after *most_bytes* each, as they come."""
-    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - see below
+    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - as said below
         if isinstance(transport, httpx.AsyncHTTPTransport):
             # httpx has no parameter for it, and a transport of our own would ignore the
             # environment's proxies. The attacks in the tests notice if this place moves.
-            pool = transport._pool  # noqa: SLF001
-            pool._network_backend = _Backend(pool._network_backend, most_bytes)  # noqa: SLF001
+            pool = transport._pool  # noqa: SLF001 - as said above
+            backend = _Backend(pool._network_backend, most_bytes)  # noqa: SLF001 - as said above
+            pool._network_backend = backend  # noqa: SLF001 - as said above
     return client
 
 
@@ -37,7 +39,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the base class's
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
@@ -54,7 +56,7 @@ class _Stream(httpcore.AsyncNetworkStream):
     most_bytes: int
     read_bytes: int = field(default=0, init=False)
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data = await self.inner.read(min(max_bytes, _AT_ONCE_BYTES), timeout)
         self.read_bytes += len(data)
         if self.read_bytes > self.most_bytes:
@@ -62,7 +64,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         await asyncio.sleep(0)
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.read_bytes = 0  # a new request
         await self.inner.write(buffer, timeout)
 
@@ -73,7 +75,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         inner = await self.inner.start_tls(ssl_context, server_hostname, timeout)
         return _Stream(inner, self.most_bytes)

@@ -218,7 +218,7 @@ class _Parsed(ParserCache):
     def __init__(self) -> None:
         super().__init__(maxsize=MAX_CACHED)
 
-    async def on_parse(self) -> AsyncIterator[None]:  # type: ignore[override] # both are known
+    async def on_parse(self) -> AsyncIterator[None]:  # type: ignore[override] # Strawberry awaits either
         # What cannot be parsed is left to Strawberry, which parses it again and tells the caller:
         # an error from here would end an operation on a socket without a word.
         execution = self.execution_context
